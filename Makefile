@@ -1,0 +1,49 @@
+# Every target works as the first command after a clone: it makes the virtual
+# environment, installs the pinned dependencies, and then does its job.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CODE := api cli client daemon protocol store web tests bench src/coatcheck/__init__.py
+
+.PHONY: demo test test-fast check format bench nightly build clean
+
+$(READY): pyproject.toml constraints.txt .ci/setup
+	bash .ci/setup $(VENV)
+
+demo: $(READY)
+	$(BIN)/coatcheck demo $(DEMO)
+
+test: $(READY)
+	bash .ci/test $(VENV)
+
+# Unit tests only: no browser, no separate servers, under a minute.
+test-fast: $(READY)
+	$(BIN)/python -m pytest -q -m "not system"
+
+check: $(READY)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/python .ci/check_archive.py
+
+format: $(READY)
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+# The long forms: more examples of every property, the bench, and the demo on a slow link.
+nightly: $(READY)
+	COATCHECK_NIGHTLY=1 bash .ci/test $(VENV)
+	$(BIN)/python -m bench --rounds 30
+	$(BIN)/coatcheck demo --uplink 5mbit --turns 4
+
+build: $(READY)
+	$(BIN)/python -m build --no-isolation
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -1,0 +1,120 @@
+"""What travels: digests, refs, pointers, descriptors, prompts, events, dialects.
+
+Sans-IO: values and bytes go in, values and bytes come out. No sockets, files, clocks or tasks.
+"""
+
+from .attachment import (
+    Found,
+    FoundFileId,
+    FoundInline,
+    FoundPointer,
+    FoundRef,
+    Path,
+    Slot,
+    dotted,
+    inline_ref,
+)
+from .buffer import Buffer
+from .checksum import CHECKSUM_BYTES, PIECE_BYTES, Hasher, piece_checksum, piece_count
+from .descriptor import Descriptor
+from .dialect import Dialect
+from .dialects import DIALECTS, dialect
+from .digest import Digest
+from .envelope import ENVELOPE_KEY, KEEP, PROMPT_HEADER, Envelope, read_envelope
+from .errors import (
+    EnvelopeError,
+    InvalidDigestError,
+    InvalidFieldDigestError,
+    InvalidMediaTypeError,
+    InvalidRefError,
+    JsonError,
+    MalformedMessageError,
+    MalformedRequestError,
+    PointerInvalidError,
+    PromptDigestError,
+    ProtocolError,
+    SseError,
+    UnknownDialectError,
+)
+from .json_value import Json, JsonObject, decode_json, encode_json
+from .media_type import OCTET_STREAM, parse_media_type
+from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
+from .problem import PROBLEM_TYPE, Problem
+from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
+from .ref import BLOB_PATH, Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
+from .repr_digest import format_digest_field, parse_digest_field
+from .sniff import SNIFF_BYTES, ImageSize, image_size, sniff
+from .sse import SseEvent, SseReader, event_end, write_comment, write_event
+
+__all__ = [
+    "BLOB_PATH",
+    "CHECKSUM_BYTES",
+    "DIALECTS",
+    "ENVELOPE_KEY",
+    "KEEP",
+    "MAX_POINTER_BYTES",
+    "OCTET_STREAM",
+    "PIECE_BYTES",
+    "PROBLEM_TYPE",
+    "PROMPT_HEADER",
+    "SNIFF_BYTES",
+    "Buffer",
+    "Descriptor",
+    "Dialect",
+    "Digest",
+    "Envelope",
+    "EnvelopeError",
+    "Found",
+    "FoundFileId",
+    "FoundInline",
+    "FoundPointer",
+    "FoundRef",
+    "Hasher",
+    "ImageSize",
+    "InvalidDigestError",
+    "InvalidFieldDigestError",
+    "InvalidMediaTypeError",
+    "InvalidRefError",
+    "Json",
+    "JsonError",
+    "JsonObject",
+    "MalformedMessageError",
+    "MalformedRequestError",
+    "Path",
+    "Pointer",
+    "PointerInvalidError",
+    "Problem",
+    "PromptDigestError",
+    "ProtocolError",
+    "Ref",
+    "Slot",
+    "SseError",
+    "SseEvent",
+    "SseReader",
+    "UnknownDialectError",
+    "canonical_json",
+    "decode_json",
+    "dialect",
+    "dotted",
+    "encode_json",
+    "event_end",
+    "format_digest_field",
+    "image_size",
+    "inline_ref",
+    "is_file_id",
+    "looks_like_ref",
+    "parse_blob_url",
+    "parse_digest_field",
+    "parse_media_type",
+    "parse_pointer",
+    "parse_ref",
+    "piece_checksum",
+    "piece_count",
+    "prompt_digests",
+    "prompt_root",
+    "prompt_step",
+    "read_envelope",
+    "sniff",
+    "write_comment",
+    "write_event",
+]

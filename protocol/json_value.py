@@ -1,0 +1,91 @@
+"""Strict JSON: one text, one meaning.
+
+Refused by name: duplicate keys, NaN and infinities (also by overflow), nesting over 200, bytes
+that are not UTF-8. Integers keep every digit; doubles keep their value, because both Python and
+JSON writers use the shortest text that reads back the same.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import NoReturn
+
+from .buffer import Buffer
+from .errors import JsonError
+
+Json = None | bool | int | float | str | Sequence["Json"] | dict[str, "Json"]
+JsonObject = dict[str, Json]
+
+MAX_DEPTH = 200
+
+
+def decode_json(data: Buffer | str) -> Json:
+    """Read a JSON text (RFC 8259) in time linear in its length.
+
+    Raises:
+        JsonError: the text is not JSON, or breaks one of the module's rules.
+    """
+    try:
+        text = data if isinstance(data, str) else str(data, "utf-8")
+        value: Json = _decoder.decode(text)
+    except UnicodeDecodeError as error:
+        raise JsonError(f"not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise JsonError(f"not JSON: {error.msg} at character {error.pos}") from error
+    except RecursionError as error:
+        raise JsonError(f"nested deeper than {MAX_DEPTH}") from error
+    except ValueError as error:  # an integer with thousands of digits
+        raise JsonError(f"not readable JSON: {error}") from error
+    if _is_deeper(value, MAX_DEPTH):
+        raise JsonError(f"nested deeper than {MAX_DEPTH}")
+    return value
+
+
+def encode_json(value: Json) -> bytes:
+    """Write a JSON text, compact, in UTF-8; lone surrogates stay escaped."""
+    try:
+        return json.dumps(
+            value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        ).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _is_deeper(value: Json, depth: int) -> bool:
+    """Walk level by level, so that the walk itself cannot run out of stack."""
+    level = [value]
+    for _ in range(depth):
+        inner: list[Json] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        if not inner:
+            return False
+        level = inner
+    return any(isinstance(item, dict | list) for item in level)
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> JsonObject:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise JsonError(f"duplicate key {key[:80]!r}")
+            seen.add(key)
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise JsonError(f"a number beyond a double's range: {text[:40]}")
+    return number
+
+
+def _refuse(name: str) -> NoReturn:
+    raise JsonError(f"{name} is not a JSON number")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse)

@@ -1,0 +1,1 @@
+"""Coatcheck: hand in each image once, carry a ticket."""
