@@ -42,6 +42,7 @@ from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
 from .ref import BLOB_PATH, Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
+from .ref_form import InlineBlob, RefForm, ref_form
 from .repr_digest import format_digest_field, parse_digest_field
 from .sniff import SNIFF_BYTES, ImageSize, image_size, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
@@ -71,6 +72,7 @@ __all__ = [
     "FoundRef",
     "Hasher",
     "ImageSize",
+    "InlineBlob",
     "InvalidDigestError",
     "InvalidFieldDigestError",
     "InvalidMediaTypeError",
@@ -87,6 +89,7 @@ __all__ = [
     "PromptDigestError",
     "ProtocolError",
     "Ref",
+    "RefForm",
     "Slot",
     "SseError",
     "SseEvent",
@@ -114,6 +117,7 @@ __all__ = [
     "prompt_root",
     "prompt_step",
     "read_envelope",
+    "ref_form",
     "sniff",
     "write_comment",
     "write_event",

@@ -5,12 +5,10 @@ A problem has a stable `code`, and says whether sending the same request again c
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from .json_value import Json, JsonObject
 
 PROBLEM_TYPE = "application/problem+json"
-_NOTHING: Mapping[str, Json] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +19,7 @@ class Problem:
     code: str
     title: str
     detail: str = ""
-    extensions: Mapping[str, Json] = field(default=_NOTHING)
+    extensions: Mapping[str, Json] = field(default_factory=dict[str, Json])
     retryable: bool = False
 
     def to_json(self) -> JsonObject:

@@ -118,12 +118,12 @@ def write_comment(text: str) -> bytes:
     return f": {text}\n\n".encode()
 
 
-def event_end(data: bytes) -> int:
+def event_end(data: Buffer, start: int = 0) -> int:
     """Return the offset just after the last complete event in `data`, 0 when it completes none.
 
-    Looks for a blank line in its three spellings; linear.
+    Looks for a blank line in its three spellings, from `start` on; linear.
     """
-    ends = (
-        data.rfind(mark) + len(mark) for mark in (b"\n\n", b"\r\n\r\n", b"\r\r") if mark in data
-    )
-    return max(ends, default=0)
+    marks = (b"\n\n", b"\r\n\r\n", b"\r\r")
+    text = bytes(data[start:])
+    found = ((text.rfind(mark), len(mark)) for mark in marks)
+    return max((start + at + length for at, length in found if at >= 0), default=0)

@@ -1,0 +1,95 @@
+"""The store in this process, behind the daemon's interfaces."""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+
+from coatcheck.protocol import Digest
+from coatcheck.store import BlobNotFoundError, BlobReader, PromptMessage, Store, StoreError
+
+from .errors import BlobUnreadableError, StoreUnavailableError
+from .source import KeptMessage, PieceReader, Resolved
+
+
+class EmbeddedBlobs:
+    """A `BlobSource` over a store that somebody else owns and closes."""
+
+    name = "store"
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def resolve(self, tenant: str, digests: Collection[Digest]) -> dict[Digest, Resolved]:
+        """Return those that the tenant holds; see `BlobSource.resolve`."""
+        try:
+            grants = await self._store.stat_many(tenant, list(digests))
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+        return {
+            digest: Resolved(digest, grant.size, grant.sniffed_type or grant.media_type)
+            for digest, grant in grants.items()
+        }
+
+    async def open(self, tenant: str, digest: Digest) -> PieceReader:
+        """Open a blob; see `BlobSource.open`."""
+        try:
+            return _Reader(await self._store.open_blob(tenant, digest), digest)
+        except BlobNotFoundError as error:
+            raise BlobUnreadableError(digest) from error
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    async def absorb(self, tenant: str, data: bytes, media_type: str | None) -> Digest:
+        """Take bytes in through the store's one way; see `BlobSource.absorb`."""
+        try:
+            receipt = await self._store.receive(
+                tenant, _once(data), declared_type=media_type, expected_size=len(data)
+            )
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+        return receipt.grant.digest
+
+
+class EmbeddedPrompts:
+    """A `PromptSource` over the same store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
+        """Return the texts of a kept list; see `PromptSource.expand`."""
+        try:
+            return await self._store.prompts.expand(tenant, dialect, digest)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    async def append(
+        self, tenant: str, dialect: str, parent: Digest, messages: Sequence[KeptMessage]
+    ) -> None:
+        """Keep messages; see `PromptSource.append`."""
+        kept = [PromptMessage(item.digest, item.text, item.blobs) for item in messages]
+        try:
+            await self._store.prompts.append(tenant, dialect, parent, kept)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+
+class _Reader:
+    def __init__(self, reader: BlobReader, digest: Digest) -> None:
+        self._reader = reader
+        self._digest = digest
+
+    @property
+    def size(self) -> int:
+        return self._reader.size
+
+    async def read_piece(self, index: int) -> memoryview:
+        try:
+            return await self._reader.read_piece(index)
+        except StoreError as error:
+            raise BlobUnreadableError(self._digest) from error
+
+    async def close(self) -> None:
+        await self._reader.close()
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data

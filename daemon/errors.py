@@ -1,0 +1,183 @@
+"""What can go wrong between a client and its upstream, each with the problem it becomes.
+
+`problem` is what the client is told; the gateway puts it into the dialect's own error shape.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from coatcheck.protocol import Digest, Json, Problem
+
+
+class DaemonError(Exception):
+    """A turn that cannot be served. `problem` says why, and whether a resend can help."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "daemon_error"
+    title: ClassVar[str] = "The request could not be served"
+    retryable: ClassVar[bool] = False
+
+    @property
+    def problem(self) -> Problem:
+        """The error as a value."""
+        return Problem(
+            self.status, self.code, self.title, str(self), self.extensions, self.retryable
+        )
+
+    @property
+    def extensions(self) -> Mapping[str, Json]:
+        """What a program needs to mend its request."""
+        return {}
+
+
+class RequestRefusedError(DaemonError):
+    """The client's request is malformed; `path` says where."""
+
+    status = 400
+    code = "request_malformed"
+    title = "The request is malformed"
+
+    def __init__(self, message: str, code: str, path: str = "") -> None:
+        super().__init__(message)
+        self._code, self._path = code, path
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(400, self._code, self.title, str(self), self.extensions)
+
+    @property
+    def extensions(self) -> Mapping[str, Json]:
+        return {"path": self._path} if self._path else {}
+
+
+class EncodingRefusedError(DaemonError):
+    """The client compressed its request, which the gateway does not inflate."""
+
+    status = 415
+    code = "content_encoding_unsupported"
+    title = "Compressed requests are not accepted"
+
+
+class ModelNotFoundError(DaemonError):
+    """No upstream of this dialect serves the model."""
+
+    status = 404
+    code = "model_not_found"
+    title = "No upstream serves this model"
+
+
+class BlobsNotFoundError(DaemonError):
+    """The client names blobs that its tenant holds no grant for; `missing` lists all of them."""
+
+    status = 404
+    code = "blob_not_found"
+    title = "Blobs are missing"
+
+    def __init__(self, missing: Sequence[Mapping[str, str]]) -> None:
+        names = ", ".join(entry.get("digest") or entry["file_id"] for entry in missing[:3])
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        super().__init__(f"not held here: {names}{more}; upload, then send the request again")
+        self.missing = missing
+
+    @property
+    def extensions(self) -> Mapping[str, Json]:
+        return {"missing": [dict[str, Json](entry) for entry in self.missing]}
+
+
+class PromptNotFoundError(DaemonError):
+    """The envelope continues a prompt that is not kept here; send the whole list."""
+
+    status = 404
+    code = "prompt_not_found"
+    title = "The parent prompt is not kept here"
+
+    def __init__(self, parent: Digest) -> None:
+        super().__init__(f"no prompt {parent} is kept; send the whole message list")
+        self._parent = parent
+
+    @property
+    def extensions(self) -> Mapping[str, Json]:
+        return {"path": "coatcheck.parent", "missing": [{"digest": str(self._parent)}]}
+
+
+class FieldsNotFoundError(DaemonError):
+    """The envelope names values by digest that are not kept here; send them whole."""
+
+    status = 404
+    code = "field_not_found"
+    title = "Fields are not kept here"
+
+    def __init__(self, fields: Mapping[str, Digest]) -> None:
+        super().__init__(f"not kept: {', '.join(fields)}; send them in full")
+        self._fields = fields
+
+    @property
+    def extensions(self) -> Mapping[str, Json]:
+        return {
+            "missing": [
+                {"digest": str(digest), "path": key} for key, digest in self._fields.items()
+            ]
+        }
+
+
+class BlobUnreadableError(DaemonError):
+    """Bytes that were held turned out bad, or are gone, while they were being sent."""
+
+    status = 404
+    code = "blob_not_found"
+    title = "A blob is gone"
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(f"{digest} could not be read back; upload it again")
+        self.digest = digest
+
+    @property
+    def extensions(self) -> Mapping[str, Json]:
+        return {"missing": [{"digest": str(self.digest)}]}
+
+
+class StoreUnavailableError(DaemonError):
+    """The store cannot answer now."""
+
+    status = 503
+    code = "store_unavailable"
+    title = "The store cannot answer"
+    retryable = True
+
+
+class UpstreamError(DaemonError):
+    """The upstream's fault, before its first byte reached the client."""
+
+    status = 502
+    code = "upstream_failed"
+    title = "The upstream failed"
+
+
+class UpstreamUnreachableError(UpstreamError):
+    """Nobody answers at the upstream's address."""
+
+    code = "upstream_unreachable"
+    title = "The upstream cannot be reached"
+    retryable = True
+
+
+class UpstreamGarbageError(UpstreamError):
+    """What the upstream answered is not HTTP, or it hung up before its answer."""
+
+    code = "upstream_garbage"
+    title = "The upstream's answer cannot be read"
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """The upstream was too slow; `limit` of its settings says at what."""
+
+    status = 504
+    code = "upstream_timeout"
+    title = "The upstream is too slow"
+
+
+class UpstreamCutError(UpstreamError):
+    """The upstream's answer broke off after it had begun."""
+
+    code = "upstream_cut"
+    title = "The upstream's answer broke off"

@@ -1,0 +1,175 @@
+"""Forwarding over HTTP: one upstream, its connections, and patience with it.
+
+What aiohttp raises stops here. A request is sent once: a model call is not free to repeat, so
+deciding to send it again is the client's.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Self
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDictProxy
+
+from .body import Body
+from .errors import (
+    DaemonError,
+    UpstreamCutError,
+    UpstreamError,
+    UpstreamGarbageError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
+from .upstream import Outgoing, Timeouts, UpstreamConfig
+
+# Below the five seconds after which common servers close an idle connection: reusing one at the
+# moment it closes would fail a request that nothing is wrong with.
+_KEEP_ALIVE_SECONDS = 4.0
+_NO_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+class HttpUpstream:
+    """An upstream reached over HTTP. Make it inside a running loop; it owns its connections."""
+
+    def __init__(self, config: UpstreamConfig, session: aiohttp.ClientSession) -> None:
+        self._config = config
+        self._session = session
+        self._base_url = config.base_url.rstrip("/")
+
+    @classmethod
+    def open(cls, config: UpstreamConfig) -> Self:
+        """Make an upstream from its settings."""
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.timeouts.connect_seconds),
+            skip_auto_headers=_NO_AUTO_HEADERS,
+        )
+        return cls(config, session)
+
+    @property
+    def config(self) -> UpstreamConfig:
+        """Its settings."""
+        return self._config
+
+    @asynccontextmanager
+    async def send(self, outgoing: Outgoing) -> AsyncIterator["_HttpAnswer"]:
+        """Send a request; see `Upstream.send`."""
+        payload = _Payload(outgoing.body)
+        response = await self._request(outgoing, payload)
+        try:
+            yield _HttpAnswer(response, self._config)
+        finally:
+            response.close() if not response.content.is_eof() else response.release()
+
+    async def close(self) -> None:
+        """Close every connection. May be called twice."""
+        await self._session.close()
+
+    async def _request(self, outgoing: Outgoing, payload: "_Payload") -> aiohttp.ClientResponse:
+        patience = self._config.timeouts.first_byte_seconds
+        try:
+            async with asyncio.timeout(patience) as deadline:
+                payload.on_progress = lambda: _extend(deadline, patience)
+                return await self._session.post(
+                    self._base_url + outgoing.path,
+                    data=payload,
+                    headers=outgoing.headers,
+                    allow_redirects=False,
+                )
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            if payload.failure:
+                raise payload.failure from error
+            raise _translated(error, self._config) from error
+
+
+class _Payload(aiohttp.Payload):
+    """A body as aiohttp takes one: with its length, written in its own pieces."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__(body, headers={})
+        self._size = body.size
+        self._body = body
+        self.failure: DaemonError | None = None
+        self.on_progress: Callable[[], None] = lambda: None
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        try:
+            async for chunk in self._body.chunks():
+                await writer.write(chunk)
+                self.on_progress()
+        except DaemonError as error:
+            self.failure = error
+            raise
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        raise TypeError("a streamed body has no text")
+
+
+class _HttpAnswer:
+    """An answer over HTTP."""
+
+    def __init__(self, response: aiohttp.ClientResponse, config: UpstreamConfig) -> None:
+        self._response = response
+        self._name = config.name
+        self._timeouts = config.timeouts
+        self._ends_at = asyncio.get_running_loop().time() + config.timeouts.total_seconds
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        return self._response.headers
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while chunk := await self._read():
+            yield chunk
+
+    async def _read(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        idle_ends_at = loop.time() + self._timeouts.idle_seconds
+        try:
+            async with asyncio.timeout_at(min(idle_ends_at, self._ends_at)):
+                return await self._response.content.readany()
+        except TimeoutError as error:
+            limit = "idle_seconds" if idle_ends_at <= self._ends_at else "total_seconds"
+            raise UpstreamTimeoutError(_too_slow(self._name, limit, self._timeouts)) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamCutError(f"upstream {self._name} broke off its answer") from error
+
+
+def _extend(deadline: asyncio.Timeout, seconds: float) -> None:
+    """The first byte is awaited from the last byte sent, so sending postpones the deadline."""
+    if not deadline.expired() and deadline.when() is not None:
+        deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+def _translated(error: Exception, config: UpstreamConfig) -> UpstreamError:
+    name = config.name
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return UpstreamTimeoutError(_too_slow(name, "connect_seconds", config.timeouts))
+        case TimeoutError():
+            return UpstreamTimeoutError(_too_slow(name, "first_byte_seconds", config.timeouts))
+        case aiohttp.ClientConnectorError():
+            return UpstreamUnreachableError(f"upstream {name} cannot be reached")
+        case aiohttp.InvalidURL() | ValueError():
+            return UpstreamUnreachableError(f"upstream {name} has a base_url that is no URL")
+        case aiohttp.ClientResponseError():
+            return UpstreamGarbageError(f"upstream {name} answered something that is not HTTP")
+        case _:
+            return UpstreamGarbageError(f"upstream {name} hung up without an answer")
+
+
+def _too_slow(name: str, limit: str, timeouts: Timeouts) -> str:
+    return f"upstream {name} took longer than its {limit} of {getattr(timeouts, limit):g}"

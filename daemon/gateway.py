@@ -1,0 +1,210 @@
+"""The gateway: one chat turn, from the client's bytes to the upstream's and back.
+
+Authenticate, expand, walk, resolve, hydrate, forward, stream back. What is decided stands in
+`turn.py` and `splice.py`; here is the order of the awaits. Nothing goes upstream before every
+blob that the turn names is known to be held.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import TypeVar
+
+from aiohttp import web
+
+from coatcheck.protocol import KEEP, PROMPT_HEADER, Dialect, Problem, encode_json
+from coatcheck.web import ProblemError, read_body, tenant_of
+
+from .body import Body, RawBody, SplicedBody
+from .errors import DaemonError, EncodingRefusedError, PromptNotFoundError
+from .headers import answer_headers, request_headers
+from .keeper import Keeper
+from .relay import EventGate
+from .resolver import Resolver
+from .source import PromptSource
+from .splice import splice
+from .turn import ParsedRequest, Turn, build_turn, fill, parse_request
+from .upstream import Answer, Outgoing, Upstream, Upstreams
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+# Reading JSON costs about 1 ms a megabyte; below this a thread costs more than it spares.
+_THREAD_FROM_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """Limits and names. `public_urls` are further authorities under which clients know us."""
+
+    max_request_bytes: int = 128 * 1024 * 1024  # 2.5 x the largest body a provider takes
+    public_origins: frozenset[str] = field(default_factory=frozenset[str])
+
+
+class Gateway:
+    """Serves chat turns for one dialect each. Owns nothing; the daemon closes its parts."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        *,
+        resolver: Resolver,
+        prompts: PromptSource,
+        upstreams: Upstreams,
+        keeper: Keeper,
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._config = config
+        self._resolver = resolver
+        self._prompts = prompts
+        self._upstreams = upstreams
+        self._keeper = keeper
+        self._random = random
+
+    async def serve(self, dialect: Dialect, path: str, request: web.Request) -> web.StreamResponse:
+        """Serve one turn; `path` is where the dialect's SDK posts it, below the base URL."""
+        try:
+            return await self._serve(dialect, path, request)
+        except DaemonError as error:
+            return refusal(dialect, error.problem)
+        except ProblemError as error:
+            return refusal(dialect, error.problem, error.headers)
+
+    async def _serve(self, dialect: Dialect, path: str, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise EncodingRefusedError("send the request uncompressed")
+        raw = await read_body(request, self._config.max_request_bytes)
+        parsed = await _heavy(len(raw), partial(parse_request, raw, dialect))
+        upstream = self._upstreams.choose(dialect.name, parsed.model)
+        tenant = tenant_of(request)
+        outgoing_headers = request_headers(request.headers.items(), upstream.config.api_key)
+        query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
+
+        if upstream.config.mode == "pass":
+            outgoing = Outgoing(path + query, outgoing_headers, RawBody(raw))
+            return await self._forward(dialect, request, upstream, outgoing, None)
+
+        origins = self._origins(request)
+        turn = await self._expand(parsed, tenant, dialect, origins)
+        body = await self._hydrate(turn, tenant, raw, is_whole=parsed.envelope is None)
+        is_kept = (
+            parsed.envelope is not None
+            or request.headers.get(PROMPT_HEADER, "").strip().lower() == KEEP
+        )
+        keeping: asyncio.Task[str | None] | None = None
+        if is_kept:
+            keeping = asyncio.create_task(self._keep(turn, tenant, dialect, origins))
+        elif turn.has_inline:
+            self._keeper.absorb_later(tenant, dialect, turn.appended, origins)
+        try:
+            outgoing = Outgoing(path + query, outgoing_headers, body)
+            return await self._forward(dialect, request, upstream, outgoing, keeping)
+        finally:
+            if keeping:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+
+    def _origins(self, request: web.Request) -> Collection[str]:
+        """Authorities whose `/v1/blobs/` URLs are ours: the request's Host among them."""
+        return self._config.public_origins | {request.host.lower()}
+
+    async def _expand(
+        self, parsed: ParsedRequest, tenant: str, dialect: Dialect, origins: Collection[str]
+    ) -> Turn:
+        before: list[str] = []
+        parent = parsed.envelope.parent if parsed.envelope else None
+        if parent:
+            kept = await self._prompts.expand(tenant, dialect.name, parent)
+            if kept is None:
+                raise PromptNotFoundError(parent)
+            before = kept
+        return build_turn(parsed, before, dialect, origins)
+
+    async def _hydrate(self, turn: Turn, tenant: str, raw: bytes, *, is_whole: bool) -> Body:
+        """Return the upstream's body: the client's own bytes where nothing is replaced."""
+        resolved = await self._resolver.resolve(tenant, turn.digests)
+        fillings = fill(turn.slots, resolved)
+        if is_whole and not fillings:
+            return RawBody(raw)
+        segments = await _heavy(len(raw), partial(splice, turn.body, fillings, self._random(16)))
+        return SplicedBody(segments, partial(self._resolver.open, tenant))
+
+    async def _keep(
+        self, turn: Turn, tenant: str, dialect: Dialect, origins: Collection[str]
+    ) -> str | None:
+        return await self._keeper.keep(tenant, dialect, turn.parent, turn.appended, origins)
+
+    async def _forward(
+        self,
+        dialect: Dialect,
+        request: web.Request,
+        upstream: Upstream,
+        outgoing: Outgoing,
+        keeping: "asyncio.Task[str | None] | None",
+    ) -> web.StreamResponse:
+        try:
+            async with upstream.send(outgoing) as answer:
+                return await _relay(dialect, request, answer, await _kept_headers(keeping))
+        except DaemonError as error:
+            return refusal(dialect, error.problem, await _kept_headers(keeping))
+
+
+async def _relay(
+    dialect: Dialect, request: web.Request, answer: Answer, extra: Mapping[str, str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status)
+    response.headers.extend(answer_headers(answer.headers.items()))
+    response.headers.update(extra)
+    gate = EventGate() if _is_plain_stream(answer.headers) else None
+    await response.prepare(request)
+    try:
+        async for chunk in answer.chunks():
+            if data := gate.feed(chunk) if gate else chunk:
+                await response.write(data)
+    except DaemonError as error:
+        _log.warning("answer broke off: %s", error)
+        if gate:
+            await response.write(gate.break_off(dialect.error_event(error.problem)))
+        _break_connection(request)
+        raise ConnectionResetError(str(error)) from error
+    if gate and (rest := gate.finish()):
+        await response.write(rest)
+    await response.write_eof()
+    return response
+
+
+def _is_plain_stream(headers: Mapping[str, str]) -> bool:
+    return (
+        headers.get("Content-Type", "").lower().startswith("text/event-stream")
+        and headers.get("Content-Encoding", "identity").lower() == "identity"
+    )
+
+
+def _break_connection(request: web.Request) -> None:
+    """End the connection after what was written, without the end that the framing promises."""
+    if request.transport:
+        request.transport.close()
+
+
+async def _kept_headers(keeping: "asyncio.Task[str | None] | None") -> Mapping[str, str]:
+    digest = await keeping if keeping else None
+    return {PROMPT_HEADER: digest} if digest else _NO_HEADERS
+
+
+async def _heavy(size: int, work: Callable[[], _T]) -> _T:
+    return await asyncio.to_thread(work) if size >= _THREAD_FROM_BYTES else work()
+
+
+def refusal(
+    dialect: Dialect, problem: Problem, headers: Mapping[str, str] = _NO_HEADERS
+) -> web.Response:
+    """Return an error answer in the dialect's own shape."""
+    retry = {} if problem.retryable else {"x-should-retry": "false"}
+    return web.Response(
+        status=problem.status,
+        body=encode_json(dialect.error(problem)),
+        headers={"Content-Type": "application/json", **retry, **headers},
+    )

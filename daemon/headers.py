@@ -1,0 +1,58 @@
+"""Which headers cross the gateway.
+
+To the upstream everything passes except what belongs to one connection, names this host, or is
+ours; back to the client everything except what belongs to one connection, and cookies.
+"""
+
+from collections.abc import Iterable
+
+# RFC 9110 section 7.6.1, with Connection's historic companions.
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_NOT_UPSTREAM = _HOP_BY_HOP | {"host", "cookie", "content-length", "expect"}
+_NOT_BACK = _HOP_BY_HOP | {"set-cookie"}
+_OURS = "coatcheck-"
+
+
+def request_headers(
+    headers: Iterable[tuple[str, str]], api_key: str | None
+) -> list[tuple[str, str]]:
+    """Return the headers for an upstream; `api_key` replaces the client's Authorization."""
+    received = list(headers)
+    dropped = _NOT_UPSTREAM | _named_by_connection(received)
+    if api_key is not None:
+        dropped |= {"authorization"}
+    passed = [
+        (name, value)
+        for name, value in received
+        if name.lower() not in dropped and not name.lower().startswith(_OURS)
+    ]
+    return passed if api_key is None else [*passed, ("Authorization", f"Bearer {api_key}")]
+
+
+def answer_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers for the client."""
+    received = list(headers)
+    dropped = _NOT_BACK | _named_by_connection(received)
+    return [(name, value) for name, value in received if name.lower() not in dropped]
+
+
+def _named_by_connection(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """Return what a Connection field declares to be for this hop (RFC 9110 section 7.6.1)."""
+    return frozenset(
+        token.strip().lower()
+        for name, value in headers
+        if name.lower() == "connection"
+        for token in value.split(",")
+    )

@@ -1,0 +1,97 @@
+"""What the daemon resolved lately: the cache inspection's memory.
+
+A bounded map in order of last use. In `serve` the store beside the daemon keeps the bytes, so an
+entry is a note, not a copy; forgetting one costs nothing but its history.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from coatcheck.protocol import Digest
+
+from .source import Resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One blob. Times are Unix seconds; `verified_at` is when its bytes were last read whole."""
+
+    digest: Digest
+    size: int
+    media_type: str
+    source: str
+    hits: int
+    last_used_at: float
+    verified_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over the entries, and counts since the start."""
+
+    entries: int
+    bytes: int
+    hits: int
+    misses: int
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """Hits by uses; None before the first use."""
+        uses = self.hits + self.misses
+        return self.hits / uses if uses else None
+
+
+class Inventory:
+    """Entries by digest, the most recently used last. Used from the event loop only."""
+
+    def __init__(self, source: str, max_entries: int = 10_000) -> None:
+        self._source = source
+        self._max_entries = max_entries  # some 400 bytes each
+        self._entries: OrderedDict[Digest, Entry] = OrderedDict()
+        self._bytes = 0
+        self._hits = 0
+        self._misses = 0
+
+    def record_use(self, blobs: Iterable[Resolved], now: float) -> None:
+        """Note that blobs were resolved."""
+        for blob in blobs:
+            known = self._entries.get(blob.digest)
+            if known:
+                self._hits += 1
+                entry = replace(known, hits=known.hits + 1, last_used_at=now)
+            else:
+                self._misses += 1
+                self._bytes += blob.size
+                entry = Entry(blob.digest, blob.size, blob.media_type, self._source, 0, now, None)
+            self._entries[blob.digest] = entry
+            self._entries.move_to_end(blob.digest)
+        while len(self._entries) > self._max_entries:
+            self._bytes -= self._entries.popitem(last=False)[1].size
+
+    def record_verified(self, digest: Digest, now: float) -> None:
+        """Note that every byte of a blob was read and matched its checksum."""
+        if known := self._entries.get(digest):
+            self._entries[digest] = replace(known, verified_at=now)
+
+    def entries(self, limit: int) -> list[Entry]:
+        """Return up to `limit` entries, the most recently used first."""
+        newest = reversed(self._entries.values())
+        return [entry for entry, _ in zip(newest, range(limit), strict=False)]
+
+    def totals(self) -> Totals:
+        """Return the sums."""
+        return Totals(len(self._entries), self._bytes, self._hits, self._misses)
+
+    def evict(self, digest: Digest) -> bool:
+        """Forget one entry; False when there was none."""
+        entry = self._entries.pop(digest, None)
+        self._bytes -= entry.size if entry else 0
+        return entry is not None
+
+    def evict_all(self) -> int:
+        """Forget every entry; return how many there were."""
+        count = len(self._entries)
+        self._entries.clear()
+        self._bytes = 0
+        return count

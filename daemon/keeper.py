@@ -1,0 +1,113 @@
+"""Keeping: prompts by their digest, and the bytes that came inline in them.
+
+Best effort, beside the forward: what cannot be kept is logged, counted as not kept, and the turn
+goes on. `keep` is awaited before the answer's headers, since they say whether it worked.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+
+from coatcheck.protocol import (
+    Dialect,
+    Digest,
+    InlineBlob,
+    Json,
+    PromptDigestError,
+    RefForm,
+    encode_json,
+    prompt_digests,
+    prompt_root,
+    ref_form,
+)
+
+from .errors import StoreUnavailableError
+from .source import BlobSource, KeptMessage, PromptSource
+
+_log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Owns the absorbing that goes on in the background; close it to end that."""
+
+    def __init__(self, blobs: BlobSource, prompts: PromptSource, max_background: int = 4) -> None:
+        self._blobs = blobs
+        self._prompts = prompts
+        # Each holds one request's decoded images; a fifth is not absorbed rather than queued.
+        self._max_background = max_background
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def keep(
+        self,
+        tenant: str,
+        dialect: Dialect,
+        parent: Digest | None,
+        messages: Sequence[Json],
+        origins: Collection[str],
+    ) -> Digest | None:
+        """Keep messages that continue `parent`; return the digest of the whole list.
+
+        None when it cannot be kept: no RFC 8785 form, or a store without room. May be repeated.
+        """
+        try:
+            form = await asyncio.to_thread(ref_form, dialect, messages, origins)
+            start = parent or prompt_root(dialect.name)
+            kept = await asyncio.to_thread(_kept_messages, dialect.name, form, start)
+            for blob in form.inline:
+                await self._absorb(tenant, blob)
+            await self._prompts.append(tenant, dialect.name, start, kept)
+        except PromptDigestError as error:
+            _log.info("prompt not kept: %s", error)
+            return None
+        except StoreUnavailableError as error:
+            _log.warning("prompt not kept: %s", error)
+            return None
+        return kept[-1].digest if kept else start
+
+    def absorb_later(
+        self,
+        tenant: str,
+        dialect: Dialect,
+        messages: Sequence[Json],
+        origins: Collection[str],
+    ) -> None:
+        """Take the bytes that stand inline in messages, in the background, if there is room."""
+        if len(self._background) >= self._max_background:
+            return
+        task = asyncio.create_task(self._absorb_all(tenant, dialect, messages, origins))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def close(self) -> None:
+        """End the background work. May be called twice."""
+        tasks = list(self._background)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _absorb_all(
+        self,
+        tenant: str,
+        dialect: Dialect,
+        messages: Sequence[Json],
+        origins: Collection[str],
+    ) -> None:
+        form = await asyncio.to_thread(ref_form, dialect, messages, origins)
+        for blob in form.inline:
+            try:
+                await self._absorb(tenant, blob)
+            except StoreUnavailableError as error:
+                _log.warning("inline blob not absorbed: %s", error)
+                return
+
+    async def _absorb(self, tenant: str, blob: InlineBlob) -> None:
+        if blob.digest not in await self._blobs.resolve(tenant, [blob.digest]):
+            await self._blobs.absorb(tenant, blob.data, blob.media_type)
+
+
+def _kept_messages(dialect: str, form: RefForm, parent: Digest) -> list[KeptMessage]:
+    digests = prompt_digests(dialect, form.messages, parent)
+    return [
+        KeptMessage(digest, encode_json(message).decode(), blobs)
+        for digest, message, blobs in zip(digests, form.messages, form.blobs, strict=True)
+    ]

@@ -1,0 +1,67 @@
+"""The resolver: from digests to verified bytes, with a note of each use."""
+
+from collections.abc import Callable, Collection
+
+from coatcheck.protocol import Digest, piece_count
+
+from .inventory import Inventory
+from .source import BlobSource, PieceReader, Resolved
+
+
+class Resolver:
+    """Resolves for one tenant at a time; the source checks grants and verifies bytes."""
+
+    def __init__(
+        self, source: BlobSource, inventory: Inventory, clock: Callable[[], float]
+    ) -> None:
+        self._source = source
+        self._inventory = inventory
+        self._clock = clock
+
+    async def resolve(self, tenant: str, digests: Collection[Digest]) -> dict[Digest, Resolved]:
+        """Return those of `digests` that the tenant holds.
+
+        Raises:
+            StoreUnavailableError: the source cannot say.
+        """
+        if not digests:
+            return {}
+        resolved = await self._source.resolve(tenant, digests)
+        self._inventory.record_use(resolved.values(), self._clock())
+        return resolved
+
+    async def open(self, tenant: str, digest: Digest) -> PieceReader:
+        """Open a blob; reading it to the end is noted as a verification.
+
+        Raises:
+            BlobUnreadableError: it is not held any more.
+        """
+        return _NotedReader(await self._source.open(tenant, digest), digest, self)
+
+    def note_verified(self, digest: Digest) -> None:
+        """Note that all pieces of a blob were read and verified."""
+        self._inventory.record_verified(digest, self._clock())
+
+
+class _NotedReader:
+    """A reader that tells the resolver when the last piece was verified, in order from the first."""
+
+    def __init__(self, reader: PieceReader, digest: Digest, resolver: Resolver) -> None:
+        self._reader = reader
+        self._digest = digest
+        self._resolver = resolver
+        self._next = 0
+
+    @property
+    def size(self) -> int:
+        return self._reader.size
+
+    async def read_piece(self, index: int) -> memoryview:
+        view = await self._reader.read_piece(index)
+        self._next = index + 1 if index == self._next else self._next
+        if self._next == piece_count(self.size):
+            self._resolver.note_verified(self._digest)
+        return view
+
+    async def close(self) -> None:
+        await self._reader.close()

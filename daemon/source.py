@@ -1,0 +1,98 @@
+"""Where the daemon gets blobs and prompts from, embedded or remote.
+
+Each interface is one ability. Implementations: `embedded.py` over a store in this process; a
+remote one speaks to a store over HTTP. A digest that a tenant holds no grant for is absent from
+every answer, like one that does not exist.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from coatcheck.protocol import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A blob that a tenant may use. `media_type` is how a bare ref presents it."""
+
+    digest: Digest
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptMessage:
+    """One message to keep: the digest of the list up to it, its JSON text, the blobs it names."""
+
+    digest: Digest
+    text: str
+    blobs: tuple[Digest, ...]
+
+
+class PieceReader(Protocol):
+    """An open blob. One piece is held at a time."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the blob."""
+        ...
+
+    async def read_piece(self, index: int) -> memoryview:
+        """Return piece `index`, verified; the view is good until the next call.
+
+        Raises:
+            BlobUnreadableError: the bytes fail their checksum, or cannot be read.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the file. May be called twice."""
+        ...
+
+
+class BlobSource(Protocol):
+    """Blobs, by digest and tenant."""
+
+    @property
+    def name(self) -> str:
+        """What the cache inspection calls it: `store`, `disk`, .."""
+        ...
+
+    async def resolve(self, tenant: str, digests: Collection[Digest]) -> dict[Digest, Resolved]:
+        """Return those of `digests` that the tenant holds; using one renews its lease."""
+        ...
+
+    async def open(self, tenant: str, digest: Digest) -> PieceReader:
+        """Open a blob for reading.
+
+        Raises:
+            BlobUnreadableError: the tenant does not hold it any more.
+        """
+        ...
+
+    async def absorb(self, tenant: str, data: bytes, media_type: str | None) -> Digest:
+        """Take bytes that came inline, verified like any upload.
+
+        Raises:
+            StoreUnavailableError: there is no room, or the store is away.
+        """
+        ...
+
+
+class PromptSource(Protocol):
+    """Prompts, by digest, tenant and dialect."""
+
+    async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
+        """Return the JSON texts of a kept list, oldest first; None when it is not kept."""
+        ...
+
+    async def append(
+        self, tenant: str, dialect: str, parent: Digest, messages: Sequence[KeptMessage]
+    ) -> None:
+        """Keep messages that continue `parent`, in order. Keeping one again renews it.
+
+        Raises:
+            StoreUnavailableError: they could not be kept.
+        """
+        ...

@@ -1,0 +1,43 @@
+"""Hydration in the `inline` mode: a parsed request becomes a body with blobs spliced in.
+
+Each attachment is given a stand-in text, the request is written once as JSON, and the text is cut
+at the stand-ins. A stand-in carries 128 random bits, so nothing a client sends can be one.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coatcheck.protocol import JsonObject, Slot, encode_json
+
+from .body import Base64Of
+from .source import Resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What goes into a slot: a blob, and the media type to present it as."""
+
+    slot: Slot
+    blob: Resolved
+    media_type: str
+
+
+def splice(body: JsonObject, fillings: Sequence[Filling], nonce: bytes) -> list[bytes | Base64Of]:
+    """Put every filling into its slot, which changes `body`; return the text in segments.
+
+    `nonce` is 16 random bytes. Without fillings there is one segment.
+    """
+    mark = f"@{nonce.hex()}:"
+    for index, filling in enumerate(fillings):
+        filling.slot.put_inline(filling.media_type, f"{mark}{index}@")
+    text = encode_json(body)
+    segments: list[bytes | Base64Of] = []
+    # The pieces alternate: text, index, text, index, .., text.
+    for at, piece in enumerate(re.split(f"{mark}([0-9]+)@".encode(), text)):
+        if at % 2:
+            blob = fillings[int(piece)].blob
+            segments.append(Base64Of(blob.digest, blob.size))
+        elif piece:
+            segments.append(piece)
+    return segments

@@ -1,0 +1,168 @@
+"""One request, decided: what it asks for, which blobs it names, what goes upstream.
+
+Everything here is synchronous and touches no I/O; `gateway.py` awaits between the steps.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from coatcheck.protocol import (
+    ENVELOPE_KEY,
+    Dialect,
+    Digest,
+    Envelope,
+    FoundFileId,
+    FoundInline,
+    FoundPointer,
+    FoundRef,
+    Json,
+    JsonError,
+    JsonObject,
+    MalformedRequestError,
+    Slot,
+    decode_json,
+    dotted,
+    read_envelope,
+)
+
+from .errors import BlobsNotFoundError, FieldsNotFoundError, RequestRefusedError
+from .source import Resolved
+from .splice import Filling
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRequest:
+    """A request body, read: its JSON object, its model, its envelope if it has one."""
+
+    body: JsonObject
+    model: str
+    envelope: Envelope | None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A request with its whole message list.
+
+    `slots` are the attachments of all messages. `appended` are the messages that the client sent
+    now; `parent` is the digest of those before them, None when there are none.
+    """
+
+    body: JsonObject
+    slots: Sequence[Slot]
+    parent: Digest | None
+    appended: Sequence[Json]
+
+    @property
+    def digests(self) -> set[Digest]:
+        """Every blob that the messages name."""
+        return {digest for slot in self.slots if (digest := named_digest(slot))}
+
+    @property
+    def has_inline(self) -> bool:
+        """Whether any attachment carries its own bytes."""
+        return any(isinstance(slot.found, FoundInline) for slot in self.slots)
+
+
+def parse_request(raw: bytes, dialect: Dialect) -> ParsedRequest:
+    """Read a request body.
+
+    Raises:
+        RequestRefusedError: it is not JSON, no object, has no model, or a malformed envelope.
+    """
+    try:
+        body = decode_json(raw)
+    except JsonError as error:
+        raise RequestRefusedError(str(error), error.code) from error
+    if not isinstance(body, dict):
+        raise RequestRefusedError("the body is not a JSON object", "request_malformed")
+    model = body.get("model")
+    if not isinstance(model, str):
+        raise RequestRefusedError("a model is required, as a string", "request_malformed", "model")
+    try:
+        envelope = read_envelope(body, dialect.messages_key)
+    except MalformedRequestError as error:
+        raise RequestRefusedError(str(error), error.code, error.path) from error
+    if envelope and envelope.fields:
+        raise FieldsNotFoundError(envelope.fields)
+    return ParsedRequest(body, model, envelope)
+
+
+def build_turn(
+    parsed: ParsedRequest, before: Sequence[str], dialect: Dialect, origins: Collection[str]
+) -> Turn:
+    """Join what was kept (`before`: JSON texts, oldest first) with what was sent, and walk it.
+
+    Raises:
+        RequestRefusedError: a message is malformed; the path indexes the joined list.
+    """
+    key = dialect.messages_key
+    if parsed.envelope is None:
+        body, parent = parsed.body, None
+        messages = body.get(key)
+        appended = messages if isinstance(messages, list) else []
+    else:
+        kept = decode_json(f"[{','.join(before)}]")
+        assert isinstance(kept, list)
+        appended, parent = parsed.envelope.append, parsed.envelope.parent
+        messages = [*kept, *appended]
+        body = _with_list(parsed.body, key, messages)
+    try:
+        slots = dialect.walk(messages, origins)
+    except MalformedRequestError as error:
+        raise RequestRefusedError(str(error), error.code, error.path) from error
+    return Turn(body, slots, parent, appended)
+
+
+def fill(slots: Sequence[Slot], resolved: Mapping[Digest, Resolved]) -> list[Filling]:
+    """Decide what goes into each slot that names a blob.
+
+    Raises:
+        BlobsNotFoundError: some are not held; it lists all of them, each place once.
+    """
+    fillings: list[Filling] = []
+    missing: list[dict[str, str]] = []
+    for slot in slots:
+        found = slot.found
+        if isinstance(found, FoundFileId):
+            missing.append({"file_id": found.file_id, "path": dotted(slot.path)})
+        elif digest := named_digest(slot):
+            blob = resolved.get(digest)
+            if blob is None or (
+                isinstance(found, FoundPointer) and found.pointer.size != blob.size
+            ):
+                missing.append({"digest": str(digest), "path": dotted(slot.path)})
+            else:
+                fillings.append(Filling(slot, blob, _media_type(slot, blob)))
+    if missing:
+        raise BlobsNotFoundError(missing)
+    return fillings
+
+
+def named_digest(slot: Slot) -> Digest | None:
+    """Return the digest that an attachment names by ref or pointer."""
+    match slot.found:
+        case FoundRef(ref):
+            return ref.digest
+        case FoundPointer(pointer):
+            return pointer.digest
+        case _:
+            return None
+
+
+def _media_type(slot: Slot, blob: Resolved) -> str:
+    match slot.found:
+        case FoundRef(ref):
+            return ref.media_type or blob.media_type
+        case FoundPointer(media_type=media_type):
+            return media_type or blob.media_type
+        case _:
+            return blob.media_type
+
+
+def _with_list(body: JsonObject, key: str, messages: list[Json]) -> JsonObject:
+    """Put the list where the envelope stood; an empty list beside it goes."""
+    return {
+        key if name == ENVELOPE_KEY else name: messages if name == ENVELOPE_KEY else value
+        for name, value in body.items()
+        if name != key
+    }

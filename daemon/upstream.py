@@ -1,0 +1,125 @@
+"""Upstreams: who serves a model, and on which terms."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal, Protocol
+
+from multidict import CIMultiDict
+
+from .body import Body
+from .errors import ModelNotFoundError
+
+ECHO = "echo"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Patience with an upstream, in seconds."""
+
+    connect_seconds: float = 10.0  # a host that is up answers a handshake in milliseconds
+    first_byte_seconds: float = 600.0  # reasoning models think for minutes before they speak
+    idle_seconds: float = 300.0  # between two pieces of a stream
+    total_seconds: float = 3600.0  # bounds what a stuck answer can hold on to
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamConfig:
+    """One `[[upstream]]` of the settings.
+
+    `base_url` is what the dialect's SDK takes. `models` are shell patterns. An `api_key` replaces
+    the client's own; without one, the client's goes through.
+    """
+
+    name: str
+    dialect: str = "openai.chat"
+    base_url: str = ""
+    api_key: str | None = field(default=None, repr=False)
+    models: tuple[str, ...] = ("*",)
+    reuse: Literal["inline"] = "inline"
+    mode: Literal["on", "pass"] = "on"
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One request to an upstream: the path below its base URL, with the query; headers; body."""
+
+    path: str
+    headers: Sequence[tuple[str, str]]
+    body: Body
+
+
+class Answer(Protocol):
+    """An upstream's answer whose headers have come."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> "Mapping[str, str]":
+        """Headers as they came, possibly repeated."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes, undecoded. May be iterated once.
+
+        Raises:
+            UpstreamCutError: it broke off.
+            UpstreamTimeoutError: it fell silent.
+        """
+        ...
+
+
+class Upstream(Protocol):
+    """A model provider, or something that speaks like one."""
+
+    @property
+    def config(self) -> UpstreamConfig:
+        """Its settings."""
+        ...
+
+    def send(self, outgoing: Outgoing) -> AbstractAsyncContextManager[Answer]:
+        """Send a request; entering returns the answer's headers, leaving lets go of it.
+
+        Raises:
+            UpstreamError: there is no answer.
+            BlobUnreadableError: a blob of the body turned out bad.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. May be called twice."""
+        ...
+
+
+class Upstreams:
+    """All upstreams, in the order of the settings; owns and closes them."""
+
+    def __init__(self, upstreams: Sequence[Upstream]) -> None:
+        self._upstreams = tuple(upstreams)
+
+    def choose(self, dialect: str, model: str) -> Upstream:
+        """Return the first upstream of the dialect whose patterns match the model.
+
+        Raises:
+            ModelNotFoundError: none does.
+        """
+        for upstream in self._upstreams:
+            config = upstream.config
+            if config.dialect == dialect and any(
+                fnmatchcase(model, pattern) for pattern in config.models
+            ):
+                return upstream
+        raise ModelNotFoundError(f"no upstream of dialect {dialect} serves {model[:120]!r}")
+
+    async def close(self) -> None:
+        """Close every upstream. May be called twice."""
+        for upstream in self._upstreams:
+            await upstream.close()
+
+
+Headers = CIMultiDict[str]

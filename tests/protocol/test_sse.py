@@ -1,0 +1,66 @@
+"""Events are written, read and found in time linear in their length."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coatcheck.protocol import SseError, SseReader, event_end, write_comment, write_event
+
+_lines = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\n\0"))
+
+
+@given(st.lists(_lines, min_size=1), st.integers(1, 7))
+def test_what_is_written_reads_back(lines: list[str], step: int) -> None:
+    data = "\n".join(lines)
+    stream = write_comment("x") + write_event(data, "kind")
+    reader = SseReader()
+    events = [
+        event for at in range(0, len(stream), step) for event in reader.feed(stream[at : at + step])
+    ]
+    assert [(event.event, event.data) for event in events] == [("kind", data)]
+
+
+def test_a_comment_with_a_line_break_is_refused() -> None:
+    with pytest.raises(SseError):
+        write_comment("a\nb")
+
+
+def test_an_event_over_the_limit_is_refused() -> None:
+    reader = SseReader(max_event_bytes=10)
+    with pytest.raises(SseError):
+        reader.feed(b"data: " + b"x" * 20)
+    reader = SseReader(max_event_bytes=10)
+    with pytest.raises(SseError):
+        reader.feed(b"data: 123456\ndata: 123456\n\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "end"),
+    [
+        (b"", 0),
+        (b"data: a\n", 0),
+        (b"data: a\n\n", 9),
+        (b"data: a\n\ndata: b\n\nda", 18),
+        (b"data: a\r\n\r\nd", 11),
+        (b"data: a\r\rd", 9),
+    ],
+)
+def test_the_end_of_the_last_event(data: bytes, end: int) -> None:
+    assert event_end(data) == end
+
+
+def test_a_line_of_50_mb_in_small_pieces_is_linear() -> None:
+    def seconds(megabytes: int) -> float:
+        piece = b"x" * 8192
+        reader = SseReader()
+        start = time.perf_counter()
+        reader.feed(b"data: ")
+        for _ in range(megabytes * 128):
+            reader.feed(piece)
+        (event,) = reader.feed(b"\n\n")
+        assert len(event.data) == megabytes << 20
+        return time.perf_counter() - start
+
+    assert seconds(50) < 10 * 4 * max(seconds(5), 0.01)  # linear is 10, quadratic 100
