@@ -1,0 +1,39 @@
+"""`python -m bench`: measure, print, and with --check say by the exit code what was missed."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from .caller import UnexpectedAnswerError
+from .report import findings_json, print_findings
+from .run import run_bench
+from .server_process import ServerStartError
+
+
+@click.command()
+@click.option("--rounds", default=20, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("--check", is_flag=True, help="Exit with 1 when a limit is missed.")
+def main(rounds: int, as_json: bool, check: bool) -> None:
+    """Measure Coatcheck against a bare reverse proxy, and its memory, on this machine."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    progress = Console(stderr=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="coatcheck-bench-") as folder:
+            findings = list(run_bench(Path(folder), rounds, progress.print))
+    except (ServerStartError, UnexpectedAnswerError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(findings_json(findings), indent=2))
+    else:
+        print_findings(findings, console)
+    if check and not all(finding.is_kept for finding in findings):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

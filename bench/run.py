@@ -1,0 +1,72 @@
+"""The whole bench: which servers, in which order, with which turns."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from .caller import Caller
+from .finding import Finding
+from .linearity import measure_linearity
+from .peak_memory import measure_memory
+from .server_process import ServerProcess
+from .turn_bodies import inline_turn, photographs, refs_turn, text_turn
+from .turns import MAX_REFS_RATIO, MAX_TEXT_RATIO, TurnCase, compare_turns
+
+_IMAGES = 15
+_ROOT = Path(__file__).resolve().parent.parent
+
+_SETTINGS = """
+[[upstream]]
+name = "bench"
+dialect = "openai.chat"
+base_url = "{url}/v1"
+models = ["*"]
+reuse = "inline"
+mode = "on"
+"""
+
+
+def run_bench(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Finding]:
+    """Yield every finding as it is made; keeps data in `folder` and tells `say` what it does.
+
+    Raises:
+        ServerStartError: a server did not start.
+        UnexpectedAnswerError: a server did not do its work.
+    """
+    say(f"painting {_IMAGES} photographs")
+    images = photographs(_IMAGES)
+    with ExitStack() as stack:
+        upstream = stack.enter_context(_module("bench.upstream"))
+        bare = stack.enter_context(_module("bench.bare_proxy", upstream.url))
+        with _coatcheck(folder, upstream.url) as coatcheck:
+            say("uploading them")
+            with Caller(coatcheck.port) as caller:
+                refs = [caller.upload(image) for image in images]
+            for case in _cases(images, refs):
+                say(f"{case.name}: {rounds} rounds of {case.turns_a_round} turns each way")
+                yield from compare_turns(case, bare, coatcheck, rounds)
+            say("long lines and bodies")
+            yield from measure_linearity(coatcheck)
+        say("memory, in a fresh process on the same data")
+        with _coatcheck(folder, upstream.url) as coatcheck:
+            yield from measure_memory(coatcheck, refs_turn(refs[:1]), refs_turn(refs))
+
+
+def _cases(images: list[bytes], refs: list[str]) -> Iterator[TurnCase]:
+    for count, turns_a_round in ((1, 5), (len(images), 1)):
+        name = f"{count} image{'s' if count > 1 else ''} of 2.6 MB"
+        bare_body, coatcheck_body = inline_turn(images[:count]), refs_turn(refs[:count])
+        yield TurnCase(name, bare_body, coatcheck_body, turns_a_round, MAX_REFS_RATIO)
+    yield TurnCase("text only", text_turn(), text_turn(), 20, MAX_TEXT_RATIO)
+
+
+def _module(name: str, *arguments: str) -> ServerProcess:
+    return ServerProcess([sys.executable, "-m", name, *arguments], cwd=_ROOT)
+
+
+def _coatcheck(folder: Path, upstream_url: str) -> ServerProcess:
+    settings = folder / "coatcheck.toml"
+    settings.write_text(_SETTINGS.format(url=upstream_url))
+    arguments = ["--port", "0", "--data", str(folder / "data"), "--config", str(settings)]
+    return _module("coatcheck.cli", "serve", *arguments)

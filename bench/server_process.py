@@ -1,0 +1,116 @@
+"""A server under measurement: a child process, its address, its CPU time and its memory.
+
+How figures are taken:
+
+- CPU: the kernel's CPU-time clock of the process (all its threads, user and system, in
+  nanoseconds), and of its children.
+- Memory: `VmHWM` of /proc/PID/status, the peak of the resident set, reset to the present value by
+  writing 5 to /proc/PID/clear_refs (proc(5)); the children's are added.
+"""
+
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+_STOP_SECONDS = 15.0
+_CPUCLOCK_SCHED = 2
+"""The kind of CPU clock that counts user and system time together (Linux posix-timers.h)."""
+
+
+class ServerStartError(Exception):
+    """A child ended before it said where it listens; not worth a second try."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeakMemory:
+    """The resident set in bytes: before, and at its highest since."""
+
+    idle_bytes: int
+    peak_bytes: int
+
+    @property
+    def added_bytes(self) -> int:
+        """How far the peak rose over idle."""
+        return self.peak_bytes - self.idle_bytes
+
+
+class ServerProcess:
+    """Starts a server when entered, and ends it when left."""
+
+    def __init__(self, command: Sequence[str], *, cwd: Path) -> None:
+        """Describe the child; its first line of output must hold `http://HOST:PORT`."""
+        self._command = tuple(command)
+        self._cwd = cwd
+
+    def __enter__(self) -> Self:
+        """Start the child and read its address.
+
+        Raises:
+            ServerStartError: it ended without one.
+        """
+        self._child = subprocess.Popen(self._command, cwd=self._cwd, stdout=subprocess.PIPE)
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline().decode()
+        address = re.search(r"http://[^\s:]+:(\d+)", line)
+        if address is None:
+            self._stop()
+            raise ServerStartError(f"{' '.join(self._command)} said {line!r}")
+        self.url = address[0]
+        self.port = int(address[1])
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ask the child to end, wait, and kill it when it does not."""
+        self._stop()
+
+    def _stop(self) -> None:
+        self._child.terminate()
+        try:
+            self._child.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        if self._child.stdout is not None:
+            self._child.stdout.close()
+
+    def cpu_seconds(self) -> float:
+        """CPU time that the process and its children have used since they started."""
+        return sum(_cpu_nanoseconds(pid) for pid in self._pids()) / 1e9
+
+    def reset_peak(self) -> int:
+        """Let the peak of memory start again from the present; return that, in bytes."""
+        for pid in self._pids():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+        return sum(_status_bytes(pid, "VmRSS") for pid in self._pids())
+
+    def peak_since(self, idle_bytes: int) -> PeakMemory:
+        """The peak since `reset_peak` returned `idle_bytes`."""
+        peak = sum(_status_bytes(pid, "VmHWM") for pid in self._pids())
+        return PeakMemory(idle_bytes=idle_bytes, peak_bytes=peak)
+
+    def _pids(self) -> list[int]:
+        process = psutil.Process(self._child.pid)
+        return [self._child.pid, *(child.pid for child in process.children(recursive=True))]
+
+
+def _cpu_nanoseconds(pid: int) -> int:
+    """Read the clock that clock_getcpuclockid(3) names; Python has no call for it."""
+    return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
+
+
+def _status_bytes(pid: int, name: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    match = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
