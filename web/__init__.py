@@ -1,1 +1,85 @@
-"""Placeholder."""
+"""HTTP manners that both faces share: server, bodies, problems, trust, health, pages."""
+
+from .admin import AdminSection, admin_routes
+from .app import build_app
+from .body import body_chunks, read_body, require_identity, too_large
+from .connection import Connection, connection_of
+from .connections import Traffic
+from .errors import (
+    AddressError,
+    BrokenAnswerError,
+    NotLoopbackError,
+    ProblemError,
+    WebError,
+    refuse,
+)
+from .face import Face, join_faces
+from .health import ReadinessCheck, health_routes
+from .json_answer import json_response, read_model
+from .keyring import (
+    DEFAULT_TENANT,
+    Keyring,
+    OpenKeyring,
+    Principal,
+    principal_of,
+    tenant_of,
+)
+from .limits import Limits
+from .openapi import openapi_document, openapi_route
+from .problems import problem_response
+from .route import Answer, Handler, Operation, Parameter, Route, close_paths, join_routes
+from .runner import BoundAddress, Server
+from .template import Templates
+from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
+from .upload import Upload, digest_mismatch, open_upload
+
+__all__ = [
+    "DEFAULT_TENANT",
+    "AddressError",
+    "AdminSection",
+    "Answer",
+    "BoundAddress",
+    "BrokenAnswerError",
+    "Connection",
+    "Face",
+    "Handler",
+    "Keyring",
+    "Limits",
+    "LoopbackGuard",
+    "NotLoopbackError",
+    "OpenKeyring",
+    "Operation",
+    "Parameter",
+    "Principal",
+    "ProblemError",
+    "ReadinessCheck",
+    "Route",
+    "Server",
+    "Templates",
+    "Traffic",
+    "Upload",
+    "WebError",
+    "admin_routes",
+    "body_chunks",
+    "build_app",
+    "close_paths",
+    "connection_of",
+    "digest_mismatch",
+    "health_routes",
+    "is_loopback_authority",
+    "is_loopback_host",
+    "join_faces",
+    "join_routes",
+    "json_response",
+    "open_upload",
+    "openapi_document",
+    "openapi_route",
+    "principal_of",
+    "problem_response",
+    "read_body",
+    "read_model",
+    "refuse",
+    "require_identity",
+    "tenant_of",
+    "too_large",
+]

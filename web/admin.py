@@ -1,0 +1,72 @@
+"""`/admin`: one page, made of the sections that the faces of a process contribute.
+
+The page runs no script and loads nothing from elsewhere; its content security policy says so.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+from markupsafe import Markup
+
+from .keyring import tenant_of
+from .route import Route
+from .template import Templates
+
+_STYLE = """\
+:root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}
+body{margin:0 auto;max-width:75rem;padding:1rem}
+h1{font-size:1.4rem}h2{font-size:1.15rem;margin-top:2.5rem}
+nav a{margin-right:1rem}
+table{border-collapse:collapse;width:100%}
+.wide{overflow-x:auto}
+th,td{border-bottom:1px solid #8884;padding:.3rem .6rem;text-align:left;vertical-align:middle}
+td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
+code{font-size:.85em;overflow-wrap:anywhere}
+img.thumb{display:block;height:4rem;max-width:8rem;object-fit:contain;background:#8882}
+dl{display:flex;flex-wrap:wrap;gap:.5rem 2rem}dt{color:#888}dd{margin:0}
+"""
+_STYLE_PATH = f"/admin/style-{hashlib.sha256(_STYLE.encode()).hexdigest()[:12]}.css"
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSection:
+    """A part of the page. `render` returns its HTML, escaped, for the tenant that looks."""
+
+    name: str
+    """The anchor: lower-case letters and dashes."""
+    title: str
+    render: Callable[[str], Awaitable[Markup]]
+
+
+def admin_routes(sections: Sequence[AdminSection], *, title: str) -> list[Route]:
+    """Return the page and its style."""
+    templates = Templates("coatcheck.web")
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        tenant = tenant_of(request)
+        contents = await asyncio.gather(*(section.render(tenant) for section in sections))
+        html = templates.render(
+            "admin.html",
+            title=title,
+            style_path=_STYLE_PATH,
+            sections=list(zip(sections, contents, strict=True)),
+        )
+        return web.Response(text=html, content_type="text/html", headers=_HEADERS)
+
+    async def style(request: web.Request) -> web.StreamResponse:
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return web.Response(text=_STYLE, content_type="text/css", headers=headers)
+
+    return [Route("GET", "/admin", page), Route("GET", _STYLE_PATH, style)]

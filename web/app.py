@@ -1,0 +1,42 @@
+"""One application from a route table."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from .edge import make_edge
+from .keyring import Keyring, OpenKeyring
+from .route import ANY_METHOD, Route
+from .trust import LoopbackGuard
+
+NEEDS_LOOPBACK: web.AppKey[bool] = web.AppKey("needs_loopback", bool)
+_NO_BOUND = 0
+
+
+def build_app(routes: Sequence[Route], *, keyring: Keyring | None = None) -> web.Application:
+    """Return the application that serves a table; a `Server` runs it.
+
+    Without a keyring everybody is the tenant `default`, and the loopback rules of `trust` hold.
+    Bodies are bounded by `body`, not by aiohttp.
+    """
+    guard = LoopbackGuard() if keyring is None else None
+    app = web.Application(
+        middlewares=[make_edge(keyring or OpenKeyring(), guard)], client_max_size=_NO_BOUND
+    )
+    app[NEEDS_LOOPBACK] = keyring is None
+    for path, group in _by_path(routes).items():
+        resource = app.router.add_resource(path)
+        for route in sorted(group, key=lambda route: route.method == ANY_METHOD):
+            resource.add_route(route.method, route.handler, expect_handler=_continue_later)
+    return app
+
+
+def _by_path(routes: Sequence[Route]) -> dict[str, list[Route]]:
+    groups: dict[str, list[Route]] = {}
+    for route in routes:
+        groups.setdefault(route.path, []).append(route)
+    return groups
+
+
+async def _continue_later(request: web.Request) -> None:
+    """`body_chunks` says 100 Continue, when the body is wanted."""

@@ -1,0 +1,115 @@
+"""Request bodies, bounded in bytes and in time.
+
+Every handler reads its body here. aiohttp's own readers know no deadline, and its `post()` does
+not count what precedes the first part.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from aiohttp import StreamReader, web
+
+from .connection import connection_of
+from .errors import ProblemError, refuse
+from .limits import Limits
+
+
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    """Return the whole body, at most `max_bytes`; see `body_chunks` for what it raises."""
+    chunks = [chunk async for chunk in body_chunks(request, max_bytes)]
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def body_chunks(request: web.Request, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the body as it comes, unchanged; call it once a request.
+
+    A client that sent `Expect: 100-continue` is told to go on here, not earlier, so that a refused
+    body is never sent (RFC 9110 section 10.1.1).
+
+    Raises:
+        ProblemError: 413 `body_too_large`; 408 `body_timeout`, slower than the server's `Limits`
+            allow; 400 `body_incomplete`, cut short or shorter than its Content-Length; 400
+            `body_malformed`, its chunked framing is broken.
+    """
+    if (request.content_length or 0) > max_bytes:
+        raise too_large(max_bytes)
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await _send_continue(request)
+    content = request.content
+    pace = _Pace(connection_of(request).connections.limits)
+    received = 0
+    while True:
+        chunk = content.read_nowait() if content.exception() is None else b""
+        if not chunk:
+            if content.at_eof():
+                return
+            chunk = await _next_chunk(content, pace, received)
+        received += len(chunk)
+        if received > max_bytes:
+            raise too_large(max_bytes)
+        if chunk:
+            yield chunk
+
+
+def require_identity(request: web.Request) -> None:
+    """Refuse a compressed body: what is stored is what was sent.
+
+    Raises:
+        ProblemError: 415 `content_encoding_unsupported`.
+    """
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise refuse(
+            415,
+            "content_encoding_unsupported",
+            "Unsupported content encoding",
+            "send the bytes as they are; this route takes no compressed body",
+        )
+
+
+def too_large(max_bytes: int) -> ProblemError:
+    """Return the error for a body over its bound."""
+    return refuse(
+        413,
+        "body_too_large",
+        "Body too large",
+        f"the body is longer than {max_bytes} bytes",
+        max_bytes=max_bytes,
+    )
+
+
+class _Pace:
+    """How long a body may still be waited for; only time spent waiting counts."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.waited = 0.0
+
+    def patience(self, received: int) -> float:
+        """Return the seconds that the next byte may take."""
+        limits = self._limits
+        earned = limits.body_grace_seconds + received / limits.body_min_bytes_per_second
+        return min(limits.body_idle_seconds, earned - self.waited)
+
+
+async def _next_chunk(content: StreamReader, pace: _Pace, received: int) -> bytes:
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(pace.patience(received)):
+            return await content.readany()
+    except TimeoutError as error:
+        raise refuse(
+            408, "body_timeout", "Body too slow", "the body stalled, or came too slowly"
+        ) from error
+    except web.RequestPayloadError as error:
+        raise refuse(
+            400, "body_malformed", "Malformed body", "the body's framing is not HTTP/1.1"
+        ) from error
+    finally:
+        pace.waited += time.monotonic() - began
+
+
+async def _send_continue(request: web.Request) -> None:
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0

@@ -1,0 +1,93 @@
+"""The outermost edge of every request: who may ask, who asks, and what an error becomes.
+
+One middleware for all of it, because each layer is paid by every turn of a chat.
+"""
+
+import asyncio
+import logging
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from coatcheck.protocol import ProtocolError
+
+from .connection import Connection, connection_of
+from .errors import BrokenAnswerError, ProblemError
+from .keyring import PRINCIPAL, Keyring
+from .problems import http_problem, internal_problem, problem_response, protocol_problem
+from .route import Handler
+from .trust import LoopbackGuard
+
+logger = logging.getLogger("coatcheck.web")
+
+
+def make_edge(keyring: Keyring, guard: LoopbackGuard | None) -> Middleware:
+    """Return the middleware that stands around every handler, and around the router's errors."""
+
+    @web.middleware
+    async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+        connection = connection_of(request)
+        connection.begin(request)
+        try:
+            if guard is not None and (problem := guard.refusal(request.headers)) is not None:
+                raise ProblemError(problem)
+            if (principal := await keyring.identify(request.headers)) is not None:
+                request[PRINCIPAL] = principal
+            return await handler(request)
+        except asyncio.CancelledError:
+            connection.abandon(request, "gone")
+            raise
+        except Exception as error:  # noqa: BLE001 - the outermost edge of a request: logs and maps
+            return _answer(error, request, connection)
+
+    return edge
+
+
+def _answer(error: Exception, request: web.Request, connection: Connection) -> web.StreamResponse:
+    if isinstance(error, web.HTTPException) and error.status < 400:
+        raise error
+    if request.transport is None:
+        connection.abandon(request, "gone")
+        raise error
+    if isinstance(error, BrokenAnswerError):
+        return _close(error, request, connection)
+    response = _problem_response(error, connection.request_id)
+    if request.writer.output_size > 0:
+        return _break(error, request, connection)
+    if not request.content.is_eof():
+        # What is left of the body is not a request.
+        response.force_close()
+    return response
+
+
+def _problem_response(error: Exception, request_id: str) -> web.Response:
+    match error:
+        case ProblemError():
+            return problem_response(error.problem, error.headers)
+        case ProtocolError():
+            return problem_response(protocol_problem(error))
+        case web.HTTPException():
+            allow = error.headers.get("Allow")
+            return problem_response(http_problem(error), {"Allow": allow} if allow else {})
+        case _:
+            logger.error("request %s failed", request_id, exc_info=error)
+            return problem_response(internal_problem(request_id))
+
+
+def _break(error: Exception, request: web.Request, connection: Connection) -> web.StreamResponse:
+    """End a begun answer so that no client takes it for whole: by a reset."""
+    logger.warning("request %s broken off: %s", connection.request_id, error)
+    connection.abandon(request, "broken")
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError("the answer was broken off") from error
+
+
+def _close(
+    error: BrokenAnswerError, request: web.Request, connection: Connection
+) -> web.StreamResponse:
+    """End a begun answer after its last words, but before its end."""
+    connection.abandon(request, "broken")
+    if request.transport is not None:
+        request.transport.close()
+    raise ConnectionResetError("the answer was broken off") from error

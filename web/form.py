@@ -1,0 +1,168 @@
+"""The one file of a `multipart/form-data` body (RFC 7578), as a stream.
+
+Everything that is not the file's content is paid from one budget: the preamble, part headers,
+other fields, the epilogue. The content ends only after the whole body has been read and found
+well formed, so whoever stores it commits nothing of a broken form.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from email.message import Message
+
+from .body import too_large
+from .errors import ProblemError, refuse
+
+OVERHEAD_BYTES = 64 * 1024
+"""What a form may carry besides its file: far more than any client's headers and fields."""
+
+MAX_PARTS = 32
+"""Parts of one form; an upload has one file and a few short fields."""
+
+_boundary = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]").fullmatch
+
+
+class FormFile:
+    """The file of a form. `open` first, then iterate `content` once."""
+
+    def __init__(self, body: AsyncIterator[bytes], content_type: str, max_bytes: int) -> None:
+        """Read a body with this Content-Type; the file may have `max_bytes`.
+
+        Raises:
+            ProblemError: 400 `form_malformed`, there is no usable boundary (RFC 2046 section
+                5.1.1).
+        """
+        boundary = _parameter(content_type, "boundary")
+        if boundary is None or not _boundary(boundary):
+            raise _malformed("its Content-Type names no boundary")
+        self._delimiter = b"\r\n--" + boundary.encode()
+        self._body = body
+        self._buffer = b"\r\n"  # the first delimiter may stand at the very start
+        self._max_bytes = max_bytes
+        self._overhead = OVERHEAD_BYTES
+        self._parts = 0
+        self.headers: Mapping[str, str] = {}
+
+    async def open(self) -> None:
+        """Read up to the file's content; `headers` are then its own, lower-cased.
+
+        Raises:
+            ProblemError: 400 `form_malformed` or `form_without_file`; 413 `form_overhead_too_large`.
+        """
+        await self._skip(self._delimiter)
+        while (headers := await self._next_headers()) is not None:
+            if _is_file(headers):
+                self.headers = headers
+                return
+            await self._skip(self._delimiter)
+        raise refuse(400, "form_without_file", "No file in the form", "the form carries no file")
+
+    async def content(self) -> AsyncIterator[bytes]:
+        """Yield the file, then check that the rest of the form is sound.
+
+        Raises:
+            ProblemError: 413 `body_too_large`; 400 `form_malformed` or `form_with_files`, more
+                than one file; 413 `form_overhead_too_large`.
+        """
+        size = 0
+        async for piece in self._until(self._delimiter):
+            size += len(piece)
+            if size > self._max_bytes:
+                raise too_large(self._max_bytes)
+            yield piece
+        while (headers := await self._next_headers()) is not None:
+            if _is_file(headers):
+                raise refuse(
+                    400, "form_with_files", "Several files in the form", "send one file a request"
+                )
+            await self._skip(self._delimiter)
+        self._spend(len(self._buffer))
+        async for chunk in self._body:
+            self._spend(len(chunk))
+
+    async def _next_headers(self) -> dict[str, str] | None:
+        """Return the next part's headers, None after the last part."""
+        while len(self._buffer) < 2:
+            await self._more()
+        if self._buffer[:2] == b"--":
+            return None
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise _malformed(f"it has more than {MAX_PARTS} parts")
+        pieces: list[bytes] = []
+        async for piece in self._until(b"\r\n\r\n"):
+            self._spend(len(piece))
+            pieces.append(piece)
+        return _headers(b"".join(pieces))
+
+    async def _skip(self, mark: bytes) -> None:
+        async for piece in self._until(mark):
+            self._spend(len(piece))
+
+    async def _until(self, mark: bytes) -> AsyncIterator[bytes]:
+        """Yield what comes before `mark`, and take the mark; linear in what passes."""
+        kept = len(mark) - 1
+        while (at := self._buffer.find(mark)) < 0:
+            if (ready := len(self._buffer) - kept) > 0:
+                piece, self._buffer = self._buffer[:ready], self._buffer[ready:]
+                yield piece
+            await self._more()
+        piece, self._buffer = self._buffer[:at], self._buffer[at + len(mark) :]
+        if piece:
+            yield piece
+
+    async def _more(self) -> None:
+        chunk = await anext(self._body, b"")
+        if not chunk:
+            raise _malformed("it ends before its last boundary")
+        self._buffer += chunk
+
+    def _spend(self, count: int) -> None:
+        self._overhead -= count
+        if self._overhead < 0:
+            raise refuse(
+                413,
+                "form_overhead_too_large",
+                "Too much beside the file",
+                f"a form carries at most {OVERHEAD_BYTES} bytes beside its file",
+                max_bytes=OVERHEAD_BYTES,
+            )
+
+
+def is_form(content_type: str) -> bool:
+    """True when a Content-Type is `multipart/form-data`."""
+    return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
+
+
+def _headers(block: bytes) -> dict[str, str]:
+    """Read header lines; the block begins with what followed the boundary on its line."""
+    padding, *lines = block.split(b"\r\n")
+    if padding.strip(b" \t"):
+        raise _malformed("a line begins like the boundary and continues")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.decode("utf-8", "replace").partition(":")
+        if not colon:
+            raise _malformed("a part has a header line without a colon")
+        headers[name.strip().lower()] = value.strip()
+    if headers.get("content-transfer-encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
+        raise _malformed("a part is encoded; send the bytes as they are (RFC 7578 section 4.7)")
+    return headers
+
+
+def _is_file(headers: Mapping[str, str]) -> bool:
+    disposition = headers.get("content-disposition", "")
+    return (
+        _parameter(disposition, "filename") is not None or _parameter(disposition, "name") == "file"
+    )
+
+
+def _parameter(value: str, name: str) -> str | None:
+    """Read a header parameter, quoted or extended (RFC 2231)."""
+    message = Message()
+    message["content-type"] = value.replace("\r", " ").replace("\n", " ")
+    found = message.get_param(name)
+    return found[2] if isinstance(found, tuple) else found
+
+
+def _malformed(detail: str) -> ProblemError:
+    return refuse(400, "form_malformed", "Malformed form", f"the form cannot be read: {detail}")

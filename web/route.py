@@ -1,0 +1,90 @@
+"""Routes as values: a face is a sequence of them, and one process joins several faces."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from .errors import refuse
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ANY_METHOD = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query or header parameter; those of the path are read from the path."""
+
+    name: str
+    description: str
+    place: str = "query"
+    schema: Mapping[str, str | int] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer: a JSON model, or a body of a media type, or no body."""
+
+    description: str
+    content: type[BaseModel] | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What `/openapi.json` says of a route. Every operation may also answer with a problem."""
+
+    summary: str
+    tag: str
+    answers: Mapping[int, Answer]
+    body: type[BaseModel] | Sequence[str] | None = None
+    """A JSON model, or the media types a raw body may have."""
+    parameters: Sequence[Parameter] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method on one path, in aiohttp's path syntax (`/v1/blobs/{digest}`).
+
+    The handler is an `async def`, or a `partial` of one. `operation` is None for routes that the document leaves out.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    operation: Operation | None = None
+
+
+def join_routes(tables: Iterable[Sequence[Route]]) -> list[Route]:
+    """Return one table of several; the first table wins a method and path that two have."""
+    joined: dict[tuple[str, str], Route] = {}
+    for table in tables:
+        for route in table:
+            joined.setdefault((route.method, route.path), route)
+    return list(joined.values())
+
+
+def close_paths(routes: Sequence[Route]) -> list[Route]:
+    """Return the routes, and for each path one that answers 405 to every other method.
+
+    Without it another face's catch-all would take those methods.
+    """
+    allowed: dict[str, list[str]] = {}
+    for route in routes:
+        allowed.setdefault(route.path, []).append(route.method)
+    return [
+        *routes,
+        *(Route(ANY_METHOD, path, _refusing(methods)) for path, methods in allowed.items()),
+    ]
+
+
+def _refusing(methods: Sequence[str]) -> Handler:
+    async def refuse_method(request: web.Request) -> web.StreamResponse:
+        error = refuse(
+            405, "method_not_allowed", "Method Not Allowed", "this path does not take this method"
+        )
+        error.headers = {"Allow": ", ".join(sorted(methods))}
+        raise error
+
+    return refuse_method

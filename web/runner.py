@@ -1,0 +1,142 @@
+"""The server: listens, holds connections to their deadlines, drains and stops."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from .app import NEEDS_LOOPBACK
+from .connection import Connection, Refusal
+from .connections import Connections, Traffic
+from .errors import AddressError, NotLoopbackError
+from .limits import Limits
+from .problems import TOO_MANY_CONNECTIONS, problem_bytes
+from .trust import is_loopback_host
+
+_CHECKS_PER_DEADLINE = 4
+_LONGEST_CHECK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BoundAddress:
+    """Where a server listens; `port` is the real one when 0 was asked for."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The base URL of this address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+class Server:
+    """Runs one application on one address. Start it once, stop it once or more.
+
+    A client that goes away cancels its handler. Deadlines are kept to a quarter of the shortest
+    of them, and at least to the second.
+    """
+
+    def __init__(
+        self,
+        app: web.Application,
+        limits: Limits | None = None,
+        *,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._needs_loopback = app[NEEDS_LOOPBACK]
+        self._connections = Connections(self._limits, random)
+        self._runner = web.AppRunner(
+            app, handler_cancellation=True, shutdown_timeout=self._limits.cancel_seconds
+        )
+        self._listener: asyncio.Server | None = None
+        self._address: BoundAddress | None = None
+        self._check: asyncio.TimerHandle | None = None
+
+    @property
+    def address(self) -> BoundAddress:
+        """Where the server listens, or listened.
+
+        Raises:
+            AddressError: it was never started.
+        """
+        if self._address is None:
+            raise AddressError("the server has not been started")
+        return self._address
+
+    @property
+    def traffic(self) -> Traffic:
+        """What all connections carried, counted at the sockets."""
+        return self._connections.traffic
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> BoundAddress:
+        """Listen, and return where.
+
+        Raises:
+            NotLoopbackError: the application has no keys, and `host` is no loopback name.
+            AddressError: the address is taken, or cannot be listened on.
+        """
+        if self._needs_loopback and not is_loopback_host(host):
+            raise NotLoopbackError(f"without keys only loopback is served, not {host!r}")
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(self._make_protocol, host, port, backlog=512)
+        except OSError as error:
+            await self._runner.cleanup()
+            raise AddressError(f"cannot listen on {host}:{port}: {error}") from error
+        self._plan_check(loop)
+        bound_host, bound_port = self._listener.sockets[0].getsockname()[:2]
+        self._address = BoundAddress(bound_host, bound_port)
+        return self._address
+
+    async def stop(self, drain_seconds: float = 10.0) -> None:
+        """Stop listening, let running requests end, cancel what is left; leaves no task behind.
+
+        Idle connections are closed at once. May be called twice, and without `start`.
+        """
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        listener.close()
+        if (manager := self._runner.server) is not None:
+            await asyncio.sleep(0)  # requests just received begin
+            manager.pre_shutdown()
+        await self._drain(drain_seconds)
+        await self._runner.cleanup()
+        if self._check is not None:
+            self._check.cancel()
+        for connection in self._connections.live:
+            connection.abort()
+        await listener.wait_closed()
+        await asyncio.sleep(0)  # what was aborted is told so
+
+    async def _drain(self, seconds: float) -> None:
+        tasks = [task for task in (item.task for item in self._connections.live) if task]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=seconds)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=self._limits.cancel_seconds)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        manager = self._runner.server
+        if manager is None or self._connections.is_full:
+            return Refusal(problem_bytes(TOO_MANY_CONNECTIONS))
+        return Connection(manager, self._connections, asyncio.get_running_loop())
+
+    def _plan_check(self, loop: asyncio.AbstractEventLoop) -> None:
+        shortest = min(self._limits.header_seconds, self._limits.write_seconds)
+        pause = min(shortest / _CHECKS_PER_DEADLINE, _LONGEST_CHECK_SECONDS)
+
+        def check() -> None:
+            self._connections.check(loop.time())
+            self._check = loop.call_later(pause, check)
+
+        self._check = loop.call_later(pause, check)
