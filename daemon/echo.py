@@ -44,9 +44,9 @@ _SSE = "text/event-stream; charset=utf-8"
 class EchoUpstream:
     """Speaks `openai.chat` without a network. `clock` gives the `created` of its answers."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], models: tuple[str, ...] = ("*",)) -> None:
         self._clock = clock
-        self._config = UpstreamConfig(name=ECHO, dialect=_DIALECT)
+        self._config = UpstreamConfig(name=ECHO, dialect=_DIALECT, models=models)
 
     @property
     def config(self) -> UpstreamConfig:

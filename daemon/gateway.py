@@ -16,7 +16,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from coatcheck.protocol import KEEP, PROMPT_HEADER, Dialect, Problem, encode_json
-from coatcheck.web import ProblemError, read_body, tenant_of
+from coatcheck.web import BrokenAnswerError, ProblemError, read_body, tenant_of
 
 from .body import Body, RawBody, SplicedBody
 from .errors import DaemonError, EncodingRefusedError, PromptNotFoundError
@@ -168,8 +168,7 @@ async def _relay(
         _log.warning("answer broke off: %s", error)
         if gate:
             await response.write(gate.break_off(dialect.error_event(error.problem)))
-        _break_connection(request)
-        raise ConnectionResetError(str(error)) from error
+        raise BrokenAnswerError(str(error)) from error
     if gate and (rest := gate.finish()):
         await response.write(rest)
     await response.write_eof()
@@ -181,12 +180,6 @@ def _is_plain_stream(headers: Mapping[str, str]) -> bool:
         headers.get("Content-Type", "").lower().startswith("text/event-stream")
         and headers.get("Content-Encoding", "identity").lower() == "identity"
     )
-
-
-def _break_connection(request: web.Request) -> None:
-    """End the connection after what was written, without the end that the framing promises."""
-    if request.transport:
-        request.transport.close()
 
 
 async def _kept_headers(keeping: "asyncio.Task[str | None] | None") -> Mapping[str, str]:

@@ -1,0 +1,172 @@
+"""Cache inspection: what the daemon resolved, as JSON and as a section of `/admin`.
+
+Evicting forgets; where the entries are copies, their bytes go too. Both are the operator's view,
+across tenants.
+"""
+
+from urllib.parse import parse_qs
+
+from aiohttp import web
+from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict
+
+from coatcheck.protocol import Digest
+from coatcheck.web import (
+    AdminSection,
+    Answer,
+    Operation,
+    Parameter,
+    Route,
+    Templates,
+    json_response,
+    read_body,
+    refuse,
+)
+
+from .inventory import Entry, Inventory, Totals
+
+_TAG = "admin"
+_PATH = "/admin/api/cache"
+_MAX_ENTRIES = 1000
+_MAX_FORM_BYTES = 1024
+_ALL = "all"
+
+
+class CacheEntry(BaseModel):
+    """One resolved blob. Times are Unix seconds; `verified_at`: its bytes were last read whole."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: Digest
+    size: int
+    media_type: str
+    source: str
+    hits: int
+    last_used_at: float
+    verified: bool
+    verified_at: float | None = None
+
+
+class CacheTotals(BaseModel):
+    """Sums over the entries, and counts since the start. `hit_ratio` is absent before a use."""
+
+    model_config = ConfigDict(frozen=True)
+
+    entries: int
+    bytes: int
+    hits: int
+    misses: int
+    hit_ratio: float | None = None
+
+
+class CacheListing(BaseModel):
+    """Answer of `GET /admin/api/cache`: the most recently used entry first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    entries: list[CacheEntry]
+    totals: CacheTotals
+
+
+class Evicted(BaseModel):
+    """How many entries were evicted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    evicted: int
+
+
+def cache_routes(inventory: Inventory) -> list[Route]:
+    """Return the routes that list entries and evict one or all."""
+
+    async def listing(request: web.Request) -> web.StreamResponse:
+        entries = [_entry(entry) for entry in inventory.entries(_limit(request))]
+        return json_response(CacheListing(entries=entries, totals=_totals(inventory.totals())))
+
+    async def evict(request: web.Request) -> web.StreamResponse:
+        digest = Digest(request.match_info["digest"])
+        if not inventory.evict(digest):
+            raise refuse(404, "blob_not_found", "Not in the cache", f"no entry has {digest}")
+        return json_response(Evicted(evicted=1))
+
+    async def evict_all(request: web.Request) -> web.StreamResponse:
+        return json_response(Evicted(evicted=inventory.evict_all()))
+
+    async def evict_form(request: web.Request) -> web.StreamResponse:
+        form = parse_qs((await read_body(request, _MAX_FORM_BYTES)).decode("utf-8", "replace"))
+        wanted = form.get("digest", [""])[0]
+        if wanted == _ALL:
+            inventory.evict_all()
+        else:
+            inventory.evict(Digest(wanted))
+        raise web.HTTPSeeOther("/admin#cache")
+
+    limit = Parameter("limit", f"entries, 1 to {_MAX_ENTRIES}", schema={"type": "integer"})
+    return [
+        Route(
+            "GET",
+            _PATH,
+            listing,
+            Operation(
+                "List what was resolved",
+                _TAG,
+                {200: Answer("entries and totals", CacheListing)},
+                parameters=[limit],
+            ),
+        ),
+        Route(
+            "DELETE",
+            _PATH,
+            evict_all,
+            Operation("Evict every entry", _TAG, {200: Answer("evicted", Evicted)}),
+        ),
+        Route(
+            "DELETE",
+            f"{_PATH}/{{digest}}",
+            evict,
+            Operation("Evict one entry", _TAG, {200: Answer("evicted", Evicted)}),
+        ),
+        Route("POST", "/admin/cache/evict", evict_form),
+    ]
+
+
+def cache_section(inventory: Inventory) -> AdminSection:
+    """Return the section of the page that shows the entries, with their pictures."""
+    templates = Templates("coatcheck.daemon")
+
+    async def render(tenant: str) -> Markup:
+        return templates.render(
+            "cache.html", entries=inventory.entries(100), totals=inventory.totals()
+        )
+
+    return AdminSection("cache", "Cache", render)
+
+
+def _limit(request: web.Request) -> int:
+    text = request.query.get("limit", "100")
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:5]) <= _MAX_ENTRIES):
+        raise refuse(400, "limit_invalid", "Malformed limit", f"limit is 1 to {_MAX_ENTRIES}")
+    return int(text)
+
+
+def _entry(entry: Entry) -> CacheEntry:
+    return CacheEntry(
+        digest=entry.digest,
+        size=entry.size,
+        media_type=entry.media_type,
+        source=entry.source,
+        hits=entry.hits,
+        last_used_at=entry.last_used_at,
+        verified=entry.verified_at is not None,
+        verified_at=entry.verified_at,
+    )
+
+
+def _totals(totals: Totals) -> CacheTotals:
+    return CacheTotals(
+        entries=totals.entries,
+        bytes=totals.bytes,
+        hits=totals.hits,
+        misses=totals.misses,
+        hit_ratio=totals.hit_ratio,
+    )

@@ -1,0 +1,105 @@
+"""The daemon: its parts joined, and the face that a process serves.
+
+It owns the upstreams' connections and the keeper's background work, and closes both; the sources
+belong to whoever made them.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Self
+
+from coatcheck.protocol import Dialect, dialect
+from coatcheck.web import Answer, Face, Operation, Route
+
+from .admin import cache_routes, cache_section
+from .echo import EchoUpstream
+from .forward import HttpUpstream
+from .gateway import Gateway, GatewayConfig
+from .inventory import Inventory
+from .keeper import Keeper
+from .resolver import Resolver
+from .source import BlobSource, PromptSource
+from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonConfig:
+    """What a daemon is told. Without upstreams every model is `echo`."""
+
+    upstreams: Sequence[UpstreamConfig] = ()
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
+
+
+class Daemon:
+    """A resolver and a gateway over given sources. Open it inside a running loop; close it."""
+
+    def __init__(
+        self, gateway: Gateway, inventory: Inventory, upstreams: Upstreams, keeper: Keeper
+    ) -> None:
+        self._gateway = gateway
+        self._inventory = inventory
+        self._upstreams = upstreams
+        self._keeper = keeper
+
+    @classmethod
+    def open(
+        cls,
+        config: DaemonConfig,
+        blobs: BlobSource,
+        prompts: PromptSource,
+        *,
+        clock: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> Self:
+        """Join the parts. `clock` gives Unix seconds."""
+        inventory = Inventory(blobs.name)
+        upstreams = Upstreams(_upstreams(config.upstreams, clock))
+        keeper = Keeper(blobs, prompts)
+        gateway = Gateway(
+            config.gateway,
+            resolver=Resolver(blobs, inventory, clock),
+            prompts=prompts,
+            upstreams=upstreams,
+            keeper=keeper,
+            random=random,
+        )
+        return cls(gateway, inventory, upstreams, keeper)
+
+    def face(self) -> Face:
+        """Return the routes and the section of the page."""
+        return Face(
+            routes=[*self._turn_routes(), *cache_routes(self._inventory)],
+            sections=[cache_section(self._inventory)],
+        )
+
+    async def close(self) -> None:
+        """End background work, then close connections. May be called twice."""
+        await self._keeper.close()
+        await self._upstreams.close()
+
+    def _turn_routes(self) -> list[Route]:
+        return [
+            self._turn_route(
+                dialect("openai.chat"), "/v1", "/chat/completions", "Serve one turn of a chat"
+            )
+        ]
+
+    def _turn_route(self, spoken: Dialect, base: str, path: str, summary: str) -> Route:
+        operation = Operation(
+            summary,
+            "gateway",
+            {200: Answer("the upstream's answer, as it came")},
+            body=["application/json"],
+            description=f"Dialect {spoken.name}: attachments may be refs, and the message list "
+            "may be an envelope.",
+        )
+        return Route("POST", base + path, partial(self._gateway.serve, spoken, path), operation)
+
+
+def _upstreams(configs: Sequence[UpstreamConfig], clock: Callable[[], float]) -> list[Upstream]:
+    """Make every upstream. `echo` serves every model when it is alone, else its own name first."""
+    upstreams: list[Upstream] = [HttpUpstream.open(config) for config in configs]
+    return [EchoUpstream(clock, models=(ECHO,) if configs else ("*",)), *upstreams]
