@@ -1,1 +1,65 @@
-"""Placeholder."""
+"""Keeps bytes: each blob once, for every tenant that holds it, and the prompts that name them."""
+
+from .backend import Backend, BlobFile, Measured, Spool
+from .config import StoreConfig
+from .disk_backend import DiskBackend
+from .errors import (
+    BlobNotFoundError,
+    BlobTooLargeError,
+    CorruptBlobError,
+    DigestMismatchError,
+    EmptyBlobError,
+    FolderInUseError,
+    InvalidCursorError,
+    PromptNotFoundError,
+    PromptTooLargeError,
+    SchemaError,
+    SizeMismatchError,
+    StoreClosedError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+)
+from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
+from .memory_backend import MemoryBackend
+from .prompts import PromptMessage, Prompts
+from .reader import BlobReader
+from .schema import BlobState, HoldKind
+from .store import Store
+
+__all__ = [
+    "Backend",
+    "BlobFile",
+    "BlobNotFoundError",
+    "BlobReader",
+    "BlobState",
+    "BlobTooLargeError",
+    "CorruptBlobError",
+    "DigestMismatchError",
+    "DiskBackend",
+    "EmptyBlobError",
+    "FolderInUseError",
+    "Grant",
+    "Hold",
+    "HoldKind",
+    "InvalidCursorError",
+    "Measured",
+    "MemoryBackend",
+    "Missing",
+    "Page",
+    "PromptMessage",
+    "PromptNotFoundError",
+    "PromptTooLargeError",
+    "Prompts",
+    "Receipt",
+    "SchemaError",
+    "SizeMismatchError",
+    "Spool",
+    "Store",
+    "StoreClosedError",
+    "StoreConfig",
+    "StoreError",
+    "StoreFullError",
+    "StoreStats",
+    "StoreUnavailableError",
+]

@@ -1,0 +1,121 @@
+"""One way to keep bytes.
+
+A backend is told what to keep by the one verified way in (`receive.py`) and trusts it: it
+neither hashes nor bounds. What it promises in return:
+
+1. After `Spool.commit` returns, the bytes are found under their digest, also after a power cut.
+2. Before that, and after `Spool.discard`, nothing is found under the digest on its account.
+3. Committing a digest that is there replaces its bytes in one step and costs the same as
+   committing a new one; whoever has the blob open goes on reading what they opened.
+
+Methods without `async` block and are called from threads. A spool is asynchronous because an
+upload arrives in pieces; its methods are called one after another, `discard` also after a
+cancelled call.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+from coatcheck.protocol import Buffer, Digest
+
+
+class Spool(Protocol):
+    """Where one upload's bytes wait until they are verified. Made without any I/O."""
+
+    async def reserve(self, total_bytes: int) -> None:
+        """Sets disk aside for `total_bytes` in all; asked again with a larger total as need grows.
+
+        Raises:
+            StoreFullError: there is not enough; what was reserved before stays.
+        """
+        ...
+
+    async def write(self, data: Buffer) -> None:
+        """Appends to the spool.
+
+        Raises:
+            StoreFullError, StoreUnavailableError: the upload has failed; call `discard`.
+        """
+        ...
+
+    async def commit(self, digest: Digest) -> None:
+        """Makes what was written the blob of this name, durably. Called once, after the last write.
+
+        Raises:
+            StoreFullError, StoreUnavailableError: the upload has failed; call `discard`.
+        """
+        ...
+
+    async def discard(self) -> None:
+        """Removes what is left of the upload and gives its reservation back.
+
+        May be called at any time and twice, also while a cancelled call still runs in its
+        thread; does not touch a committed blob.
+        """
+        ...
+
+
+class BlobFile(Protocol):
+    """A blob's bytes, open for reading. Blocking; used by one thread at a time."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes as stored, which need not be what the index says."""
+        ...
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fills the buffer from this offset on; returns how much, less only at the end.
+
+        Raises:
+            StoreUnavailableError: the bytes cannot be read, or the file was closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Lets go of the file. May be called twice."""
+        ...
+
+
+class Backend(Protocol):
+    """Keeps blobs by digest."""
+
+    def spool(self) -> Spool:
+        """A new, empty spool."""
+        ...
+
+    def open(self, digest: Digest) -> BlobFile | None:
+        """The blob's bytes, or `None` when they are not here.
+
+        Raises:
+            StoreUnavailableError: they are here and cannot be opened.
+        """
+        ...
+
+    def stat(self, digest: Digest) -> int | None:
+        """The blob's size as stored, or `None`."""
+        ...
+
+    def remove(self, digest: Digest) -> None:
+        """Removes the blob; does nothing when it is not here."""
+        ...
+
+    def list(self) -> Iterator[Digest]:
+        """Every blob, in no order; blobs that come and go meanwhile may or may not be among them."""
+        ...
+
+    def quarantine(self, digest: Digest) -> None:
+        """Moves the blob's bytes to where nothing serves them; does nothing when it is not here."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of everything. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """Optional: a backend that knows how much room it has."""
+
+    def free_bytes(self) -> int:
+        """Bytes that uploads may still take, the reserve and running uploads counted off."""
+        ...

@@ -1,0 +1,66 @@
+"""The store's settings: each limit with its unit, its default and the reason for it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """How one store is opened.
+
+    Raises:
+        ValueError: a limit is not positive (`min_free_bytes` may be zero).
+    """
+
+    data_folder: Path | None
+    """Where everything lives. `None` keeps all of it in memory until `close`."""
+
+    lease_seconds: int = 24 * 3600
+    """How long an upload, a `missing` or a use keeps a grant: a working day and its night."""
+
+    prompt_seconds: int = 24 * 3600
+    """How long a prompt is kept after its last append or expand."""
+
+    max_blob_bytes: int = 512 * _MIB
+    """The largest blob taken. Providers take files up to this size (OpenAI Files, 512 MB)."""
+
+    min_free_bytes: int = 64 * _MIB
+    """What uploads leave free on the disk, so that the index can still be written."""
+
+    max_prompt_bytes: int = 64 * _MIB
+    """The most text one prompt may have in all, because an expand holds all of it in memory."""
+
+    hot_entries: int = 16_384
+    """Grants remembered in memory, about 1 KB each."""
+
+    hot_seconds: float = 30.0
+    """How long a remembered grant is believed without asking the index again."""
+
+    pending_prompt_bytes: int = 16 * _MIB
+    """Prompt text that may wait to be written before an append has to wait."""
+
+    read_threads: int = 8
+    """Threads that read and check pieces; apart from uploads, so that no fsync delays a read."""
+
+    write_threads: int = 8
+    """Threads that spool, hash and commit uploads."""
+
+    def __post_init__(self) -> None:
+        limits = {
+            "lease_seconds": self.lease_seconds,
+            "prompt_seconds": self.prompt_seconds,
+            "max_blob_bytes": self.max_blob_bytes,
+            "max_prompt_bytes": self.max_prompt_bytes,
+            "hot_entries": self.hot_entries,
+            "hot_seconds": self.hot_seconds,
+            "pending_prompt_bytes": self.pending_prompt_bytes,
+            "read_threads": self.read_threads,
+            "write_threads": self.write_threads,
+        }
+        for name, value in limits.items():
+            if value <= 0:
+                raise ValueError(f"{name} must be positive, not {value}")
+        if self.min_free_bytes < 0:
+            raise ValueError(f"min_free_bytes must not be negative, not {self.min_free_bytes}")

@@ -1,0 +1,130 @@
+"""What can go wrong in the store, and whose fault it is.
+
+Every error says through `retryable` whether the same request can succeed later without a
+change on the caller's side. Errors of the operating system and of SQLite never leave this
+folder: they become `StoreFullError` or `StoreUnavailableError`.
+"""
+
+import errno
+from pathlib import Path
+from typing import ClassVar
+
+from coatcheck.protocol import Digest
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class StoreError(Exception):
+    """Anything the store refuses or fails at."""
+
+    retryable: ClassVar[bool] = False
+
+
+class FolderInUseError(StoreError):
+    """Another process serves this data folder; the operator started two."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(f"the data folder {folder} is in use by another process")
+
+
+class StoreClosedError(StoreError):
+    """The store was closed while it was still asked; the embedding program's fault."""
+
+    def __init__(self) -> None:
+        super().__init__("the store is closed")
+
+
+class SchemaError(StoreError):
+    """The index was written by a newer or a foreign program; the operator's fault."""
+
+
+class StoreFullError(StoreError):
+    """The disk is full, or so full that the reserve would be touched. Nothing was lost."""
+
+    def __init__(self, reason: str = "no space left for this upload") -> None:
+        super().__init__(reason)
+
+
+class StoreUnavailableError(StoreError):
+    """The disk or the index failed; nobody asked for anything wrong."""
+
+    retryable = True
+
+
+class BlobNotFoundError(StoreError):
+    """The tenant holds no live grant for this digest, whoever else may."""
+
+    def __init__(self, digest: Digest) -> None:
+        self.digest = digest
+        super().__init__(f"no such blob: {digest}")
+
+
+class CorruptBlobError(BlobNotFoundError):
+    """The stored bytes fail their checksum, and are as good as absent from now on.
+
+    Uploading the blob again heals it, for every tenant that holds it.
+    """
+
+
+class DigestMismatchError(StoreError):
+    """The body is not what the caller promised; nothing of it was kept."""
+
+    def __init__(self, expected: Digest, actual: Digest) -> None:
+        self.expected = expected
+        self.actual = actual
+        super().__init__(f"promised {expected}, received {actual}")
+
+
+class SizeMismatchError(StoreError):
+    """The body is longer or shorter than declared; `actual` stops counting at the first byte over."""
+
+    def __init__(self, expected: int, actual: int) -> None:
+        self.expected = expected
+        self.actual = actual
+        super().__init__(f"declared {expected} bytes, received {actual}")
+
+
+class EmptyBlobError(StoreError):
+    """The body has no bytes."""
+
+    def __init__(self) -> None:
+        super().__init__("a blob has at least one byte")
+
+
+class BlobTooLargeError(StoreError):
+    """The body is, or is declared to be, larger than the store takes."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        super().__init__(f"a blob has at most {limit_bytes} bytes")
+
+
+class InvalidCursorError(StoreError):
+    """The cursor is not one that a list of this store gave out."""
+
+    def __init__(self) -> None:
+        super().__init__("not a cursor of this list")
+
+
+class PromptTooLargeError(StoreError):
+    """The prompt with these messages appended has more text than the store keeps."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        super().__init__(f"a prompt has at most {limit_bytes} bytes of messages")
+
+
+class PromptNotFoundError(StoreError):
+    """The tenant has no such prompt in this dialect, or it has expired."""
+
+    def __init__(self, digest: Digest) -> None:
+        self.digest = digest
+        super().__init__(f"no such prompt: {digest}")
+
+
+def disk_error(error: OSError) -> StoreFullError | StoreUnavailableError:
+    """Names an error of the operating system in the store's terms."""
+    if error.errno in _FULL:
+        return StoreFullError()
+    return StoreUnavailableError(f"the disk failed: {error.strerror or error}")

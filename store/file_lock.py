@@ -1,0 +1,58 @@
+"""A lock that dies with its process.
+
+`flock` belongs to the open file, so the kernel drops it however the process ends; nothing
+has to be cleaned up after a crash. The file itself stays: removing a lock file would let two
+processes hold locks on two files of one name.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+
+from .errors import disk_error
+
+
+class FileLock:
+    """An exclusive `flock` on a file, held from `take` or `wait` until `close`. Blocking."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def take(cls, path: Path) -> Self | None:
+        """Locks the file, making it if need be; `None` when another process holds it.
+
+        Raises:
+            StoreUnavailableError, StoreFullError: the file cannot be made or locked.
+        """
+        return cls._lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    @classmethod
+    def wait(cls, path: Path) -> Self:
+        """Like `take`, but waits until the lock is free."""
+        lock = cls._lock(path, fcntl.LOCK_EX)
+        assert lock is not None
+        return lock
+
+    @classmethod
+    def _lock(cls, path: Path, operation: int) -> Self | None:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise disk_error(error) from error
+        try:
+            fcntl.flock(descriptor, operation)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError as error:
+            os.close(descriptor)
+            raise disk_error(error) from error
+        return cls(descriptor)
+
+    def close(self) -> None:
+        """Gives the lock back. May be called twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

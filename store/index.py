@@ -1,0 +1,363 @@
+"""The SQL side: who holds which blob, why, and until when.
+
+1. A row about a blob is written after its bytes are on the disk, never before.
+2. What depends on a reading of the bytes names their generation, and does nothing once an
+   upload has replaced them.
+3. A hold is only ever added to a grant that lives; a grant whose last hold has ended stays dead
+   until its tenant uploads the bytes again.
+
+Every method is one transaction. Times are unix seconds, given by the caller.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, delete, exists, func, select, tuple_, update
+from sqlalchemy.dialects.sqlite import insert
+
+from coatcheck.protocol import Digest
+
+from .cursor import read_cursor, write_cursor
+from .database import Database
+from .errors import BlobNotFoundError
+from .grant import Grant, HeldBlob, Hold, Page
+from .held import find_held, held_blob, is_live, select_held
+from .schema import BlobState, HoldKind, blobs, grants, holds, tenants
+
+
+@dataclass(frozen=True, slots=True)
+class NewBlob:
+    """What an upload learned about the bytes it committed."""
+
+    digest: Digest
+    size: int
+    sniffed_type: str | None
+    width: int | None
+    height: int | None
+    frames: int | None
+    checksums: bytes
+    seed_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptHold:
+    """A kept message that names a blob."""
+
+    tenant: str
+    blob: Digest
+    prompt: Digest
+    kept_at: float
+    """When the message was kept; the grant has to have been alive then."""
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The index in numbers."""
+
+    blobs: int
+    blob_bytes: int
+    quarantined_blobs: int
+    grants: int
+
+
+class Index:
+    """Grants, holds and blobs in one database, which the opener of the database closes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def record(
+        self,
+        tenant: str,
+        blob: NewBlob,
+        declared_type: str | None,
+        *,
+        now: float,
+        lease_expires_at: float,
+    ) -> tuple[HeldBlob, bool]:
+        """Grants the tenant a blob whose bytes were just committed, with a lease.
+
+        Writes the same rows for a blob that is new and for one that is known. Returns the grant
+        and whether there was no live one before.
+        """
+
+        def work(connection: Connection) -> tuple[HeldBlob, bool]:
+            before = find_held(connection, tenant, [blob.digest], now)
+            connection.execute(
+                insert(tenants).values(tenant=tenant, created_at=now).on_conflict_do_nothing()
+            )
+            _put_blob(connection, blob, now)
+            _put_grant(connection, tenant, blob.digest, declared_type, now)
+            _put_leases(connection, tenant, [blob.digest], now, lease_expires_at)
+            return find_held(connection, tenant, [blob.digest], now)[blob.digest], not before
+
+        return await self._database.run(work)
+
+    async def find(
+        self, tenant: str, digests: Iterable[Digest], now: float
+    ) -> dict[Digest, HeldBlob]:
+        """Those of the digests that the tenant holds."""
+        return await self._database.run(lambda c: find_held(c, tenant, digests, now))
+
+    async def renew(
+        self, tenant: str, digests: Sequence[Digest], *, now: float, expires_at: float
+    ) -> dict[Digest, HeldBlob]:
+        """Extends the leases that live; returns those of the digests that the tenant holds."""
+
+        def work(connection: Connection) -> dict[Digest, HeldBlob]:
+            connection.execute(
+                update(holds)
+                .where(
+                    holds.c.tenant == tenant,
+                    holds.c.digest.in_(digests),
+                    holds.c.kind == HoldKind.LEASE,
+                    holds.c.expires_at > now,
+                    holds.c.expires_at < expires_at,
+                )
+                .values(expires_at=expires_at)
+            )
+            return find_held(connection, tenant, digests, now)
+
+        return await self._database.run(work)
+
+    async def lease(
+        self, tenant: str, digests: Sequence[Digest], *, now: float, expires_at: float
+    ) -> dict[Digest, HeldBlob]:
+        """Like `renew`, but also gives a lease to a grant that other holds alone keep."""
+
+        def work(connection: Connection) -> dict[Digest, HeldBlob]:
+            held = find_held(connection, tenant, digests, now)
+            _put_leases(connection, tenant, held, now, expires_at)
+            return find_held(connection, tenant, digests, now)
+
+        return await self._database.run(work)
+
+    async def page(self, tenant: str, *, after: str | None, limit: int, now: float) -> Page[Grant]:
+        """At most `limit` live grants, newest first, behind the cursor `after`.
+
+        Raises:
+            InvalidCursorError: `after` is not a cursor of ours.
+        """
+        query = select_held(tenant, now)
+        if after is not None:
+            created_at, digest = read_cursor(after)
+            place = tuple_(grants.c.created_at, grants.c.digest)
+            query = query.where(place < tuple_(created_at, digest))
+        query = query.order_by(grants.c.created_at.desc(), grants.c.digest.desc()).limit(limit + 1)
+        rows = await self._database.run(lambda c: c.execute(query).all())
+        items = [held_blob(row).grant for row in rows[:limit]]
+        more = len(rows) > limit
+        return Page(items, write_cursor(items[-1].created_at, items[-1].digest) if more else None)
+
+    async def release(self, tenant: str, digest: Digest, now: float) -> list[Hold]:
+        """Ends the lease and the pin; returns the holds that remain. Without any the grant ends.
+
+        Raises:
+            BlobNotFoundError: the tenant does not hold the blob.
+        """
+
+        def work(connection: Connection) -> list[Hold]:
+            _require(connection, tenant, digest, now)
+            ours = and_(holds.c.tenant == tenant, holds.c.digest == digest)
+            ended = holds.c.kind.in_([HoldKind.LEASE, HoldKind.PIN])
+            connection.execute(delete(holds).where(ours, ended))
+            rows = connection.execute(
+                select(holds).where(ours, is_live(now)).order_by(holds.c.kind, holds.c.name)
+            ).all()
+            if not rows:
+                connection.execute(
+                    delete(grants).where(grants.c.tenant == tenant, grants.c.digest == digest)
+                )
+            return [
+                Hold(HoldKind(row.kind), row.name, row.purpose, row.expires_at) for row in rows
+            ]
+
+        return await self._database.run(work)
+
+    async def pin(self, tenant: str, digest: Digest, now: float) -> HeldBlob:
+        """Adds a pin, or leaves the one that is there.
+
+        Raises:
+            BlobNotFoundError: the tenant does not hold the blob.
+        """
+
+        def work(connection: Connection) -> HeldBlob:
+            _require(connection, tenant, digest, now)
+            pin = {"tenant": tenant, "digest": digest, "kind": HoldKind.PIN, "name": ""}
+            connection.execute(insert(holds).values(**pin, created_at=now).on_conflict_do_nothing())
+            return _require(connection, tenant, digest, now)
+
+        return await self._database.run(work)
+
+    async def unpin(
+        self, tenant: str, digest: Digest, *, now: float, lease_expires_at: float
+    ) -> HeldBlob:
+        """Ends the pin, if there is one, and gives a lease in its place.
+
+        Raises:
+            BlobNotFoundError: the tenant does not hold the blob.
+        """
+
+        def work(connection: Connection) -> HeldBlob:
+            if _require(connection, tenant, digest, now).grant.pinned:
+                _put_leases(connection, tenant, [digest], now, lease_expires_at)
+                connection.execute(
+                    delete(holds).where(
+                        holds.c.tenant == tenant,
+                        holds.c.digest == digest,
+                        holds.c.kind == HoldKind.PIN,
+                    )
+                )
+            return _require(connection, tenant, digest, now)
+
+        return await self._database.run(work)
+
+    async def hold_for_prompts(self, wanted: Sequence[PromptHold]) -> None:
+        """Adds or extends a hold for each; leaves out blobs whose grant was not alive."""
+
+        def work(connection: Connection) -> None:
+            for hold in wanted:
+                _put_prompt_hold(connection, hold)
+
+        await self._database.run(work)
+
+    async def quarantine(self, digest: Digest, generation: int) -> bool:
+        """Takes the blob out of every answer, unless its bytes were replaced since.
+
+        Returns whether it did.
+        """
+        return await self._alter(digest, generation, state=BlobState.QUARANTINED)
+
+    async def rewrite_checksums(
+        self, digest: Digest, generation: int, checksums: bytes, seed_version: int
+    ) -> bool:
+        """Replaces checksums whose seed is unknown; returns whether the bytes are still those."""
+        return await self._alter(
+            digest, generation, checksums=checksums, seed_version=seed_version
+        )
+
+    async def totals(self, now: float) -> Totals:
+        """Counts everything; reads the whole index."""
+
+        def work(connection: Connection) -> Totals:
+            states = connection.execute(
+                select(blobs.c.state, func.count(), func.sum(blobs.c.size)).group_by(blobs.c.state)
+            ).all()
+            count = {str(state): int(number) for state, number, _ in states}
+            size = {str(state): int(total) for state, _, total in states}
+            live = select(holds.c.tenant, holds.c.digest).where(is_live(now)).distinct().subquery()
+            return Totals(
+                blobs=count.get(BlobState.LIVE, 0),
+                blob_bytes=size.get(BlobState.LIVE, 0),
+                quarantined_blobs=count.get(BlobState.QUARANTINED, 0),
+                grants=connection.execute(select(func.count()).select_from(live)).scalar_one(),
+            )
+
+        return await self._database.run(work)
+
+    async def _alter(self, digest: Digest, generation: int, **values: object) -> bool:
+        statement = (
+            update(blobs)
+            .where(
+                blobs.c.digest == digest,
+                blobs.c.generation == generation,
+                blobs.c.state != BlobState.QUARANTINED,
+            )
+            .values(**values)
+        )
+        return await self._database.run(lambda c: c.execute(statement).rowcount == 1)
+
+
+def _require(connection: Connection, tenant: str, digest: Digest, now: float) -> HeldBlob:
+    held = find_held(connection, tenant, [digest], now).get(digest)
+    if held is None:
+        raise BlobNotFoundError(digest)
+    return held
+
+
+def _put_blob(connection: Connection, blob: NewBlob, now: float) -> None:
+    statement = insert(blobs).values(
+        digest=blob.digest,
+        size=blob.size,
+        sniffed_type=blob.sniffed_type,
+        width=blob.width,
+        height=blob.height,
+        frames=blob.frames,
+        checksums=blob.checksums,
+        seed_version=blob.seed_version,
+        state=BlobState.LIVE,
+        generation=1,
+        created_at=now,
+    )
+    new = statement.excluded
+    learned = ("sniffed_type", "width", "height", "frames", "checksums", "seed_version", "state")
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[blobs.c.digest],
+            set_={name: new[name] for name in learned}
+            | {"generation": blobs.c.generation + 1},
+        )
+    )
+
+
+def _put_grant(
+    connection: Connection, tenant: str, digest: Digest, declared_type: str | None, now: float
+) -> None:
+    """Adds the grant, or a declared type to the live one; a dead one begins anew."""
+    if not _has_live_hold(connection, tenant, digest, now):
+        connection.execute(
+            delete(grants).where(grants.c.tenant == tenant, grants.c.digest == digest)
+        )
+    statement = insert(grants).values(
+        tenant=tenant, digest=digest, media_type=declared_type, created_at=now
+    )
+    declared = func.coalesce(statement.excluded.media_type, grants.c.media_type)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[grants.c.tenant, grants.c.digest], set_={"media_type": declared}
+        )
+    )
+
+
+def _put_leases(
+    connection: Connection, tenant: str, digests: Iterable[Digest], now: float, expires_at: float
+) -> None:
+    rows = [
+        {
+            "tenant": tenant,
+            "digest": digest,
+            "kind": HoldKind.LEASE,
+            "name": "",
+            "expires_at": expires_at,
+            "created_at": now,
+        }
+        for digest in digests
+    ]
+    if rows:
+        connection.execute(_extend_hold, rows)
+
+
+def _put_prompt_hold(connection: Connection, hold: PromptHold) -> None:
+    if _has_live_hold(connection, hold.tenant, hold.blob, hold.kept_at):
+        row = {
+            "tenant": hold.tenant,
+            "digest": hold.blob,
+            "kind": HoldKind.PROMPT,
+            "name": hold.prompt,
+            "expires_at": hold.expires_at,
+            "created_at": hold.kept_at,
+        }
+        connection.execute(_extend_hold, [row])
+
+
+def _has_live_hold(connection: Connection, tenant: str, digest: Digest, now: float) -> bool:
+    held = exists().where(holds.c.tenant == tenant, holds.c.digest == digest, is_live(now))
+    return bool(connection.execute(select(held)).scalar_one())
+
+
+_insert_hold = insert(holds)
+_extend_hold = _insert_hold.on_conflict_do_update(
+    index_elements=[holds.c.tenant, holds.c.digest, holds.c.kind, holds.c.name],
+    set_={"expires_at": func.max(holds.c.expires_at, _insert_hold.excluded.expires_at)},
+)

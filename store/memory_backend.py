@@ -1,0 +1,117 @@
+"""Blobs in memory, for tests and for stores that need not outlive their process.
+
+Bytes are immutable once committed, so a blob that is open stays readable after it is removed
+or replaced, as an open file does.
+"""
+
+from collections.abc import Iterator
+
+from coatcheck.protocol import Buffer, Digest
+
+from .errors import StoreFullError, StoreUnavailableError
+
+
+class MemoryBackend:
+    """A `Backend` and `Measured` over a dict.
+
+    `capacity_bytes` bounds committed and spooled bytes together; `None` leaves it to the machine.
+    """
+
+    def __init__(self, capacity_bytes: int | None = None) -> None:
+        self._capacity_bytes = capacity_bytes
+        self._blobs: dict[Digest, bytes] = {}
+        self._quarantined: dict[Digest, bytes] = {}
+        self._reserved_bytes = 0
+
+    def spool(self) -> "MemorySpool":
+        return MemorySpool(self)
+
+    def open(self, digest: Digest) -> "MemoryBlobFile | None":
+        data = self._blobs.get(digest)
+        return None if data is None else MemoryBlobFile(data)
+
+    def stat(self, digest: Digest) -> int | None:
+        data = self._blobs.get(digest)
+        return None if data is None else len(data)
+
+    def remove(self, digest: Digest) -> None:
+        self._blobs.pop(digest, None)
+
+    def list(self) -> Iterator[Digest]:
+        return iter(tuple(self._blobs))
+
+    def quarantine(self, digest: Digest) -> None:
+        data = self._blobs.pop(digest, None)
+        if data is not None:
+            self._quarantined[digest] = data
+
+    def free_bytes(self) -> int:
+        """Room left; without a capacity, more than any upload takes."""
+        if self._capacity_bytes is None:
+            return 1 << 62
+        kept = sum(len(data) for data in (*self._blobs.values(), *self._quarantined.values()))
+        return self._capacity_bytes - kept - self._reserved_bytes
+
+    def close(self) -> None:
+        self._blobs.clear()
+        self._quarantined.clear()
+
+    def reserve(self, count: int) -> None:
+        """Sets room aside, or gives it back when negative; a spool's business."""
+        if count > 0 and count > self.free_bytes():
+            raise StoreFullError
+        self._reserved_bytes += count
+
+    def put(self, digest: Digest, data: bytes) -> None:
+        """Keeps verified bytes; a spool's business."""
+        self._blobs[digest] = data
+
+
+class MemorySpool:
+    """A `Spool` over a bytearray."""
+
+    def __init__(self, backend: MemoryBackend) -> None:
+        self._backend = backend
+        self._data = bytearray()
+        self._reserved_bytes = 0
+
+    async def reserve(self, total_bytes: int) -> None:
+        more = total_bytes - self._reserved_bytes
+        if more > 0:
+            self._backend.reserve(more)
+            self._reserved_bytes = total_bytes
+
+    async def write(self, data: Buffer) -> None:
+        self._data += data
+
+    async def commit(self, digest: Digest) -> None:
+        self._backend.put(digest, bytes(self._data))
+        await self.discard()
+
+    async def discard(self) -> None:
+        self._backend.reserve(-self._reserved_bytes)
+        self._reserved_bytes = 0
+        self._data.clear()
+
+
+class MemoryBlobFile:
+    """A `BlobFile` over bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data: bytes | None = data
+        self._size = len(data)
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        data = self._data
+        if data is None:
+            raise StoreUnavailableError("the blob was closed while it was read")
+        part = memoryview(data)[offset : offset + buffer.nbytes]
+        buffer[: part.nbytes] = part
+        return part.nbytes
+
+    def close(self) -> None:
+        self._data = None

@@ -1,0 +1,291 @@
+"""Prompts that were kept, so that no message is sent twice.
+
+1. What was appended is there for the next expand at once, though it is written later, by one task
+   that this object owns. A crash loses what was not written yet: each such prompt costs its
+   sender one `prompt_not_found`.
+2. An append or an expand keeps the prompt and all before it for `seconds` more. Like a lease that
+   is written rarely: as long as more than 15/16 of the time is left, nothing is written.
+3. A message's blobs get a hold in the index before the message is written, with its expiry.
+4. Text that waits to be written is bounded; beyond the bound an append waits.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from coatcheck.protocol import Digest, prompt_root
+
+from . import prompt_table
+from .database import Database
+from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError
+from .index import Index, PromptHold
+from .prompt_table import PromptHead, PromptKey, PromptRow
+from .term import Term
+
+_log = logging.getLogger(__name__)
+
+_HEADS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMessage:
+    """A message to keep: the digest of the list that ends with it, and its JSON text."""
+
+    digest: Digest
+    text: str
+    blobs: tuple[Digest, ...] = ()
+    """The blobs it names; each gets a hold as long as the message is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    key: PromptKey
+    asked_at: float
+    expires_at: float
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What waits to be written."""
+
+    rows: list[PromptRow] = field(default_factory=list[PromptRow])
+    renewals: list[_Renewal] = field(default_factory=list[_Renewal])
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.renewals)
+
+
+class Prompts:
+    """All prompts of one store. `start` comes first, `close` last."""
+
+    def __init__(
+        self,
+        database: Database,
+        index: Index,
+        *,
+        term: Term,
+        max_prompt_bytes: int,
+        pending_bytes: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._index = index
+        self._term = term
+        self._max_prompt_bytes = max_prompt_bytes
+        self._pending_limit = pending_bytes
+        self._clock = clock
+        self._pending: dict[PromptKey, PromptRow] = {}
+        self._pending_bytes = 0
+        self._waiting = _Batch()
+        # How many appends and renewals were asked for, and how many of them are done.
+        self._asked = 0
+        self._done = 0
+        # What is known of prompts used last, each true until it expires.
+        self._heads: OrderedDict[PromptKey, PromptHead] = OrderedDict()
+        self._changed = asyncio.Condition()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._writer: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Starts the task that writes."""
+        self._writer = asyncio.create_task(self._write_until_closed())
+
+    async def append(
+        self, tenant: str, dialect: str, parent: Digest, steps: Sequence[PromptMessage]
+    ) -> None:
+        """Keeps the messages that follow `parent`, which is a kept prompt or the dialect's root.
+
+        Appending what is there already keeps it longer; the text that came first stays.
+
+        Raises:
+            PromptNotFoundError: the tenant has no such parent in this dialect.
+            PromptTooLargeError: the list would have more text than is kept; nothing was kept.
+            StoreClosedError: `close` was called before.
+        """
+        if self._closing:
+            raise StoreClosedError
+        now = self._clock()
+        key = PromptKey(tenant, dialect, parent)
+        head = await self._head(key, now)
+        if head is None:
+            raise PromptNotFoundError(parent)
+        rows = self._follow(key, self._renewed(key, head, now), now, steps)
+        for row in rows:
+            self._pending[row.key] = row
+            self._pending_bytes += _size(row.text)
+            self._remember(row.key, _head_of(row))
+        self._waiting.rows += rows
+        self._ask()
+        if self._pending_bytes > self._pending_limit:
+            await self._wait(lambda: self._pending_bytes <= self._pending_limit)
+
+    async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
+        """The JSON texts of all messages, oldest first; `None` when the tenant has no such prompt.
+
+        The dialect's root is a prompt of no messages.
+        """
+        now = self._clock()
+        key = PromptKey(tenant, dialect, digest)
+        tail: list[str] = []
+        at = key
+        head: PromptHead | None = None
+        while row := self._pending.get(at):
+            head = head or _head_of(row)
+            tail.append(row.text)
+            at = PromptKey(tenant, dialect, row.parent)
+        tail.reverse()
+        if at.digest != prompt_root(dialect):
+            found = await self._database.run(lambda c: prompt_table.expand(c, at, now))
+            if found is None:
+                return None
+            tail = found.texts + tail
+            head = head or found.head
+        if head is not None:
+            if head.expires_at <= now:
+                return None
+            self._renewed(key, head, now)
+        return tail
+
+    async def flush(self) -> None:
+        """Waits until everything that was asked for before is written, with its holds."""
+        target = self._asked
+        if self._done < target:
+            await self._wait(lambda: self._done >= target)
+
+    async def count(self) -> int:
+        """How many messages are kept and live."""
+        await self.flush()
+        now = self._clock()
+        return await self._database.run(lambda c: prompt_table.count_live(c, now))
+
+    async def close(self) -> None:
+        """Writes what waits and ends the task; no append may follow. May be called twice."""
+        self._closing = True
+        self._wake.set()
+        if self._writer is not None:
+            await asyncio.shield(self._writer)
+
+    async def _head(self, key: PromptKey, now: float) -> PromptHead | None:
+        if key.digest == prompt_root(key.dialect):
+            return PromptHead(0, 0, self._term.end(now))
+        known = self._heads.get(key)
+        if known is not None and known.expires_at > now:
+            return known
+        return await self._database.run(lambda c: prompt_table.find_head(c, key, now))
+
+    def _renewed(self, key: PromptKey, head: PromptHead, now: float) -> PromptHead:
+        """The head as it is after this use; asks for the writing if that is due."""
+        known = self._heads.get(key)
+        if known is not None and known.expires_at > head.expires_at:
+            head = known
+        if not self._term.is_fresh(head.expires_at, now):
+            head = replace(head, expires_at=self._term.end(now))
+            self._waiting.renewals.append(_Renewal(key, now, head.expires_at))
+            self._ask()
+        if head.depth:
+            self._remember(key, head)
+        return head
+
+    def _follow(
+        self, key: PromptKey, head: PromptHead, now: float, steps: Sequence[PromptMessage]
+    ) -> list[PromptRow]:
+        """The rows of messages behind a head. They expire with it, so that none outlives it."""
+        rows: list[PromptRow] = []
+        parent, depth, list_bytes = key.digest, head.depth, head.list_bytes
+        for step in steps:
+            depth += 1
+            list_bytes += _size(step.text)
+            row = PromptRow(
+                key=replace(key, digest=step.digest),
+                parent=parent,
+                depth=depth,
+                text=step.text,
+                list_bytes=list_bytes,
+                blobs=step.blobs,
+                created_at=now,
+                expires_at=head.expires_at,
+            )
+            rows.append(row)
+            parent = step.digest
+        if list_bytes > self._max_prompt_bytes:
+            raise PromptTooLargeError(self._max_prompt_bytes)
+        return rows
+
+    def _remember(self, key: PromptKey, head: PromptHead) -> None:
+        self._heads[key] = head
+        self._heads.move_to_end(key)
+        while len(self._heads) > _HEADS:
+            self._heads.popitem(last=False)
+
+    def _ask(self) -> None:
+        self._asked += 1
+        self._wake.set()
+
+    async def _wait(self, until: Callable[[], bool]) -> None:
+        async with self._changed:
+            await self._changed.wait_for(until)
+
+    async def _write_until_closed(self) -> None:
+        while self._waiting or not self._closing:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._waiting, asked = self._waiting, _Batch(), self._asked
+            try:
+                await self._write(batch)
+            except Exception:
+                batch = self._give_up(batch)
+                asked = self._asked
+            self._settle(batch.rows)
+            self._done = asked
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _write(self, batch: _Batch) -> None:
+        if batch.rows:
+            await self._hold(
+                PromptHold(row.key.tenant, blob, row.key.digest, row.created_at, row.expires_at)
+                for row in batch.rows
+                for blob in row.blobs
+            )
+            await self._database.run(lambda c: prompt_table.put_rows(c, batch.rows))
+        for renewal in batch.renewals:
+            await self._renew(renewal)
+
+    async def _renew(self, renewal: _Renewal) -> None:
+        key, expires_at = renewal.key, renewal.expires_at
+        named = await self._database.run(lambda c: prompt_table.named_blobs(c, key))
+        await self._hold(
+            PromptHold(key.tenant, blob, prompt, renewal.asked_at, expires_at)
+            for prompt, blob in named
+        )
+        await self._database.run(lambda c: prompt_table.extend(c, key, expires_at))
+
+    async def _hold(self, wanted: Iterable[PromptHold]) -> None:
+        holds = list(wanted)
+        if holds:
+            await self._index.hold_for_prompts(holds)
+
+    def _give_up(self, batch: _Batch) -> _Batch:
+        """Forgets what could not be written and what waits behind it, which may build on it."""
+        lost = _Batch(batch.rows + self._waiting.rows)
+        self._waiting = _Batch()
+        self._heads.clear()
+        _log.exception("%d kept messages could not be written and are lost", len(lost.rows))
+        return lost
+
+    def _settle(self, rows: Sequence[PromptRow]) -> None:
+        for row in rows:
+            self._pending_bytes -= _size(row.text)
+            if self._pending.get(row.key) is row:
+                del self._pending[row.key]
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
+def _head_of(row: PromptRow) -> PromptHead:
+    return PromptHead(row.depth, row.list_bytes, row.expires_at)

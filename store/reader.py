@@ -1,0 +1,177 @@
+"""Verified reads.
+
+1. No byte leaves that was not checked in the very buffer it leaves from, on every read; nothing
+   is remembered across opens.
+2. A reader has one buffer of at most one piece, whatever the blob's size.
+3. A piece costs one turn in a thread; the first one is read in the same turn that opens the file.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import Self
+
+from coatcheck.protocol import (
+    CHECKSUM_BYTES,
+    PIECE_BYTES,
+    Digest,
+    piece_checksum,
+    piece_count,
+)
+
+from .backend import Backend, BlobFile
+from .errors import CorruptBlobError, StoreUnavailableError
+from .grant import Grant, HeldBlob
+
+
+class BlobReader:
+    """A blob, open for reading by one task. Whoever opened it closes it."""
+
+    def __init__(
+        self,
+        held: HeldBlob,
+        seed: int,
+        backend: Backend,
+        executor: Executor,
+        on_damage: Callable[[HeldBlob], Awaitable[None]],
+    ) -> None:
+        """Nothing is opened yet: `open` has to come first."""
+        self._held = held
+        self._seed = seed
+        self._backend = backend
+        self._executor = executor
+        self._on_damage = on_damage
+        self._file: BlobFile | None = None
+        self._buffer = memoryview(b"")
+        self._loaded: int | None = None
+        self._closed = False
+        # A cancelled read may still be running in its thread when the next call comes.
+        self._lock = threading.Lock()
+
+    @property
+    def grant(self) -> Grant:
+        """The grant it was opened under, with media type and picture size."""
+        return self._held.grant
+
+    @property
+    def digest(self) -> Digest:
+        return self._held.grant.digest
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return self._held.grant.size
+
+    async def open(self, first_piece: int) -> Self:
+        """Opens the file and reads one piece, which the next `read_piece` of it then has ready.
+
+        Raises:
+            CorruptBlobError: the file is gone, has another size, or the piece is damaged. The
+                blob is in quarantine now.
+            StoreUnavailableError: the file cannot be read.
+        """
+        try:
+            await self._in_thread(first_piece)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def read_piece(self, index: int) -> memoryview:
+        """Piece `index` of the blob, verified; a read-only view that the next call overwrites.
+
+        A piece has `PIECE_BYTES` bytes, the last one what is left. Whoever keeps the bytes beyond
+        the next call, such as a transport with a full socket, has to copy them first.
+
+        Raises:
+            IndexError: the blob has no such piece.
+            CorruptBlobError: the piece is damaged; the blob is in quarantine now.
+            StoreUnavailableError: it cannot be read, or the reader was closed.
+        """
+        if not 0 <= index < piece_count(self.size):
+            raise IndexError(f"a blob of {self.size} bytes has no piece {index}")
+        if index != self._loaded:
+            await self._in_thread(index)
+        return self._buffer[: self._piece_bytes(index)].toreadonly()
+
+    async def chunks(
+        self, start: int = 0, stop: int | None = None, chunk_bytes: int = 256 * 1024
+    ) -> AsyncGenerator[bytes]:
+        """The bytes from `start` up to and without `stop`, copied into chunks of this size.
+
+        Copies, because a transport may hold on to what it is given after the next piece is read.
+
+        Raises:
+            CorruptBlobError, StoreUnavailableError: as `read_piece`, before a damaged byte.
+        """
+        stop = self.size if stop is None else min(stop, self.size)
+        while start < stop:
+            index, offset = divmod(start, PIECE_BYTES)
+            piece = await self.read_piece(index)
+            end = min(piece.nbytes, offset + stop - start)
+            for at in range(offset, end, chunk_bytes):
+                yield bytes(piece[at : min(at + chunk_bytes, end)])
+            start += end - offset
+
+    async def close(self) -> None:
+        """Lets go of the file and the buffer, without waiting for the disk. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loaded = None
+        try:
+            self._executor.submit(self._shut)
+        except RuntimeError:  # the store was closed first
+            self._shut()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _in_thread(self, index: int) -> None:
+        self._loaded = None
+        loop = asyncio.get_running_loop()
+        good = await loop.run_in_executor(self._executor, self._load, index)
+        if not good:
+            await self._on_damage(self._held)
+            raise CorruptBlobError(self.digest)
+        self._loaded = index
+
+    def _load(self, index: int) -> bool:
+        """Reads a piece into the buffer and says whether it is what was stored."""
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailableError("the reader is closed")
+            if self._file is None:
+                self._file = self._backend.open(self.digest)
+            if self._file is None or self._file.size != self.size:
+                return False
+            if not self._buffer:
+                self._buffer = memoryview(bytearray(min(self.size, PIECE_BYTES)))
+            piece = self._buffer[: self._piece_bytes(index)]
+            if self._file.read_into(index * PIECE_BYTES, piece) != piece.nbytes:
+                return False
+            at = index * CHECKSUM_BYTES
+            return (
+                piece_checksum(piece, self._seed)
+                == self._held.checksums[at : at + CHECKSUM_BYTES]
+            )
+
+    def _shut(self) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            self._buffer = memoryview(b"")
+            if self._file is not None:
+                self._file.close()
+
+    def _piece_bytes(self, index: int) -> int:
+        return min(PIECE_BYTES, self.size - index * PIECE_BYTES)

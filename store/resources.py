@@ -1,0 +1,168 @@
+"""What a store is made of, opened in the order of need; the stack closes it in reverse.
+
+    lock, threads, backend, index, prompts, and last the steps that must come to their end
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from .backend import Backend
+from .config import StoreConfig
+from .database import Database
+from .digest_locks import DigestLocks
+from .disk_backend import DiskBackend
+from .durable import make_folder, sync_folder
+from .errors import FolderInUseError, disk_error
+from .file_lock import FileLock
+from .finisher import Finisher
+from .hot import HotGrants
+from .index import Index
+from .memory_backend import MemoryBackend
+from .prompts import Prompts
+from .receive import Receiver
+from .seed import Seeds, open_seeds
+from .term import Term
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The parts of one store."""
+
+    config: StoreConfig
+    clock: Callable[[], float]
+    backend: Backend
+    index: Index
+    seeds: Seeds
+    hot: HotGrants
+    locks: DigestLocks
+    finisher: Finisher
+    receiver: Receiver
+    reading: ThreadPoolExecutor
+    prompts: Prompts
+
+
+async def open_resources(
+    config: StoreConfig,
+    stack: AsyncExitStack,
+    clock: Callable[[], float],
+    random: Callable[[int], bytes],
+) -> Resources:
+    """Opens everything; what was opened is on the stack, also when this raises.
+
+    Raises:
+        FolderInUseError, SchemaError, StoreFullError, StoreUnavailableError: see `Store.open`.
+    """
+    folder = config.data_folder
+    loop = asyncio.get_running_loop()
+    if folder is not None:
+        lock = await loop.run_in_executor(None, _lock_folder, folder)
+        stack.callback(lock.close)
+    reading = _threads(stack, "read", config.read_threads)
+    writing = _threads(stack, "write", config.write_threads)
+    backend = await _open_backend(config, stack, writing, random)
+
+    database = await Database.open(
+        folder and folder / "index.sqlite", history="index", synchronous="FULL"
+    )
+    stack.push_async_callback(database.close)
+    seeds = await open_seeds(database, folder and folder / "seed", now=clock(), random=random)
+    index = Index(database)
+    prompts = await _open_prompts(config, stack, index, clock)
+    if folder is not None:
+        await loop.run_in_executor(writing, _sync, folder)
+
+    finisher = Finisher()
+    stack.push_async_callback(finisher.close)
+    hot = HotGrants(config.hot_entries, config.hot_seconds)
+    locks = DigestLocks()
+    receiver = Receiver(
+        backend=backend,
+        index=index,
+        hot=hot,
+        seeds=seeds,
+        locks=locks,
+        finisher=finisher,
+        executor=writing,
+        max_blob_bytes=config.max_blob_bytes,
+        lease=Term(config.lease_seconds),
+        clock=clock,
+    )
+    return Resources(
+        config, clock, backend, index, seeds, hot, locks, finisher, receiver, reading, prompts
+    )
+
+
+async def _open_backend(
+    config: StoreConfig,
+    stack: AsyncExitStack,
+    executor: ThreadPoolExecutor,
+    random: Callable[[int], bytes],
+) -> Backend:
+    loop = asyncio.get_running_loop()
+    folder = config.data_folder
+    if folder is None:
+        return MemoryBackend()
+    backend = await loop.run_in_executor(
+        executor,
+        lambda: DiskBackend.at(
+            folder, min_free_bytes=config.min_free_bytes, random=random, executor=executor
+        ),
+    )
+
+    async def close() -> None:
+        await loop.run_in_executor(None, backend.close)
+
+    stack.push_async_callback(close)
+    return backend
+
+
+async def _open_prompts(
+    config: StoreConfig, stack: AsyncExitStack, index: Index, clock: Callable[[], float]
+) -> Prompts:
+    path = config.data_folder and config.data_folder / "prompts.sqlite"
+    database = await Database.open(path, history="prompts", synchronous="NORMAL")
+    stack.push_async_callback(database.close)
+    prompts = Prompts(
+        database,
+        index,
+        term=Term(config.prompt_seconds),
+        max_prompt_bytes=config.max_prompt_bytes,
+        pending_bytes=config.pending_prompt_bytes,
+        clock=clock,
+    )
+    prompts.start()
+    stack.push_async_callback(prompts.close)
+    return prompts
+
+
+def _threads(stack: AsyncExitStack, name: str, count: int) -> ThreadPoolExecutor:
+    executor = ThreadPoolExecutor(count, thread_name_prefix=f"coatcheck-{name}")
+
+    async def close() -> None:
+        await asyncio.get_running_loop().run_in_executor(None, executor.shutdown)
+
+    stack.push_async_callback(close)
+    return executor
+
+
+def _lock_folder(folder: Path) -> FileLock:
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise disk_error(error) from error
+    lock = FileLock.take(folder / "lock")
+    if lock is None:
+        raise FolderInUseError(folder)
+    return lock
+
+
+def _sync(folder: Path) -> None:
+    """Brings the names of the databases, their logs and the rest to the disk."""
+    try:
+        sync_folder(folder)
+    except OSError as error:
+        raise disk_error(error) from error

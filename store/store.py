@@ -1,0 +1,340 @@
+"""The store as others use it: blobs in, grants and verified bytes out, prompts kept.
+
+1. A blob is answered for only to a tenant that holds a live grant for it. For any other digest
+   every method does the same work and gives the same answer, whether the blob exists or not.
+2. Every resource here is opened by `Store.open` and closed by `close`, in reverse order.
+3. A change that was begun comes to its end, also when its caller is cancelled.
+
+A store belongs to the event loop that opened it.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Protocol, Self
+
+from coatcheck.protocol import PIECE_BYTES, Digest
+
+from .backend import Measured
+from .config import StoreConfig
+from .errors import BlobNotFoundError, CorruptBlobError, StoreClosedError, StoreError
+from .grant import Grant, HeldBlob, Hold, Missing, Page, Receipt, StoreStats
+from .prompts import Prompts
+from .reader import BlobReader
+from .receive import Promise
+from .recheck import recheck
+from .resources import Resources, open_resources
+from .term import Term
+
+_log = logging.getLogger(__name__)
+
+
+class Store:
+    """Blobs by tenant and digest. Times are unix seconds, of the clock given to `open`."""
+
+    def __init__(self, resources: Resources, stack: AsyncExitStack) -> None:
+        """Called by `open`."""
+        self._backend = resources.backend
+        self._index = resources.index
+        self._seeds = resources.seeds
+        self._hot = resources.hot
+        self._locks = resources.locks
+        self._finisher = resources.finisher
+        self._receiver = resources.receiver
+        self._reading = resources.reading
+        self._clock = resources.clock
+        self._lease = Term(resources.config.lease_seconds)
+        self._stack = stack
+        self._closed = False
+        self.prompts: Prompts = resources.prompts
+        """The prompts kept beside the blobs."""
+
+    @classmethod
+    async def open(
+        cls,
+        config: StoreConfig,
+        *,
+        clock: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> Self:
+        """Opens the data folder, making it if need be, and clears what dead processes left.
+
+        Raises:
+            FolderInUseError: another store has the folder open.
+            SchemaError: the folder belongs to a newer program.
+            StoreFullError, StoreUnavailableError: the disk refused.
+        """
+        async with AsyncExitStack() as stack:
+            resources = await open_resources(config, stack, clock, random)
+            return cls(resources, stack.pop_all())
+
+    async def close(self) -> None:
+        """Ends what was begun, writes the prompts that wait, lets go of everything.
+
+        May be called twice. Uploads still being received fail with `StoreClosedError`.
+        """
+        if not self._closed:
+            self._closed = True
+            await self._stack.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def receive(
+        self,
+        tenant: str,
+        body: AsyncIterable[bytes],
+        *,
+        declared_type: str | None = None,
+        expected: Digest | None = None,
+        expected_size: int | None = None,
+    ) -> Receipt:
+        """Receives a blob and grants it to the tenant, with a lease: the only way in.
+
+        When it returns, the bytes and the grant survive a power cut. Declaring a type again
+        replaces the one declared before; declaring none keeps it. A cancelled call keeps nothing,
+        unless the body was already complete and verified.
+
+        Raises:
+            InvalidMediaTypeError: `declared_type` is not a media type (of the protocol).
+            EmptyBlobError, BlobTooLargeError: the body is out of bounds; nothing was kept.
+            SizeMismatchError, DigestMismatchError: it is not what was expected; nothing was kept.
+            StoreFullError: no room; nothing was kept and nothing was lost.
+            StoreUnavailableError: the disk or the index failed.
+        """
+        self._require_open()
+        promise = Promise(declared_type, expected, expected_size)
+        return await self._receiver.receive(tenant, body, promise)
+
+    async def stat(self, tenant: str, digest: Digest) -> Grant | None:
+        """The tenant's live grant for a blob; does not count as a use."""
+        held = (await self._find(tenant, [digest])).get(digest)
+        return held.grant if held else None
+
+    async def stat_many(self, tenant: str, digests: Sequence[Digest]) -> dict[Digest, Grant]:
+        """The live grants among these digests; counts as a use of each and renews its lease."""
+        used = await self._use(tenant, digests)
+        return {digest: held.grant for digest, held in used.items()}
+
+    async def open_blob(self, tenant: str, digest: Digest, *, start: int = 0) -> BlobReader:
+        """Opens a blob and verifies the piece that holds byte `start`; counts as a use.
+
+        The caller closes the reader.
+
+        Raises:
+            BlobNotFoundError: the tenant holds no such blob, or (`CorruptBlobError`) its bytes
+                are damaged and were put in quarantine.
+            StoreUnavailableError: the bytes cannot be read.
+        """
+        held = (await self._use(tenant, [digest])).get(digest)
+        if held is None:
+            raise BlobNotFoundError(digest)
+        if held.seed_version not in self._seeds.by_version:
+            held = await self._finisher.run(self._recheck(held))
+        seed = self._seeds.by_version[held.seed_version]
+        reader = BlobReader(held, seed, self._backend, self._reading, self._report_damage)
+        return await reader.open(min(start, held.grant.size - 1) // PIECE_BYTES)
+
+    async def missing(self, tenant: str, digests: Sequence[Digest]) -> Missing:
+        """Says which of the digests the tenant has to upload; the others get a fresh lease."""
+        held = await self._find(tenant, digests)
+        now = self._clock()
+        due = [
+            digest
+            for digest, blob in held.items()
+            if not self._lease.is_fresh(blob.grant.lease_expires_at, now)
+        ]
+        if due:
+            held = await self._refresh(tenant, held, due, self._index.lease)
+        ends = [blob.grant.lease_expires_at for blob in held.values()]
+        return Missing(
+            missing=[digest for digest in dict.fromkeys(digests) if digest not in held],
+            lease_expires_at=min((end for end in ends if end), default=self._lease.end(now)),
+        )
+
+    async def list_grants(self, tenant: str, *, after: str | None, limit: int) -> Page[Grant]:
+        """At most `limit` of the tenant's live grants, newest first, from the cursor `after` on.
+
+        Raises:
+            InvalidCursorError: `after` did not come with a page.
+            ValueError: `limit` is below one.
+        """
+        if limit < 1:
+            raise ValueError(f"a page has at least one item, not {limit}")
+        return await self._index.page(tenant, after=after, limit=limit, now=self._clock())
+
+    async def release(self, tenant: str, digest: Digest) -> list[Hold]:
+        """Ends the lease and the pin; returns what still holds the blob: files and prompts.
+
+        Raises:
+            BlobNotFoundError: the tenant holds no such blob.
+        """
+        await self.prompts.flush()  # their holds count from the append on
+
+        async def work() -> list[Hold]:
+            try:
+                return await self._index.release(tenant, digest, self._clock())
+            finally:
+                self._hot.forget(tenant, digest)
+
+        return await self._finisher.run(work())
+
+    async def pin(self, tenant: str, digest: Digest) -> Grant:
+        """Keeps the blob until it is unpinned or released. May be called twice.
+
+        Raises:
+            BlobNotFoundError: the tenant holds no such blob.
+        """
+
+        async def work() -> HeldBlob:
+            try:
+                return await self._index.pin(tenant, digest, self._clock())
+            finally:
+                self._hot.forget(tenant, digest)
+
+        return (await self._finisher.run(work())).grant
+
+    async def unpin(self, tenant: str, digest: Digest) -> Grant:
+        """Ends the pin and gives a lease in its place; without a pin, changes nothing.
+
+        Raises:
+            BlobNotFoundError: the tenant holds no such blob.
+        """
+
+        async def work() -> HeldBlob:
+            now = self._clock()
+            end = self._lease.end(now)
+            try:
+                return await self._index.unpin(tenant, digest, now=now, lease_expires_at=end)
+            finally:
+                self._hot.forget(tenant, digest)
+
+        return (await self._finisher.run(work())).grant
+
+    async def stats(self) -> StoreStats:
+        """Counts everything; reads the whole index, so not for every request."""
+        totals = await self._index.totals(self._clock())
+        free_bytes: int | None = None
+        if isinstance(self._backend, Measured):
+            loop = asyncio.get_running_loop()
+            free_bytes = await loop.run_in_executor(self._reading, self._backend.free_bytes)
+        return StoreStats(
+            blobs=totals.blobs,
+            blob_bytes=totals.blob_bytes,
+            quarantined_blobs=totals.quarantined_blobs,
+            grants=totals.grants,
+            prompts=await self.prompts.count(),
+            uploads_in_progress=self._receiver.in_progress,
+            disk_free_bytes=free_bytes,
+        )
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError
+
+    async def _find(self, tenant: str, digests: Iterable[Digest]) -> dict[Digest, HeldBlob]:
+        """The live grants among these digests, from memory where they are known."""
+        self._require_open()
+        now = self._clock()
+        held: dict[Digest, HeldBlob] = {}
+        unknown: list[Digest] = []
+        for digest in dict.fromkeys(digests):
+            known = self._hot.get(tenant, digest, now)
+            if known is None:
+                unknown.append(digest)
+            else:
+                held[digest] = known
+        if unknown:
+            ticket = self._hot.ticket()
+            found = await self._index.find(tenant, unknown, now)
+            for blob in found.values():
+                self._hot.put(blob, now, ticket)
+            held |= found
+        return held
+
+    async def _use(self, tenant: str, digests: Iterable[Digest]) -> dict[Digest, HeldBlob]:
+        """Like `_find`, and renews the leases of what was found."""
+        held = await self._find(tenant, digests)
+        now = self._clock()
+        due = [
+            digest
+            for digest, blob in held.items()
+            if (end := blob.grant.lease_expires_at) and not self._lease.is_fresh(end, now)
+        ]
+        return await self._refresh(tenant, held, due, self._index.renew) if due else held
+
+    async def _refresh(
+        self,
+        tenant: str,
+        held: dict[Digest, HeldBlob],
+        due: Sequence[Digest],
+        renew: "Renew",
+    ) -> dict[Digest, HeldBlob]:
+        """`held` as it is after the leases that are due were written."""
+
+        async def work() -> dict[Digest, HeldBlob]:
+            now = self._clock()
+            renewed = await renew(tenant, due, now=now, expires_at=self._lease.end(now))
+            for digest in due:
+                self._hot.forget(tenant, digest)
+            for blob in renewed.values():
+                self._hot.put(blob, now, self._hot.ticket())
+            return renewed
+
+        renewed = await self._finisher.run(work())
+        # A grant that ended meanwhile is in neither.
+        return {digest: blob for digest, blob in held.items() if digest not in due} | renewed
+
+    async def _report_damage(self, held: HeldBlob) -> None:
+        await self._finisher.run(self._quarantine(held))
+
+    async def _quarantine(self, held: HeldBlob) -> None:
+        """Takes damaged bytes out of every answer, unless an upload has replaced them since."""
+        digest = held.grant.digest
+        loop = asyncio.get_running_loop()
+        async with self._locks.of(digest):
+            taken = await self._index.quarantine(digest, held.grant.generation)
+            self._hot.forget_blob(digest)
+            if taken:
+                _log.error("%s failed its checksum and is in quarantine", digest)
+                try:
+                    await loop.run_in_executor(self._reading, self._backend.quarantine, digest)
+                except StoreError:
+                    # The index already answers that it is not there.
+                    _log.exception("the bytes of %s could not be moved aside", digest)
+
+    async def _recheck(self, held: HeldBlob) -> HeldBlob:
+        """Lets the digest decide about a blob whose checksums have an unknown seed."""
+        grant, seeds = held.grant, self._seeds
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._reading, recheck, self._backend, grant.digest, seeds.current
+        )
+        if found is None or (found.digest, found.size) != (grant.digest, grant.size):
+            await self._quarantine(held)
+            raise CorruptBlobError(grant.digest)
+        await self._index.rewrite_checksums(
+            grant.digest, grant.generation, found.checksums, seeds.version
+        )
+        self._hot.forget_blob(grant.digest)
+        return replace(held, checksums=found.checksums, seed_version=seeds.version)
+
+
+class Renew(Protocol):
+    """How `Index` extends leases: the live ones only, or also where there is none."""
+
+    async def __call__(
+        self, tenant: str, digests: Sequence[Digest], *, now: float, expires_at: float
+    ) -> dict[Digest, HeldBlob]: ...
