@@ -10,6 +10,7 @@ Counts are bytes of the TCP stream: HTTP heads are in them, TCP and IP headers a
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
@@ -41,14 +42,27 @@ class LinkShape:
 
 @dataclass(slots=True)
 class Traffic:
-    """Bytes at the client's socket, counted as they pass."""
+    """Bytes of one connection or several, counted as they pass."""
 
     up: int = 0
     down: int = 0
 
-    def count_down(self, size: int) -> None:
-        """Add what was written to the client."""
-        self.down += size
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """The two counts of one connection."""
+
+    at_client: Traffic
+    carried: Traffic
+
+    def down(self, size: int) -> None:
+        """Count bytes of the server's that were written to the client."""
+        self.at_client.down += size
+        self.carried.down += size
+
+    def refusal(self, size: int) -> None:
+        """Count bytes of the proxy's own that were written to the client."""
+        self.at_client.down += size
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +89,7 @@ class ShapingProxy:
         self._server_port = server_port
         self._shape = shape
         self._tasks: set[asyncio.Task[None]] = set()
-        self._traffic: list[Traffic] = []
+        self._counts: list[_Count] = []
 
     async def __aenter__(self) -> Self:
         """Listen on a free loopback port.
@@ -118,13 +132,18 @@ class ShapingProxy:
 
     @property
     def connections(self) -> tuple[Traffic, ...]:
-        """What each connection has carried so far, oldest first."""
-        return tuple(replace(one) for one in self._traffic)
+        """What has passed at each client's socket so far, oldest connection first."""
+        return tuple(replace(count.at_client) for count in self._counts)
 
     @property
     def total(self) -> Traffic:
-        """What all connections together have carried so far."""
-        return Traffic(sum(one.up for one in self._traffic), sum(one.down for one in self._traffic))
+        """What has passed at all clients' sockets so far."""
+        return _sum(count.at_client for count in self._counts)
+
+    @property
+    def carried(self) -> Traffic:
+        """The same without refused requests and their answers: what went on to the server."""
+        return _sum(count.carried for count in self._counts)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(_End(reader, writer)))
@@ -132,12 +151,12 @@ class ShapingProxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, client: _End) -> None:
-        traffic = Traffic()
-        self._traffic.append(traffic)
+        count = _Count(Traffic(), Traffic())
+        self._counts.append(count)
         try:
             server = await self._connect()
             if server is not None:
-                await self._join(client, server, traffic)
+                await self._join(client, server, count)
         finally:
             await client.close()
 
@@ -150,34 +169,34 @@ class ShapingProxy:
             return None
         return _End(*streams)
 
-    async def _join(self, client: _End, server: _End, traffic: Traffic) -> None:
+    async def _join(self, client: _End, server: _End, count: _Count) -> None:
         refused: list[RefusedRequestError] = []
         try:
             async with asyncio.TaskGroup() as group:
-                upward = group.create_task(self._carry_up(client, server, traffic, refused))
-                await self._carry_down(server, client, traffic)
+                upward = group.create_task(self._carry_up(client, server, count, refused))
+                await self._carry_down(server, client, count)
                 upward.cancel()
         except* OSError:
             pass  # one side is gone; ending the other is all that is left to do
         finally:
             await server.close()
         if refused:
-            await self._refuse(client, traffic, refused[0])
+            await self._refuse(client, count, refused[0])
 
     async def _carry_up(
-        self, client: _End, server: _End, traffic: Traffic, refused: list[RefusedRequestError]
+        self, client: _End, server: _End, count: _Count, refused: list[RefusedRequestError]
     ) -> None:
         limit = self._body_limit()
 
         async def receive() -> bytes | None:
-            data = await self._read(client, traffic)
-            if data is None or limit is None:
-                return data
+            data = await self._read(client, count)
             try:
-                return limit.feed(data)
+                passed = limit.feed(data) if limit and data else data
             except RefusedRequestError as refusal:
                 refused.append(refusal)
                 return None
+            count.carried.up += len(passed or b"")
+            return passed
 
         await carry(receive, self._up, server.writer, lambda _: None)
         if refused:
@@ -185,13 +204,13 @@ class ShapingProxy:
         else:
             server.writer.write_eof()
 
-    async def _carry_down(self, server: _End, client: _End, traffic: Traffic) -> None:
+    async def _carry_down(self, server: _End, client: _End, count: _Count) -> None:
         async def receive() -> bytes | None:
             return await server.reader.read(self._down.chunk_bytes) or None
 
-        await carry(receive, self._down, client.writer, traffic.count_down)
+        await carry(receive, self._down, client.writer, count.down)
 
-    async def _refuse(self, client: _End, traffic: Traffic, refusal: RefusedRequestError) -> None:
+    async def _refuse(self, client: _End, count: _Count, refusal: RefusedRequestError) -> None:
         answers = iter([refusal.response])
 
         async def receive() -> bytes | None:
@@ -199,16 +218,16 @@ class ShapingProxy:
 
         try:
             async with asyncio.timeout(_LINGER_SECONDS):
-                await carry(receive, self._down, client.writer, traffic.count_down)
+                await carry(receive, self._down, client.writer, count.refusal)
                 client.writer.write_eof()
-                while (data := await self._read(client, traffic)) is not None:
+                while (data := await self._read(client, count)) is not None:
                     await sleep_until(self._up.reserve(len(data)))
         except* (OSError, TimeoutError):
             pass  # the client did not want the rest of the answer
 
-    async def _read(self, client: _End, traffic: Traffic) -> bytes | None:
+    async def _read(self, client: _End, count: _Count) -> bytes | None:
         data = await client.reader.read(self._up.chunk_bytes)
-        traffic.up += len(data)
+        count.at_client.up += len(data)
         return data or None
 
     def _body_limit(self) -> BodyLimit | None:
@@ -217,3 +236,11 @@ class ShapingProxy:
         return BodyLimit(
             self._shape.body_limit_bytes, exempt_prefixes=self._shape.unlimited_prefixes
         )
+
+
+def _sum(parts: Iterable[Traffic]) -> Traffic:
+    total = Traffic()
+    for part in parts:
+        total.up += part.up
+        total.down += part.down
+    return total

@@ -190,7 +190,10 @@ async def test_requests_before_the_refused_one_are_answered() -> None:
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
         writer.write(b"POST / HTTP/1.1\r\nContent-Length: 11\r\n\r\n")
-        assert b" 413 " in await reader.readline()
+        refusal = await reader.read()
+        assert refusal.startswith(b"HTTP/1.1 413 ")
+        assert proxy.carried == Traffic(27, 27)
+        assert proxy.total == Traffic(27 + 39, 27 + len(refusal))
 
 
 async def test_the_client_sees_the_end_when_the_server_ends() -> None:
