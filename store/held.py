@@ -10,16 +10,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
+    Float,
+    Integer,
     Row,
-    Select,
+    String,
     and_,
+    bindparam,
     case,
-    false,
+    exists,
     func,
     or_,
     select,
+    tuple_,
 )
 
 from coatcheck.protocol import Digest
@@ -28,53 +33,91 @@ from .grant import Grant, HeldBlob
 from .schema import BlobState, HoldKind, blobs, grants, holds
 
 
-def is_live(now: float) -> ColumnElement[bool]:
+def is_live(now: float | BindParameter[float]) -> ColumnElement[bool]:
     """The condition under which a row of `holds` still holds."""
     return or_(holds.c.expires_at.is_(None), holds.c.expires_at > now)
 
 
-def select_held(tenant: str, now: float) -> Select[Any]:
-    """The tenant's live grants, a row each for `held_blob`, to be narrowed and ordered."""
-    is_lease = holds.c.kind == HoldKind.LEASE
-    return (
-        select(
-            grants.c.tenant,
-            grants.c.digest,
-            grants.c.media_type,
-            grants.c.created_at,
-            blobs.c.size,
-            blobs.c.sniffed_type,
-            blobs.c.width,
-            blobs.c.height,
-            blobs.c.frames,
-            blobs.c.checksums,
-            blobs.c.seed_version,
-            blobs.c.generation,
-            func.max(case((is_lease, holds.c.expires_at))).label("lease_expires_at"),
-            func.max(holds.c.kind == HoldKind.PIN).label("pinned"),
-            func.max(holds.c.expires_at).label("expires_at"),
-            func.max(holds.c.expires_at.is_(None)).label("unending"),
-        )
-        .select_from(grants)
-        .join(holds, and_(holds.c.tenant == grants.c.tenant, holds.c.digest == grants.c.digest))
-        .join(blobs, blobs.c.digest == grants.c.digest)
-        .where(grants.c.tenant == tenant, is_live(now), blobs.c.state == BlobState.LIVE)
-        .group_by(grants.c.tenant, grants.c.digest)
+# Built once, because building costs several times what SQLite takes to answer.
+_is_lease = holds.c.kind == HoldKind.LEASE
+_held = (
+    select(
+        grants.c.tenant,
+        grants.c.digest,
+        grants.c.media_type,
+        grants.c.created_at,
+        blobs.c.size,
+        blobs.c.sniffed_type,
+        blobs.c.width,
+        blobs.c.height,
+        blobs.c.frames,
+        blobs.c.checksums,
+        blobs.c.seed_version,
+        blobs.c.generation,
+        func.max(case((_is_lease, holds.c.expires_at))).label("lease_expires_at"),
+        func.max(holds.c.kind == HoldKind.PIN).label("pinned"),
+        func.max(holds.c.expires_at).label("expires_at"),
+        func.max(holds.c.expires_at.is_(None)).label("unending"),
     )
+    .select_from(grants)
+    .join(holds, and_(holds.c.tenant == grants.c.tenant, holds.c.digest == grants.c.digest))
+    .join(blobs, blobs.c.digest == grants.c.digest)
+    .where(
+        grants.c.tenant == bindparam("tenant"),
+        is_live(bindparam("now", type_=Float)),
+        blobs.c.state == BlobState.LIVE,
+    )
+    .group_by(grants.c.tenant, grants.c.digest)
+)
+_held_of = _held.where(grants.c.digest.in_(bindparam("digests", expanding=True)))
+# Walks the tenant's grants in the order of their index and stops at the limit.
+_newest = (
+    select(grants.c.digest)
+    .where(
+        grants.c.tenant == bindparam("tenant"),
+        exists().where(
+            holds.c.tenant == grants.c.tenant,
+            holds.c.digest == grants.c.digest,
+            is_live(bindparam("now", type_=Float)),
+        ),
+        exists().where(blobs.c.digest == grants.c.digest, blobs.c.state == BlobState.LIVE),
+    )
+    .order_by(grants.c.created_at.desc(), grants.c.digest.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
+_newest_after = _newest.where(
+    tuple_(grants.c.created_at, grants.c.digest)
+    < tuple_(bindparam("created_at", type_=Float), bindparam("after", type_=String))
+)
 
 
 def find_held(
     connection: Connection, tenant: str, digests: Iterable[Digest], now: float
 ) -> dict[Digest, HeldBlob]:
     """Those of the digests that the tenant holds."""
-    wanted = list(digests)
-    condition = grants.c.digest.in_(wanted) if wanted else false()
-    found = (held_blob(row) for row in connection.execute(select_held(tenant, now).where(condition)))
-    return {held.grant.digest: held for held in found}
+    rows = connection.execute(_held_of, {"tenant": tenant, "now": now, "digests": list(digests)})
+    return {held.grant.digest: held for held in map(_held_blob, rows)}
 
 
-def held_blob(row: Row[Any]) -> HeldBlob:
-    """Reads a row of `select_held`."""
+def newest_held(
+    connection: Connection,
+    tenant: str,
+    now: float,
+    limit: int,
+    after: tuple[float, Digest] | None,
+) -> list[HeldBlob]:
+    """The tenant's grants from the newest on, or those behind the one with this time and digest."""
+    values = {"tenant": tenant, "now": now, "limit": limit}
+    if after is None:
+        digests = connection.execute(_newest, values).scalars().all()
+    else:
+        place = {"created_at": after[0], "after": after[1]}
+        digests = connection.execute(_newest_after, values | place).scalars().all()
+    held = find_held(connection, tenant, map(Digest, digests), now)
+    return [held[Digest(digest)] for digest in digests]
+
+
+def _held_blob(row: Row[*tuple[Any, ...]]) -> HeldBlob:
     grant = Grant(
         tenant=row.tenant,
         digest=Digest(row.digest),

@@ -12,7 +12,7 @@ Every method is one transaction. Times are unix seconds, given by the caller.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, delete, exists, func, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from coatcheck.protocol import Digest
@@ -21,7 +21,7 @@ from .cursor import read_cursor, write_cursor
 from .database import Database
 from .errors import BlobNotFoundError
 from .grant import Grant, HeldBlob, Hold, Page
-from .held import find_held, held_blob, is_live, select_held
+from .held import find_held, is_live, newest_held
 from .schema import BlobState, HoldKind, blobs, grants, holds, tenants
 
 
@@ -139,15 +139,10 @@ class Index:
         Raises:
             InvalidCursorError: `after` is not a cursor of ours.
         """
-        query = select_held(tenant, now)
-        if after is not None:
-            created_at, digest = read_cursor(after)
-            place = tuple_(grants.c.created_at, grants.c.digest)
-            query = query.where(place < tuple_(created_at, digest))
-        query = query.order_by(grants.c.created_at.desc(), grants.c.digest.desc()).limit(limit + 1)
-        rows = await self._database.run(lambda c: c.execute(query).all())
-        items = [held_blob(row).grant for row in rows[:limit]]
-        more = len(rows) > limit
+        place = None if after is None else read_cursor(after)
+        found = await self._database.run(lambda c: newest_held(c, tenant, now, limit + 1, place))
+        items = [held.grant for held in found[:limit]]
+        more = len(found) > limit
         return Page(items, write_cursor(items[-1].created_at, items[-1].digest) if more else None)
 
     async def release(self, tenant: str, digest: Digest, now: float) -> list[Hold]:
@@ -169,9 +164,7 @@ class Index:
                 connection.execute(
                     delete(grants).where(grants.c.tenant == tenant, grants.c.digest == digest)
                 )
-            return [
-                Hold(HoldKind(row.kind), row.name, row.purpose, row.expires_at) for row in rows
-            ]
+            return [Hold(HoldKind(row.kind), row.name, row.purpose, row.expires_at) for row in rows]
 
         return await self._database.run(work)
 
@@ -233,9 +226,7 @@ class Index:
         self, digest: Digest, generation: int, checksums: bytes, seed_version: int
     ) -> bool:
         """Replaces checksums whose seed is unknown; returns whether the bytes are still those."""
-        return await self._alter(
-            digest, generation, checksums=checksums, seed_version=seed_version
-        )
+        return await self._alter(digest, generation, checksums=checksums, seed_version=seed_version)
 
     async def totals(self, now: float) -> Totals:
         """Counts everything; reads the whole index."""
@@ -295,8 +286,7 @@ def _put_blob(connection: Connection, blob: NewBlob, now: float) -> None:
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=[blobs.c.digest],
-            set_={name: new[name] for name in learned}
-            | {"generation": blobs.c.generation + 1},
+            set_={name: new[name] for name in learned} | {"generation": blobs.c.generation + 1},
         )
     )
 

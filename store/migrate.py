@@ -36,7 +36,9 @@ def migrate(connection: Connection, history: str, *, to: str = "head") -> None:
         with _alembic:
             command.upgrade(config, to)
     except CommandError as error:
-        raise SchemaError(f"cannot bring the {history} to this program's schema: {error}") from error
+        raise SchemaError(
+            f"cannot bring the {history} to this program's schema: {error}"
+        ) from error
 
 
 def _escaped(path: Path) -> str:

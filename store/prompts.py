@@ -24,7 +24,7 @@ from .index import Index, PromptHold
 from .prompt_table import PromptHead, PromptKey, PromptRow
 from .term import Term
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _HEADS = 4096
 
@@ -236,6 +236,7 @@ class Prompts:
             try:
                 await self._write(batch)
             except Exception:
+                _logger.exception("kept messages could not be written and are lost")
                 batch = self._give_up(batch)
                 asked = self._asked
             self._settle(batch.rows)
@@ -273,7 +274,6 @@ class Prompts:
         lost = _Batch(batch.rows + self._waiting.rows)
         self._waiting = _Batch()
         self._heads.clear()
-        _log.exception("%d kept messages could not be written and are lost", len(lost.rows))
         return lost
 
     def _settle(self, rows: Sequence[PromptRow]) -> None:

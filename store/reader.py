@@ -163,8 +163,7 @@ class BlobReader:
                 return False
             at = index * CHECKSUM_BYTES
             return (
-                piece_checksum(piece, self._seed)
-                == self._held.checksums[at : at + CHECKSUM_BYTES]
+                piece_checksum(piece, self._seed) == self._held.checksums[at : at + CHECKSUM_BYTES]
             )
 
     def _shut(self) -> None:

@@ -1,6 +1,6 @@
 """What a store is made of, opened in the order of need; the stack closes it in reverse.
 
-    lock, threads, backend, index, prompts, and last the steps that must come to their end
+lock, threads, backend, index, prompts, and last the steps that must come to their end
 """
 
 import asyncio

@@ -31,7 +31,7 @@ from .recheck import recheck
 from .resources import Resources, open_resources
 from .term import Term
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -309,12 +309,12 @@ class Store:
             taken = await self._index.quarantine(digest, held.grant.generation)
             self._hot.forget_blob(digest)
             if taken:
-                _log.error("%s failed its checksum and is in quarantine", digest)
+                _logger.error("%s failed its checksum and is in quarantine", digest)
                 try:
                     await loop.run_in_executor(self._reading, self._backend.quarantine, digest)
                 except StoreError:
                     # The index already answers that it is not there.
-                    _log.exception("the bytes of %s could not be moved aside", digest)
+                    _logger.exception("the bytes of %s could not be moved aside", digest)
 
     async def _recheck(self, held: HeldBlob) -> HeldBlob:
         """Lets the digest decide about a blob whose checksums have an unknown seed."""
