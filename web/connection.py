@@ -10,6 +10,8 @@ that closes it inside a body is answered (RFC 9112 section 8).
 """
 
 import asyncio
+import socket
+import struct
 
 from aiohttp import StreamReader, web
 
@@ -24,6 +26,8 @@ from .problems import (
 )
 from .request_log import Entry, is_enabled, write_entry
 from .transport import CountedTransport
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for zero seconds: see socket(7)
 
 
 class Connection(web.RequestHandler):
@@ -170,6 +174,15 @@ class Connection(web.RequestHandler):
     def _is_between(self) -> bool:
         """True when what arrives now is not the dropped rest of the last request's body."""
         return self._body is None or self._body.is_eof()
+
+    def reset(self) -> None:
+        """Drop the connection so that the client is told of a failure, not of an end."""
+        if self._counted is None:
+            return
+        peer = self._counted.get_extra_info("socket")
+        if peer is not None:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._counted.abort()
 
     def abort(self) -> None:
         """Drop the connection, and what its reader has not taken."""

@@ -6,13 +6,13 @@ One middleware for all of it, because each layer is paid by every turn of a chat
 import asyncio
 import logging
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Middleware
 
 from coatcheck.protocol import ProtocolError
 
 from .connection import Connection, connection_of
-from .errors import BrokenAnswerError, ProblemError
+from .errors import BrokenAnswerError, ProblemError, WebError
 from .keyring import PRINCIPAL, Keyring
 from .problems import http_problem, internal_problem, problem_response, protocol_problem
 from .route import Handler
@@ -49,11 +49,9 @@ def _answer(error: Exception, request: web.Request, connection: Connection) -> w
     if request.transport is None:
         connection.abandon(request, "gone")
         raise error
-    if isinstance(error, BrokenAnswerError):
-        return _close(error, request, connection)
-    response = _problem_response(error, connection.request_id)
     if request.writer.output_size > 0:
         return _break(error, request, connection)
+    response = _problem_response(error, connection.request_id)
     if not request.content.is_eof():
         # What is left of the body is not a request.
         response.force_close()
@@ -75,19 +73,23 @@ def _problem_response(error: Exception, request_id: str) -> web.Response:
 
 
 def _break(error: Exception, request: web.Request, connection: Connection) -> web.StreamResponse:
-    """End a begun answer so that no client takes it for whole: by a reset."""
-    logger.warning("request %s broken off: %s", connection.request_id, error)
-    connection.abandon(request, "broken")
-    if request.transport is not None:
-        request.transport.abort()
-    raise ConnectionResetError("the answer was broken off") from error
+    """End a begun answer so that no client takes it for whole.
 
-
-def _close(
-    error: BrokenAnswerError, request: web.Request, connection: Connection
-) -> web.StreamResponse:
-    """End a begun answer after its last words, but before its end."""
+    A chunked answer without its last chunk says so itself, and what was written still goes out: it
+    may be an error event. Any other answer could pass for whole, so the connection is reset.
+    """
+    is_foreseen = isinstance(error, WebError | ProtocolError)
+    logger.log(
+        logging.WARNING if is_foreseen else logging.ERROR,
+        "answer to request %s broken off: %s",
+        connection.request_id,
+        error,
+        exc_info=None if is_foreseen else error,
+    )
     connection.abandon(request, "broken")
-    if request.transport is not None:
+    is_chunked = request.writer.length is None and request.version >= HttpVersion11
+    if not is_chunked and not isinstance(error, BrokenAnswerError):
+        connection.reset()
+    elif request.transport is not None:
         request.transport.close()
     raise ConnectionResetError("the answer was broken off") from error

@@ -111,8 +111,8 @@ class FormFile:
             yield piece
 
     async def _more(self) -> None:
-        chunk = await anext(self._body, b"")
-        if not chunk:
+        chunk = await anext(self._body, None)
+        if chunk is None:
             raise _malformed("it ends before its last boundary")
         self._buffer += chunk
 

@@ -150,15 +150,15 @@ async def test_a_body_that_stalls_times_out(serve: Serve, sink: Sink) -> None:
 
 async def test_a_body_that_dribbles_times_out(serve: Serve, sink: Sink) -> None:
     limits = Limits(
-        body_grace_seconds=0.05, body_min_bytes_per_second=1_000_000, linger_seconds=0.03
+        body_grace_seconds=0.05, body_min_bytes_per_second=1_000_000, linger_seconds=0.1
     )
     server = await serve([Route("POST", "/sink", sink.receive)], limits)
     reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
     writer.write(head("Content-Length: 100000"))
-    ended = asyncio.ensure_future(reader.read())
-    while not (await asyncio.wait([ended], timeout=0.005))[0]:
+    answered = asyncio.ensure_future(reader.readuntil(b"body_timeout"))
+    while not (await asyncio.wait([answered], timeout=0.005))[0]:
         writer.write(b"x")
-    assert b"body_timeout" in await ended
+    assert (await answered).startswith(b"HTTP/1.1 408 ")
     writer.close()
 
 

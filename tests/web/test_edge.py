@@ -1,0 +1,254 @@
+"""What the edge makes of errors, strangers and clients that are gone."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import pytest
+from aiohttp import ClientPayloadError, ClientSession, web
+
+from coatcheck.protocol import Digest, MalformedMessageError, Problem
+from coatcheck.web import Principal, ProblemError, Route, Server, close_paths, refuse, tenant_of
+
+Serve = Callable[..., Awaitable[Server]]
+Talk = Callable[[Server, bytes], Awaitable[bytes]]
+
+
+def raising(error: Exception) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        raise error
+
+    return handler
+
+
+async def hello(request: web.Request) -> web.StreamResponse:
+    return web.Response(text=tenant_of(request))
+
+
+async def test_a_problem_is_answered_as_one(serve: Serve, http: ClientSession) -> None:
+    error = refuse(422, "digest_mismatch", "Digest mismatch", "other bytes", expected="a")
+    server = await serve([Route("GET", "/", raising(error))])
+    async with http.get(server.address.url) as answer:
+        assert answer.status == 422
+        assert answer.content_type == "application/problem+json"
+        assert answer.headers["x-should-retry"] == "false"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert await answer.json(content_type=None) == {
+            "type": "urn:coatcheck:problem:digest_mismatch",
+            "title": "Digest mismatch",
+            "status": 422,
+            "code": "digest_mismatch",
+            "detail": "other bytes",
+            "expected": "a",
+        }
+
+
+async def test_a_retryable_problem_leaves_the_retry_to_the_client(
+    serve: Serve, http: ClientSession
+) -> None:
+    error = ProblemError(
+        Problem(503, "store_unavailable", "Unavailable", retryable=True), {"Retry-After": "1"}
+    )
+    assert error.retryable
+    server = await serve([Route("GET", "/", raising(error))])
+    async with http.get(server.address.url) as answer:
+        assert answer.status == 503
+        assert "x-should-retry" not in answer.headers
+        assert answer.headers["Retry-After"] == "1"
+
+
+async def test_protocol_errors_are_problems_with_their_code_and_path(
+    serve: Serve, http: ClientSession
+) -> None:
+    async def digest(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=Digest("sha256:xyz"))
+
+    malformed = raising(MalformedMessageError("not text", "messages.0.content"))
+    server = await serve([Route("GET", "/digest", digest), Route("GET", "/message", malformed)])
+    async with http.get(f"{server.address.url}/digest") as answer:
+        problem = await answer.json(content_type=None)
+        assert (answer.status, problem["code"]) == (400, "digest_invalid")
+    async with http.get(f"{server.address.url}/message") as answer:
+        problem = await answer.json(content_type=None)
+        assert (problem["code"], problem["path"]) == ("message_malformed", "messages.0.content")
+
+
+async def test_errors_of_the_router_are_problems(serve: Serve, http: ClientSession) -> None:
+    server = await serve([Route("GET", "/hello", hello)])
+    async with http.get(f"{server.address.url}/nothing") as answer:
+        assert (answer.status, (await answer.json(content_type=None))["code"]) == (404, "not_found")
+    async with http.delete(f"{server.address.url}/hello") as answer:
+        assert answer.status == 405
+        assert answer.headers["Allow"] == "GET"
+        assert (await answer.json(content_type=None))["code"] == "method_not_allowed"
+
+
+async def test_closed_paths_refuse_before_a_catch_all_takes_the_rest(
+    serve: Serve, http: ClientSession
+) -> None:
+    routes = close_paths([Route("GET", "/ours", hello), Route("PUT", "/ours", hello)])
+    server = await serve([*routes, Route("*", "/{tail:.*}", hello)])
+    async with http.delete(f"{server.address.url}/ours") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, PUT")
+    async with http.delete(f"{server.address.url}/other") as answer:
+        assert answer.status == 200
+
+
+async def test_redirects_pass(serve: Serve, http: ClientSession) -> None:
+    server = await serve([Route("GET", "/", raising(web.HTTPSeeOther("/hello")))])
+    async with http.get(server.address.url, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "/hello")
+
+
+async def test_an_unforeseen_error_is_logged_once_and_tells_nothing(
+    serve: Serve, http: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await serve([Route("GET", "/", raising(KeyError("secret-value")))])
+    async with http.get(server.address.url) as answer:
+        text = await answer.text()
+        assert answer.status == 500
+    assert "secret-value" not in text
+    problem = json.loads(text)
+    assert problem["code"] == "internal_error"
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.exc_info is not None
+    assert problem["request_id"] in record.getMessage()
+
+
+async def begin_and_fail(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    if "sized" in request.path:
+        response.content_length = 100
+    await response.prepare(request)
+    await response.write(b"first bytes")
+    raise RuntimeError("half way")
+
+
+@pytest.mark.parametrize("request_line", ["GET /any HTTP/1.0", "GET /sized HTTP/1.1"])
+async def test_a_begun_answer_that_fails_is_reset(serve: Serve, request_line: str) -> None:
+    server = await serve([Route("GET", "/{name}", begin_and_fail)])
+    reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
+    writer.write(f"{request_line}\r\nHost: localhost\r\n\r\n".encode())
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    writer.close()
+
+
+async def test_a_begun_chunked_answer_that_fails_is_flushed_and_has_no_end(
+    serve: Serve, talk: Talk
+) -> None:
+    server = await serve([Route("GET", "/any", begin_and_fail)])
+    answer = await talk(server, b"GET /any HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert answer.endswith(b"\r\n\r\nb\r\nfirst bytes\r\n")
+
+
+async def test_a_client_sees_a_broken_answer_as_broken(serve: Serve, http: ClientSession) -> None:
+    async def breaking(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"first bytes")
+        raise refuse(422, "late", "Late")
+
+    server = await serve([Route("GET", "/", breaking)])
+    with pytest.raises((ClientPayloadError, ConnectionError)):
+        async with http.get(server.address.url) as answer:
+            await answer.read()
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "evil.example"}, "host_foreign"),
+        ({"Host": "127.0.0.1.evil.example:8420"}, "host_foreign"),
+        ({"Origin": "https://evil.example"}, "origin_foreign"),
+        ({"Origin": "null"}, "origin_foreign"),
+    ],
+)
+async def test_without_keys_strangers_are_refused_on_every_path(
+    serve: Serve, http: ClientSession, headers: dict[str, str], code: str
+) -> None:
+    server = await serve([Route("POST", "/hello", hello)])
+    for path in ("/hello", "/nothing"):
+        async with http.post(f"{server.address.url}{path}", headers=headers) as answer:
+            problem = await answer.json(content_type=None)
+            assert (answer.status, problem["code"]) == (403, code)
+
+
+async def test_without_host_a_request_is_refused(serve: Serve, talk: Talk) -> None:
+    server = await serve([Route("GET", "/hello", hello)])
+    answer = await talk(server, b"GET /hello HTTP/1.0\r\n\r\n")
+    assert answer[8:13] == b" 403 "
+
+
+async def test_our_own_pages_may_ask(serve: Serve, http: ClientSession) -> None:
+    server = await serve([Route("POST", "/hello", hello)])
+    headers = {"Origin": server.address.url}
+    async with http.post(f"{server.address.url}/hello", headers=headers) as answer:
+        assert await answer.text() == "default"
+
+
+class OneKey:
+    async def identify(self, headers: Mapping[str, str]) -> Principal | None:
+        return Principal("acme") if headers.get("Coatcheck-Key") == "cck_right" else None
+
+
+async def test_with_keys_the_key_names_the_tenant(serve: Serve, http: ClientSession) -> None:
+    async def public(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="public")
+
+    routes = [Route("GET", "/hello", hello), Route("GET", "/public", public)]
+    server = await serve(routes, None, OneKey())
+    url = server.address.url
+    headers = {"Coatcheck-Key": "cck_right", "Host": "coatcheck.example"}
+    async with http.get(f"{url}/hello", headers=headers) as answer:
+        assert await answer.text() == "acme"
+    async with http.get(f"{url}/hello", headers={"Coatcheck-Key": "cck_wrong"}) as answer:
+        assert answer.status == 401
+        assert (await answer.json(content_type=None))["code"] == "key_invalid"
+    async with http.get(f"{url}/public") as answer:
+        assert await answer.text() == "public"
+
+
+async def test_requests_are_logged_in_one_line_without_secrets(
+    serve: Serve, http: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "coatcheck.request")
+    server = await serve([Route("GET", "/hello", hello)])
+    url = f"{server.address.url}/hello?key=cck_secret"
+    async with http.get(url, headers={"Authorization": "Bearer cck_secret"}) as answer:
+        await answer.read()
+    async with http.get(f"{server.address.url}/a%0Ab") as answer:
+        await answer.read()
+    first, second = [r.getMessage() for r in caplog.records if r.name == "coatcheck.request"]
+    assert "cck_" not in first
+    assert " method=GET path=/hello status=200 in=" in first
+    traffic = server.traffic
+    logged = [dict(item.split("=") for item in line.split()) for line in (first, second)]
+    assert sum(int(line["in"]) for line in logged) == traffic.bytes_in
+    assert sum(int(line["out"]) for line in logged) == traffic.bytes_out
+    assert " path=/a%0Ab status=404 " in second
+    assert "\n" not in second
+
+
+async def test_broken_and_lost_requests_are_logged_too(
+    serve: Serve, talk: Talk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "coatcheck.request")
+    begun = asyncio.Event()
+
+    async def wait(request: web.Request) -> web.StreamResponse:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    server = await serve([Route("GET", "/wait", wait)])
+    await talk(server, b"nonsense\r\n\r\n")
+    _, writer = await asyncio.open_connection(server.address.host, server.address.port)
+    writer.write(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await begun.wait()
+    writer.close()
+    await server.stop(drain_seconds=5)
+    first, second = [r.getMessage() for r in caplog.records if r.name == "coatcheck.request"]
+    assert " method=- path=- status=400 " in first
+    assert " path=/wait status=gone " in second

@@ -1,0 +1,219 @@
+"""What every process has once: health, the admin page, the document of its routes."""
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import pytest
+from aiohttp import ClientSession, web
+from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict
+
+from coatcheck.protocol import Json, JsonObject
+from coatcheck.web import (
+    AdminSection,
+    Answer,
+    Face,
+    Operation,
+    Parameter,
+    ReadinessCheck,
+    Route,
+    Server,
+    Templates,
+    join_faces,
+    join_routes,
+    json_response,
+    openapi_document,
+    read_model,
+)
+from coatcheck.web.template import in_bytes, in_utc
+
+Serve = Callable[..., Awaitable[Server]]
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    number: int
+
+
+class Thing(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    inner: list[Inner]
+    note: str | None = None
+
+
+async def take(request: web.Request) -> web.StreamResponse:
+    return json_response(await read_model(request, Thing, 1000), status=201)
+
+
+TAKE = Route(
+    "POST",
+    "/things/{digest}",
+    take,
+    Operation(
+        "Take a thing",
+        "things",
+        {201: Answer("taken", Thing), 204: Answer("nothing")},
+        body=Thing,
+        parameters=[Parameter("limit", "how many", schema={"type": "integer"})],
+        description="Longer.",
+    ),
+)
+
+
+async def passes() -> str | None:
+    return None
+
+
+async def fails() -> str | None:
+    return "the disk is gone"
+
+
+async def test_health_says_alive(serve: Serve, http: ClientSession) -> None:
+    server = await serve(join_faces([], title="Coatcheck", version="1"))
+    async with http.get(f"{server.address.url}/healthz") as answer:
+        assert (answer.status, await answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(
+    ("check", "status", "word", "reason"),
+    [(passes, 200, "ready", "ok"), (fails, 503, "unready", "the disk is gone")],
+)
+async def test_readiness_asks_every_face(
+    serve: Serve,
+    http: ClientSession,
+    check: Callable[[], Awaitable[str | None]],
+    status: int,
+    word: str,
+    reason: str,
+) -> None:
+    faces = [
+        Face([], checks=[ReadinessCheck("store", check)]),
+        Face([], checks=[ReadinessCheck("cache", passes)]),
+    ]
+    server = await serve(join_faces(faces, title="Coatcheck", version="1"))
+    async with http.get(f"{server.address.url}/readyz") as answer:
+        assert answer.status == status
+        assert await answer.json() == {"status": word, "checks": {"store": reason, "cache": "ok"}}
+
+
+async def test_the_admin_page_holds_every_section_and_loads_nothing_foreign(
+    serve: Serve, http: ClientSession
+) -> None:
+    async def first(tenant: str) -> Markup:
+        return Markup("<p>first of {}</p>").format(tenant)
+
+    async def second(tenant: str) -> Markup:
+        return Markup.escape("<script>")
+
+    faces = [
+        Face([], sections=[AdminSection("one", "One & <only>", first)]),
+        Face([], sections=[AdminSection("two", "Two", second)]),
+    ]
+    server = await serve(join_faces(faces, title="Coatcheck", version="1"))
+    async with http.get(f"{server.address.url}/admin") as answer:
+        page = await answer.text()
+        policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "<p>first of default</p>" in page
+    assert "One &amp; &lt;only&gt;" in page
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+    assert "style=" not in page
+    assert "//" not in page
+    style = page.partition('href="')[2].partition('"')[0]
+    async with http.get(f"{server.address.url}{style}") as answer:
+        assert (answer.status, answer.content_type) == (200, "text/css")
+
+
+async def test_the_first_face_wins_a_clash(serve: Serve, http: ClientSession) -> None:
+    async def one(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="one")
+
+    async def two(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="two")
+
+    table = join_routes(
+        [[Route("GET", "/a", one)], [Route("GET", "/a", two), Route("GET", "/b", two)]]
+    )
+    server = await serve(table)
+    async with http.get(f"{server.address.url}/a") as answer:
+        assert await answer.text() == "one"
+    async with http.get(f"{server.address.url}/b") as answer:
+        assert await answer.text() == "two"
+
+
+def references(value: Json) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return [
+            *cast(list[str], own),
+            *(ref for item in value.values() for ref in references(item)),
+        ]
+    if isinstance(value, list):
+        return [ref for item in value for ref in references(item)]
+    return []
+
+
+def test_the_document_describes_routes_and_models() -> None:
+    document = openapi_document([TAKE], title="Coatcheck", version="1.2")
+    assert document["openapi"] == "3.1.0"
+    assert document["info"] == {"title": "Coatcheck", "version": "1.2"}
+    paths = cast(dict[str, dict[str, JsonObject]], document["paths"])
+    operation = paths["/things/{digest}"]["post"]
+    assert operation["summary"] == "Take a thing"
+    assert operation["description"] == "Longer."
+    parameters = cast(list[JsonObject], operation["parameters"])
+    assert [item["name"] for item in parameters] == ["digest", "limit"]
+    assert set(cast(JsonObject, operation["responses"])) == {"201", "204", "default"}
+    schemas = cast(dict[str, Json], cast(JsonObject, document["components"])["schemas"])
+    assert set(schemas) == {"Thing", "Inner", "Problem"}
+    used = {ref.removeprefix("#/components/schemas/") for ref in references(document)}
+    assert used == set(schemas)
+
+
+async def test_the_document_is_served_and_names_itself(serve: Serve, http: ClientSession) -> None:
+    server = await serve(join_faces([Face([TAKE])], title="Coatcheck", version="1"))
+    async with http.get(f"{server.address.url}/openapi.json") as answer:
+        paths = (await answer.json())["paths"]
+    assert {"/things/{digest}", "/healthz", "/readyz", "/openapi.json"} <= set(paths)
+
+
+async def test_models_are_read_strictly_and_errors_name_the_path(
+    serve: Serve, http: ClientSession
+) -> None:
+    server = await serve([TAKE])
+    url = f"{server.address.url}/things/x"
+    async with http.post(url, json={"name": "a", "inner": [{"number": 1}]}) as answer:
+        assert answer.status == 201
+        assert await answer.json() == {"name": "a", "inner": [{"number": 1}]}
+    for body, code, path in [
+        (b'{"name": "a", "inner": [{"number": "x"}]}', "request_malformed", "inner.0.number"),
+        (b'{"name": "a", "inner": [], "more": 1}', "request_malformed", "more"),
+        (b"[1]", "request_malformed", None),
+        (b"not json", "json_invalid", None),
+        (b'{"name": "a", "name": "b"}', "json_invalid", None),
+        (b"", "json_invalid", None),
+    ]:
+        async with http.post(url, data=body) as answer:
+            problem = await answer.json(content_type=None)
+            assert (answer.status, problem["code"], problem.get("path")) == (400, code, path)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(None, "-"), (0, "0 B"), (999, "999 B"), (2_600_000, "2.6 MB"), (5 * 10**15, "5000.0 TB")],
+)
+def test_sizes_are_written_for_people(size: int | None, text: str) -> None:
+    assert in_bytes(size) == text
+
+
+def test_times_are_written_in_utc() -> None:
+    assert in_utc(0) == "1970-01-01 00:00:00 UTC"
+    assert in_utc(None) == "-"
+
+
+def test_templates_escape_what_they_are_given() -> None:
+    page = Templates("coatcheck.web").render("admin.html", title="<b>", style_path="x", sections=[])
+    assert "<b>" not in page
