@@ -5,7 +5,7 @@ left-over ref, bad base64, or bytes that are not the type they claim, are refuse
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -54,7 +54,7 @@ class EchoUpstream:
         return self._config
 
     @asynccontextmanager
-    async def send(self, outgoing: Outgoing) -> AsyncIterator["_EchoAnswer"]:
+    async def send(self, outgoing: Outgoing) -> AsyncGenerator["_EchoAnswer"]:
         """Answer a request; see `Upstream.send`. A refusal is an answer too."""
         try:
             request = await _read(outgoing.body)
@@ -187,8 +187,11 @@ def _spoken(request: JsonObject, text: str, created: int) -> _EchoAnswer:
 
 
 def _events(head: JsonObject, words: Sequence[str], usage: JsonObject | None) -> list[bytes]:
-    deltas: list[JsonObject] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": word if index == 0 else f" {word}"} for index, word in enumerate(words)]
+    said = [word if index == 0 else f" {word}" for index, word in enumerate(words)]
+    deltas: list[JsonObject] = [
+        {"role": "assistant", "content": ""},
+        *({"content": piece} for piece in said),
+    ]
     choices: list[JsonObject] = [
         {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
     ]

@@ -5,13 +5,14 @@ deciding to send it again is the client's.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDictProxy
+from yarl import URL
 
 from .body import Body
 from .errors import (
@@ -56,7 +57,7 @@ class HttpUpstream:
         return self._config
 
     @asynccontextmanager
-    async def send(self, outgoing: Outgoing) -> AsyncIterator["_HttpAnswer"]:
+    async def send(self, outgoing: Outgoing) -> AsyncGenerator["_HttpAnswer"]:
         """Send a request; see `Upstream.send`."""
         payload = _Payload(outgoing.body)
         response = await self._request(outgoing, payload)
@@ -75,7 +76,7 @@ class HttpUpstream:
             async with asyncio.timeout(patience) as deadline:
                 payload.on_progress = lambda: _extend(deadline, patience)
                 return await self._session.post(
-                    self._base_url + outgoing.path,
+                    URL(self._base_url + outgoing.path, encoded=True),
                     data=payload,
                     headers=outgoing.headers,
                     allow_redirects=False,

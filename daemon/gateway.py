@@ -15,7 +15,16 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from coatcheck.protocol import KEEP, PROMPT_HEADER, Dialect, Problem, encode_json
+from coatcheck.protocol import (
+    KEEP,
+    PROMPT_HEADER,
+    Dialect,
+    Digest,
+    Problem,
+    copy_json,
+    encode_json,
+    prompt_root,
+)
 from coatcheck.web import BrokenAnswerError, ProblemError, read_body, tenant_of
 
 from .body import Body, RawBody, SplicedBody
@@ -81,26 +90,26 @@ class Gateway:
         upstream = self._upstreams.choose(dialect.name, parsed.model)
         tenant = tenant_of(request)
         outgoing_headers = request_headers(request.headers.items(), upstream.config.api_key)
-        query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
+        target = path + _query(request)
 
         if upstream.config.mode == "pass":
-            outgoing = Outgoing(path + query, outgoing_headers, RawBody(raw))
+            outgoing = Outgoing(target, outgoing_headers, RawBody(raw))
             return await self._forward(dialect, request, upstream, outgoing, None)
 
         origins = self._origins(request)
         turn = await self._expand(parsed, tenant, dialect, origins)
+        is_kept = _is_kept(parsed, request)
+        # Hydration writes into the messages, so what is kept of them is copied before.
+        sent = [copy_json(item) for item in turn.appended] if is_kept or turn.has_inline else []
         body = await self._hydrate(turn, tenant, raw, is_whole=parsed.envelope is None)
-        is_kept = (
-            parsed.envelope is not None
-            or request.headers.get(PROMPT_HEADER, "").strip().lower() == KEEP
-        )
-        keeping: asyncio.Task[str | None] | None = None
+        keeping: asyncio.Task[Digest | None] | None = None
         if is_kept:
-            keeping = asyncio.create_task(self._keep(turn, tenant, dialect, origins))
+            keep = self._keeper.keep(tenant, dialect, turn.parent, sent, origins)
+            keeping = asyncio.create_task(keep)
         elif turn.has_inline:
-            self._keeper.absorb_later(tenant, dialect, turn.appended, origins)
+            self._keeper.absorb_later(tenant, dialect, sent, origins)
         try:
-            outgoing = Outgoing(path + query, outgoing_headers, body)
+            outgoing = Outgoing(target, outgoing_headers, body)
             return await self._forward(dialect, request, upstream, outgoing, keeping)
         finally:
             if keeping:
@@ -116,12 +125,13 @@ class Gateway:
     ) -> Turn:
         before: list[str] = []
         parent = parsed.envelope.parent if parsed.envelope else None
-        if parent:
+        if parent and parent != prompt_root(dialect.name):
             kept = await self._prompts.expand(tenant, dialect.name, parent)
             if kept is None:
                 raise PromptNotFoundError(parent)
             before = kept
-        return build_turn(parsed, before, dialect, origins)
+        work = partial(build_turn, parsed, before, dialect, origins)
+        return await _heavy(sum(map(len, before)), work)
 
     async def _hydrate(self, turn: Turn, tenant: str, raw: bytes, *, is_whole: bool) -> Body:
         """Return the upstream's body: the client's own bytes where nothing is replaced."""
@@ -132,18 +142,13 @@ class Gateway:
         segments = await _heavy(len(raw), partial(splice, turn.body, fillings, self._random(16)))
         return SplicedBody(segments, partial(self._resolver.open, tenant))
 
-    async def _keep(
-        self, turn: Turn, tenant: str, dialect: Dialect, origins: Collection[str]
-    ) -> str | None:
-        return await self._keeper.keep(tenant, dialect, turn.parent, turn.appended, origins)
-
     async def _forward(
         self,
         dialect: Dialect,
         request: web.Request,
         upstream: Upstream,
         outgoing: Outgoing,
-        keeping: "asyncio.Task[str | None] | None",
+        keeping: "asyncio.Task[Digest | None] | None",
     ) -> web.StreamResponse:
         try:
             async with upstream.send(outgoing) as answer:
@@ -175,6 +180,17 @@ async def _relay(
     return response
 
 
+def _is_kept(parsed: ParsedRequest, request: web.Request) -> bool:
+    asked = request.headers.get(PROMPT_HEADER, "").strip().lower()
+    return parsed.envelope is not None or asked == KEEP
+
+
+def _query(request: web.Request) -> str:
+    """Return the query as it was written, with its mark."""
+    _, mark, query = request.raw_path.partition("?")
+    return mark + query
+
+
 def _is_plain_stream(headers: Mapping[str, str]) -> bool:
     return (
         headers.get("Content-Type", "").lower().startswith("text/event-stream")
@@ -182,7 +198,7 @@ def _is_plain_stream(headers: Mapping[str, str]) -> bool:
     )
 
 
-async def _kept_headers(keeping: "asyncio.Task[str | None] | None") -> Mapping[str, str]:
+async def _kept_headers(keeping: "asyncio.Task[Digest | None] | None") -> Mapping[str, str]:
     digest = await keeping if keeping else None
     return {PROMPT_HEADER: digest} if digest else _NO_HEADERS
 

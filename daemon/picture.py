@@ -7,7 +7,7 @@ Pillow decodes anything, and Pillow may only use the four decoders named here.
 import io
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageStat, UnidentifiedImageError
 
 from coatcheck.protocol import SNIFF_BYTES, image_size, sniff
 
@@ -54,8 +54,9 @@ def glance(data: bytes) -> Glance:
             if width * height > MAX_PIXELS:
                 raise _refused(f"the image has over {MAX_PIXELS} pixels", "image_too_large")
             image.draft("RGB", _DRAFT)
-            mean = image.convert("RGB").resize((1, 1), Image.Resampling.BOX).tobytes()
-            return Glance(image.format or "?", width, height, f"#{mean.hex()}")
+            mean = ImageStat.Stat(image.convert("RGB")).mean
+            colour = "#" + bytes(round(band) for band in mean).hex()
+            return Glance(image.format or "?", width, height, colour)
     except (
         UnidentifiedImageError,
         Image.DecompressionBombError,

@@ -36,7 +36,7 @@ from .errors import (
     SseError,
     UnknownDialectError,
 )
-from .json_value import Json, JsonObject, decode_json, encode_json
+from .json_value import Json, JsonObject, copy_json, decode_json, encode_json
 from .media_type import OCTET_STREAM, parse_media_type
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
@@ -96,6 +96,7 @@ __all__ = [
     "SseReader",
     "UnknownDialectError",
     "canonical_json",
+    "copy_json",
     "decode_json",
     "dialect",
     "dotted",

@@ -50,6 +50,15 @@ def encode_json(value: Json) -> bytes:
         return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
+def copy_json(value: Json) -> Json:
+    """Copy lists and objects; strings are shared. Recursive, so for values of bounded depth."""
+    if isinstance(value, dict):
+        return {key: copy_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_json(item) for item in value]
+    return value
+
+
 def _is_deeper(value: Json, depth: int) -> bool:
     """Walk level by level, so that the walk itself cannot run out of stack."""
     level = [value]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .attachment import FoundInline, FoundPointer, FoundRef, inline_ref
 from .dialect import Dialect
 from .digest import Digest
-from .json_value import Json
+from .json_value import Json, copy_json
 from .sniff import SNIFF_BYTES, sniff
 
 
@@ -41,7 +41,7 @@ def ref_form(dialect: Dialect, messages: Sequence[Json], origins: Collection[str
     Raises:
         MalformedMessageError: as `Dialect.walk`.
     """
-    copied = [_copy(message) for message in messages]
+    copied = [copy_json(message) for message in messages]
     blobs: list[list[Digest]] = [[] for _ in copied]
     inline: list[InlineBlob] = []
     for slot in dialect.walk(copied, origins):
@@ -65,12 +65,3 @@ def ref_form(dialect: Dialect, messages: Sequence[Json], origins: Collection[str
         assert isinstance(index, int)
         blobs[index].append(digest)
     return RefForm(copied, [tuple(dict.fromkeys(named)) for named in blobs], inline)
-
-
-def _copy(value: Json) -> Json:
-    """Copy lists and objects; strings are shared. Depth is bounded by `decode_json`."""
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copy(item) for item in value]
-    return value

@@ -1,0 +1,119 @@
+"""Echo decodes what it is given, describes it, and is as strict as a provider."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from coatcheck.protocol import Digest, Json
+
+Fixture = Callable[..., Any]
+
+
+def ask(*parts: Json, **fields: Json) -> Any:
+    return {"model": "m", "messages": [{"role": "user", "content": list(parts)}], **fields}
+
+
+def image(url: str) -> Json:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+async def test_pictures_are_described(
+    run_daemon: Fixture, picture: Fixture, data_url: Fixture
+) -> None:
+    daemon = await run_daemon()
+    red, blue = picture("red", "PNG", (30, 20)), picture("blue", "WEBP", (9, 9))
+    digest = daemon.blobs.add(red)
+    status, body, _ = await daemon.chat(
+        ask(
+            {"type": "text", "text": "What?"},
+            image(f"blob:{digest}"),
+            image(data_url(blue, "image/webp")),
+        )
+    )
+    assert status == 200
+    text = body["choices"][0]["message"]["content"]
+    assert "'What?'. Attachments: 2." in text
+    assert f"1. PNG 30x20, mean colour #ff0000, {digest}, {len(red)} bytes" in text
+    assert f"2. WEBP 9x9, mean colour #0000" in text  # noqa: F541
+    assert str(Digest.of(blue)) in text
+
+
+async def test_a_stream_says_the_same_words(run_daemon: Fixture) -> None:
+    daemon = await run_daemon()
+    _, whole, _ = await daemon.chat(ask({"type": "text", "text": "Hello there"}))
+    async with daemon.http.post(
+        f"{daemon.url}/v1/chat/completions",
+        json=ask(
+            {"type": "text", "text": "Hello there"},
+            stream=True,
+            stream_options={"include_usage": True},
+        ),
+    ) as response:
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        events = (await response.text()).removesuffix("\n\n").split("\n\n")
+    assert events[-1] == "data: [DONE]"
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events[:-1]]
+    said = "".join(
+        choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"]
+    )
+    assert said == whole["choices"][0]["message"]["content"]
+    assert chunks[-1]["usage"]["total_tokens"] > 0
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        (image("https://pictures.example/a.png"), "invalid_image_url"),
+        (image("data:image/png;base64,@@@@"), "invalid_base64"),
+        (image("data:image/png;base64,AAAA"), "invalid_image_format"),
+        (image("data:text/plain,hello"), "invalid_image_url"),
+        (image("data:;base64,AAAA"), "invalid_image_format"),
+        (image(""), "invalid_image_url"),
+    ],
+)
+async def test_bad_images_are_refused(run_daemon: Fixture, part: Json, code: str) -> None:
+    daemon = await run_daemon()
+    status, body, _ = await daemon.chat(ask(part))
+    assert (status, body["error"]["code"]) == (400, code)
+    assert body["error"]["param"] == "messages.0.content.0.image_url"
+
+
+async def test_a_wrong_media_type_is_refused(
+    run_daemon: Fixture, picture: Fixture, data_url: Fixture
+) -> None:
+    daemon = await run_daemon()
+    status, body, _ = await daemon.chat(ask(image(data_url(picture(), "image/jpeg"))))
+    assert (status, body["error"]["code"]) == (400, "invalid_image_format")
+
+
+async def test_a_broken_picture_is_refused(
+    run_daemon: Fixture, picture: Fixture, data_url: Fixture
+) -> None:
+    daemon = await run_daemon()
+    status, body, _ = await daemon.chat(ask(image(data_url(picture()[:40]))))
+    assert (status, body["error"]["code"]) == (400, "invalid_image")
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [([], "messages"), ([{"role": "nobody", "content": "x"}], "messages.0.role")],
+)
+async def test_bad_messages_are_refused(
+    run_daemon: Fixture, messages: list[Json], param: str
+) -> None:
+    daemon = await run_daemon()
+    status, body, _ = await daemon.chat({"model": "m", "messages": messages})
+    assert (status, body["error"]["param"]) == (400, param)
+
+
+async def test_files_and_audio_are_described_by_type(run_daemon: Fixture) -> None:
+    daemon = await run_daemon()
+    pdf = daemon.blobs.add(b"%PDF-1.4\n%%EOF\n")
+    status, body, _ = await daemon.chat(
+        ask({"type": "file", "file": {"filename": "a.pdf", "file_data": f"blob:{pdf}"}})
+    )
+    assert status == 200
+    assert f"application/pdf, {pdf}" in body["choices"][0]["message"]["content"]

@@ -1,0 +1,147 @@
+"""An upstream that fails: the dialect's error, never a hang, never a clean end."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from coatcheck.daemon import Timeouts, UpstreamConfig
+
+Fixture = Callable[..., Any]
+Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+ASK = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+SSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+QUICK = Timeouts(connect_seconds=5.0, first_byte_seconds=0.2, idle_seconds=0.2, total_seconds=30.0)
+
+
+def config(base_url: str, timeouts: Timeouts = QUICK) -> UpstreamConfig:
+    return UpstreamConfig(name="broken", base_url=base_url, timeouts=timeouts)
+
+
+async def says(data: bytes, then_waits: bool = False) -> Speak:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await writer.drain()
+        if then_waits:
+            await reader.read()  # until the daemon gives up
+            await asyncio.wait_for(writer.wait_closed(), 5)
+
+    return speak
+
+
+async def test_nobody_listens(run_daemon: Fixture) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    daemon = await run_daemon(config(f"http://127.0.0.1:{port}/v1"))
+    status, body, response = await daemon.chat(ASK)
+    assert (status, body["error"]["code"]) == (502, "upstream_unreachable")
+    assert body["error"]["type"] == "server_error"
+    assert "x-should-retry" not in response.headers
+    assert "127.0.0.1" not in body["error"]["message"]  # an address is the operator's business
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 two-hundred OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        b"\x00\x01\x02" * 50,
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-",
+    ],
+)
+async def test_garbage_and_silence(run_daemon: Fixture, run_raw: Fixture, answer: bytes) -> None:
+    daemon = await run_daemon(config(await run_raw(await says(answer))))
+    status, body, response = await daemon.chat(ASK)
+    assert (status, body["error"]["code"]) == (502, "upstream_garbage")
+    assert response.headers["x-should-retry"] == "false"
+
+
+async def test_too_slow_to_the_first_byte(run_daemon: Fixture, run_raw: Fixture) -> None:
+    daemon = await run_daemon(config(await run_raw(await says(b"", then_waits=True))))
+    status, body, _ = await daemon.chat(ASK)
+    assert (status, body["error"]["code"]) == (504, "upstream_timeout")
+    assert "first_byte_seconds" in body["error"]["message"]
+
+
+async def stream(daemon: Any) -> AsyncIterator[bytes]:
+    async with daemon.http.post(f"{daemon.url}/v1/chat/completions", json=ASK) as response:
+        assert response.status == 200
+        async for chunk in response.content.iter_any():
+            yield chunk
+
+
+async def broken_stream(daemon: Any) -> bytes:
+    """Read a stream to its broken end; a clean end fails the test."""
+    received = b""
+    try:
+        async for chunk in stream(daemon):
+            received += chunk
+    except aiohttp.ClientPayloadError:
+        return received
+    pytest.fail("the stream ended cleanly")
+
+
+def chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+@pytest.mark.parametrize("tail", [b"", chunk(b'data: {"choi'), b"ff\r\ndata"])
+async def test_a_cut_stream_ends_in_the_dialects_error(
+    run_daemon: Fixture, run_raw: Fixture, tail: bytes
+) -> None:
+    speak = await says(SSE + chunk(b"data: 1\n\n") + tail)
+    daemon = await run_daemon(config(await run_raw(speak)))
+    received = await broken_stream(daemon)
+    first, error, rest = received.split(b"\n\n")
+    assert first == b"data: 1"
+    assert json.loads(error.removeprefix(b"data: "))["error"]["code"] == "upstream_cut"
+    assert rest == b""
+
+
+async def test_a_stream_that_falls_silent(run_daemon: Fixture, run_raw: Fixture) -> None:
+    speak = await says(SSE + chunk(b"data: 1\n\n"), then_waits=True)
+    daemon = await run_daemon(config(await run_raw(speak)))
+    received = await broken_stream(daemon)
+    assert b"upstream_timeout" in received
+    assert b"idle_seconds" in received
+
+
+async def test_a_stream_over_its_total(run_daemon: Fixture, run_raw: Fixture) -> None:
+    timeouts = Timeouts(first_byte_seconds=5.0, idle_seconds=5.0, total_seconds=0.2)
+    speak = await says(SSE + chunk(b"data: 1\n\n"), then_waits=True)
+    daemon = await run_daemon(config(await run_raw(speak), timeouts))
+    assert b"total_seconds" in await broken_stream(daemon)
+
+
+async def test_a_cut_answer_that_is_no_stream(run_daemon: Fixture, run_raw: Fixture) -> None:
+    speak = await says(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
+    daemon = await run_daemon(config(await run_raw(speak)))
+    assert await broken_stream(daemon) in (b"{", b"")
+
+
+async def test_a_line_of_50_mb_passes(run_daemon: Fixture, run_raw: Fixture) -> None:
+    line = b"data: " + b"x" * (50 << 20) + b"\n\n"
+    daemon = await run_daemon(
+        config(await run_raw(await says(SSE + chunk(line) + b"0\r\n\r\n")), Timeouts())
+    )
+    size = 0
+    async for piece in stream(daemon):
+        size += len(piece)
+    assert size == len(line)
+
+
+async def test_a_body_of_50_mb_passes(run_daemon: Fixture, run_upstream: Fixture) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    raw = json.dumps(
+        {"model": "m", "messages": [{"role": "user", "content": "x" * (50 << 20)}]}
+    ).encode()
+    assert (await daemon.chat(raw))[0] == 200
+    assert upstream.seen[0].body == raw

@@ -1,0 +1,37 @@
+"""What crosses the gateway, and what stays."""
+
+from coatcheck.daemon.headers import answer_headers, request_headers
+
+
+def test_what_goes_upstream() -> None:
+    received = [
+        ("Host", "us"),
+        ("Connection", "keep-alive, X-Hop"),
+        ("X-Hop", "1"),
+        ("Content-Length", "9"),
+        ("Cookie", "a=b"),
+        ("Coatcheck-Prompt", "keep"),
+        ("coatcheck-key", "cck_x"),
+        ("Transfer-Encoding", "chunked"),
+        ("Authorization", "Bearer theirs"),
+        ("X-Stainless-Lang", "python"),
+        ("Accept", "a"),
+        ("Accept", "b"),
+    ]
+    assert request_headers(received, None) == received[8:]
+    assert request_headers(received, "ours") == [
+        *received[9:],
+        ("Authorization", "Bearer ours"),
+    ]
+
+
+def test_what_comes_back() -> None:
+    received = [
+        ("Content-Type", "text/event-stream"),
+        ("Set-Cookie", "a=b"),
+        ("Connection", "close"),
+        ("Transfer-Encoding", "chunked"),
+        ("X-Request-Id", "1"),
+        ("Content-Length", "3"),
+    ]
+    assert answer_headers(received) == [received[0], received[4], received[5]]
