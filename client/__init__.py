@@ -1,1 +1,53 @@
-"""Placeholder."""
+"""For programs: clients that hand in each attachment once, and send each message once."""
+
+from .answer import ChatAnswer
+from .async_client import AsyncClient
+from .blobs import BlobName
+from .client import Client
+from .content import Progress, Source
+from .dehydrate import Messages
+from .errors import (
+    BlobNotFoundError,
+    ClientClosedError,
+    ClientError,
+    ConnectionFailedError,
+    DigestMismatchError,
+    FileChangedError,
+    InvalidAnswerError,
+    InvalidArgumentError,
+    LocalFileError,
+    MissingBlob,
+    PromptNotFoundError,
+    ServerError,
+    StreamBrokenError,
+    StreamError,
+    TimedOutError,
+)
+from .stream import AsyncChatStream, ChatStream
+
+__all__ = [
+    "AsyncChatStream",
+    "AsyncClient",
+    "BlobName",
+    "BlobNotFoundError",
+    "ChatAnswer",
+    "ChatStream",
+    "Client",
+    "ClientClosedError",
+    "ClientError",
+    "ConnectionFailedError",
+    "DigestMismatchError",
+    "FileChangedError",
+    "InvalidAnswerError",
+    "InvalidArgumentError",
+    "LocalFileError",
+    "Messages",
+    "MissingBlob",
+    "Progress",
+    "PromptNotFoundError",
+    "ServerError",
+    "Source",
+    "StreamBrokenError",
+    "StreamError",
+    "TimedOutError",
+]

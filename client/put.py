@@ -1,0 +1,93 @@
+"""Putting a blob: name it, ask, and send it only where it is missing."""
+
+from functools import partial
+
+from coatcheck.protocol import (
+    Descriptor,
+    Digest,
+    Ref,
+    format_digest_field,
+    image_size,
+    parse_media_type,
+)
+
+from .blobs import missing, path_of, stat
+from .content import Content, Progress, Source
+from .errors import InvalidAnswerError
+from .exchange import Exchange, Request, Work
+from .refusal import descriptor_of, json_object
+
+
+def put(
+    source: Source, media_type: str | None = None, progress: Progress | None = None
+) -> Exchange[Descriptor]:
+    """Hash a source, upload it unless the server has it, and describe it.
+
+    Raises:
+        InvalidMediaTypeError: `media_type` is none.
+        InvalidArgumentError: the source cannot be put, or is empty.
+        LocalFileError: it cannot be read.
+        FileChangedError: it changed between hashing and sending.
+        DigestMismatchError: the bytes changed on the way.
+    """
+    declared = None if media_type is None else parse_media_type(media_type)
+    content = yield from Work(partial(Content.open, source))
+    try:
+        digest = yield from _name(content)
+        descriptor: Descriptor | None = None
+        if not (yield from missing([digest])):
+            descriptor = yield from stat(digest)  # None: it went away just now
+        if descriptor is None:
+            descriptor = yield from upload(content, digest, declared, progress)
+        return _as_declared(_with_pixels(descriptor, content.head), declared)
+    finally:
+        yield from Work(content.close)
+
+
+def send(source: Source, media_type: str | None) -> Exchange[Descriptor]:
+    """Upload a source without asking first, for whoever has asked.
+
+    Raises:
+        the same errors as `put`.
+    """
+    content = yield from Work(partial(Content.open, source))
+    try:
+        digest = yield from _name(content)
+        return (yield from upload(content, digest, media_type, None))
+    finally:
+        yield from Work(content.close)
+
+
+def upload(
+    content: Content, digest: Digest, declared: str | None, progress: Progress | None
+) -> Exchange[Descriptor]:
+    """Send a hashed content under its digest."""
+    body = yield from Work(partial(content.upload, digest, progress))
+    headers = {"Repr-Digest": format_digest_field(digest)}
+    if declared is not None:
+        headers["Content-Type"] = declared
+    reply = yield from Request("PUT", path_of(digest), headers, body)
+    descriptor = descriptor_of(json_object(reply))
+    if (descriptor.digest, descriptor.size) != (digest, content.size):
+        raise InvalidAnswerError(f"the server describes another blob than {digest}")
+    return descriptor
+
+
+def _name(content: Content) -> Exchange[Digest]:
+    while (yield from Work(content.hash_piece)):
+        pass
+    return content.named
+
+
+def _with_pixels(descriptor: Descriptor, head: bytes) -> Descriptor:
+    if descriptor.width is not None or (size := image_size(head)) is None:
+        return descriptor
+    return descriptor.model_copy(update={"width": size.width, "height": size.height})
+
+
+def _as_declared(descriptor: Descriptor, declared: str | None) -> Descriptor:
+    """Describe a blob that is there under another type by a ref that says this one."""
+    if declared in (None, descriptor.media_type):
+        return descriptor
+    ref = str(Ref(descriptor.digest, declared))
+    return descriptor.model_copy(update={"media_type": declared, "ref": ref})

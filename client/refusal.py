@@ -1,0 +1,143 @@
+"""Reading answers: refusals as this folder's errors, bodies as values.
+
+Native routes refuse with problem details (RFC 9457); provider paths with the provider's shape,
+everything inside `error`. Both carry a stable `code`.
+"""
+
+from pydantic import ValidationError
+
+from coatcheck.protocol import (
+    Descriptor,
+    Digest,
+    InvalidDigestError,
+    Json,
+    JsonError,
+    JsonObject,
+    decode_json,
+)
+
+from .errors import (
+    BlobNotFoundError,
+    ClientError,
+    DigestMismatchError,
+    InvalidAnswerError,
+    MissingBlob,
+    PromptNotFoundError,
+    ServerError,
+)
+from .exchange import Reply
+
+_MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})  # RFC 9110 section 15, RFC 6585
+
+
+def refusal(reply: Reply) -> ClientError:
+    """Return the error that an answer which is no success stands for."""
+    told = _told(reply)
+    code, detail = _text(told, "code"), _detail(reply, told)
+    if code == "blob_not_found":
+        return BlobNotFoundError(_missing(told.get("missing")), detail)
+    if code == "prompt_not_found":
+        return PromptNotFoundError(reply.status, code, detail)
+    if code == "digest_mismatch":
+        return DigestMismatchError(detail)
+    can_help = reply.status in _MAY_PASS and reply.headers.get("x-should-retry") != "false"
+    return ServerError(reply.status, code, detail, can_help)
+
+
+def json_object(reply: Reply) -> JsonObject:
+    """Return the object that a success carries.
+
+    Raises:
+        ClientError: the answer is a refusal.
+        InvalidAnswerError: it is a success without a JSON object.
+    """
+    if not reply.is_success:
+        raise refusal(reply)
+    try:
+        value = decode_json(reply.body)
+    except JsonError as error:
+        raise InvalidAnswerError(f"the answer is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidAnswerError("the answer is no JSON object")
+    return value
+
+
+def descriptor_of(value: Json) -> Descriptor:
+    """Read a descriptor.
+
+    Raises:
+        InvalidAnswerError: it is none.
+    """
+    try:
+        return Descriptor.model_validate(value)
+    except ValidationError as error:
+        raise InvalidAnswerError(f"the answer is no descriptor: {error}") from error
+
+
+def digest_of(value: Json) -> Digest:
+    """Read a digest.
+
+    Raises:
+        InvalidAnswerError: it is none.
+    """
+    if not isinstance(value, str):
+        raise InvalidAnswerError("the answer has something else where a digest belongs")
+    try:
+        return Digest(value)
+    except InvalidDigestError as error:
+        raise InvalidAnswerError(f"the answer has a malformed digest: {error}") from error
+
+
+def list_of(value: JsonObject, key: str) -> list[Json]:
+    """Return a list out of an answer.
+
+    Raises:
+        InvalidAnswerError: there is none.
+    """
+    items = value.get(key)
+    if not isinstance(items, list):
+        raise InvalidAnswerError(f"the answer has no list {key!r}")
+    return items
+
+
+def error_told(value: JsonObject) -> JsonObject:
+    """Return the part of an error body that tells: its `error` object, or the whole."""
+    error = value.get("error")
+    if isinstance(error, dict):
+        return error
+    return {"message": error} if isinstance(error, str) else value
+
+
+def _told(reply: Reply) -> JsonObject:
+    """An intermediary may refuse with a page of its own, so anything is an answer here."""
+    try:
+        value = decode_json(reply.body)
+    except JsonError:
+        return {}
+    return error_told(value) if isinstance(value, dict) else {}
+
+
+def _detail(reply: Reply, told: JsonObject) -> str:
+    for key in ("detail", "message", "title"):
+        if text := _text(told, key):
+            return text
+    return reply.body[:200].decode("utf-8", "replace") or "no explanation"
+
+
+def _text(value: JsonObject, key: str) -> str | None:
+    text = value.get(key)
+    return text if isinstance(text, str) else None
+
+
+def _missing(items: Json) -> tuple[MissingBlob, ...]:
+    entries = items if isinstance(items, list) else []
+    return tuple(_missing_blob(entry) for entry in entries if isinstance(entry, dict))
+
+
+def _missing_blob(entry: JsonObject) -> MissingBlob:
+    digest = entry.get("digest")
+    return MissingBlob(
+        digest=None if digest is None else digest_of(digest),
+        file_id=_text(entry, "file_id"),
+        path=_text(entry, "path"),
+    )

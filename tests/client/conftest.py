@@ -1,0 +1,483 @@
+"""A server in memory for the clients to talk to, and both clients behind one face.
+
+The server is real HTTP on loopback, in a thread with a loop of its own, so that the blocking
+client waits for it as it would for any other. It keeps what the protocol says and no more.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Self, cast
+
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from coatcheck.client import (
+    AsyncChatStream,
+    AsyncClient,
+    BlobName,
+    ChatAnswer,
+    Client,
+    Messages,
+    Progress,
+    Source,
+)
+from coatcheck.protocol import (
+    Descriptor,
+    Digest,
+    FoundRef,
+    Json,
+    JsonObject,
+    Problem,
+    decode_json,
+    dialect,
+    encode_json,
+    format_digest_field,
+    image_size,
+    prompt_digests,
+    prompt_step,
+    read_envelope,
+    sniff,
+    write_comment,
+    write_event,
+)
+
+Digests = list[Digest]  # inside the face, `list` is its method
+Descriptors = list[Descriptor]
+RefMessages = list[JsonObject]
+CHAT = dialect("openai.chat")
+ANSWER = "Four pictures, all of coats."
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> JsonObject:
+        value = decode_json(self.body)
+        assert isinstance(value, dict)
+        return value
+
+
+@dataclass
+class FakeServer:
+    """What the server keeps and saw; tests write and read it behind the client's back."""
+
+    base_url: str = ""
+    blobs: dict[Digest, tuple[bytes, str]] = field(default_factory=dict)
+    pinned: set[Digest] = field(default_factory=set)
+    prompts: dict[Digest, list[Json]] = field(default_factory=dict)
+    seen: list[Seen] = field(default_factory=list)
+    broken_uploads: int = 0
+    keeps_prompts: bool = True
+    page_size: int = 2
+    answer: JsonObject = field(default_factory=lambda: {"role": "assistant", "content": ANSWER})
+    # What to send in place of a right download, of a right JSON answer, at a stream's end.
+    wrong_bytes: bytes | None = None
+    wrong_answer: web.Response | None = None
+    stream_end: bytes | None = None
+    is_cut: bool = False
+    hangs: bool = False
+    hangs_in_stream: bool = False
+    streams_closed_early: threading.Event = field(default_factory=threading.Event)
+
+    def put(self, data: bytes, media_type: str | None = None) -> Digest:
+        digest = Digest.of(data)
+        self.blobs[digest] = (data, media_type or sniff(data) or "application/octet-stream")
+        return digest
+
+    def sent(self, method: str, path_part: str = "") -> list[Seen]:
+        return [seen for seen in self.seen if seen.method == method and path_part in seen.path]
+
+    @property
+    def chats(self) -> list[Seen]:
+        return self.sent("POST", "/chat/completions")
+
+    def describe(self, digest: Digest) -> Descriptor:
+        data, media_type = self.blobs[digest]
+        size = image_size(data)
+        return Descriptor.of(
+            digest=digest,
+            size=len(data),
+            media_type=media_type,
+            width=size.width if size else None,
+            height=size.height if size else None,
+        )
+
+
+def _problem(problem: Problem) -> web.Response:
+    return web.json_response(
+        problem.to_json(), status=problem.status, content_type="application/problem+json"
+    )
+
+
+def _not_found(digest: Digest) -> web.Response:
+    missing: list[Json] = [{"digest": digest}]
+    return _problem(Problem(404, "blob_not_found", "Not found", "", {"missing": missing}))
+
+
+class Routes:
+    """The routes of a store and a gateway over a `FakeServer`."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self._server = server
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=0, middlewares=[self._watch])
+        app.router.add_post("/v1/blobs/missing", self._missing)
+        app.router.add_get("/v1/blobs", self._list)
+        app.router.add_put("/v1/blobs/{digest}", self._put)
+        app.router.add_get("/v1/blobs/{digest}", self._get)
+        app.router.add_delete("/v1/blobs/{digest}", self._delete)
+        app.router.add_put("/v1/blobs/{digest}/pin", self._pin)
+        app.router.add_delete("/v1/blobs/{digest}/pin", self._unpin)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        return app
+
+    @web.middleware
+    async def _watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            body = await request.read()
+        except (ConnectionError, web.RequestPayloadError):
+            self._server.broken_uploads += 1
+            raise
+        self._server.seen.append(Seen(request.method, request.path_qs, dict(request.headers), body))
+        if self._server.hangs:
+            await asyncio.Event().wait()
+        if self._server.wrong_answer is not None:
+            return self._server.wrong_answer
+        return await handler(request)
+
+    async def _missing(self, request: web.Request) -> web.Response:
+        digests = cast("list[Digest]", (await request.json())["digests"])
+        assert len(digests) <= 1000
+        missing = [digest for digest in digests if digest not in self._server.blobs]
+        return web.json_response({"missing": missing, "lease_expires_at": 1.0})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        start = int(request.query.get("cursor", "0"))
+        stop = start + self._server.page_size
+        digests = list(self._server.blobs)
+        items = [
+            self._server.describe(digest).model_dump(exclude_none=True)
+            for digest in digests[start:stop]
+        ]
+        following = str(stop) if stop < len(digests) else None
+        return web.json_response({"blobs": items, "next_cursor": following})
+
+    async def _put(self, request: web.Request) -> web.Response:
+        digest, body = Digest(request.match_info["digest"]), await request.read()
+        assert request.headers["Repr-Digest"] == format_digest_field(digest)
+        if Digest.of(body) != digest:
+            return _problem(Problem(422, "digest_mismatch", "Other bytes"))
+        self._server.put(body, request.headers.get("Content-Type"))
+        descriptor = self._server.describe(digest)
+        return web.json_response(descriptor.model_dump(exclude_none=True), status=201)
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        digest = Digest(request.match_info["digest"])
+        if digest not in self._server.blobs:
+            return _not_found(digest)
+        data, media_type = self._server.blobs[digest]
+        if self._server.wrong_bytes is not None and request.method == "GET":
+            data = self._server.wrong_bytes
+        descriptor = self._server.describe(digest)
+        response = web.StreamResponse(headers={"Content-Type": media_type})
+        response.content_length = len(data)
+        if descriptor.width is not None:
+            response.headers["Coatcheck-Width"] = str(descriptor.width)
+            response.headers["Coatcheck-Height"] = str(descriptor.height)
+        await response.prepare(request)
+        if request.method == "GET":
+            await response.write(data[: len(data) // 2] if self._server.is_cut else data)
+            if self._server.is_cut:
+                _cut(request)
+        return response
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        digest = Digest(request.match_info["digest"])
+        if self._server.blobs.pop(digest, None) is None:
+            return _not_found(digest)
+        return web.json_response({"holds": []})
+
+    async def _pin(self, request: web.Request) -> web.Response:
+        digest = Digest(request.match_info["digest"])
+        if digest not in self._server.blobs:
+            return _not_found(digest)
+        self._server.pinned.add(digest)
+        return web.json_response({})
+
+    async def _unpin(self, request: web.Request) -> web.Response:
+        self._server.pinned.discard(Digest(request.match_info["digest"]))
+        return web.json_response({})
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = decode_json(await request.read())
+        assert isinstance(body, dict)
+        messages = self._expand(body)
+        if isinstance(messages, Problem):
+            return web.json_response(CHAT.error(messages), status=messages.status)
+        if missing := self._lost(messages):
+            problem = Problem(404, "blob_not_found", "Not found", "", {"missing": missing})
+            return web.json_response(CHAT.error(problem), status=404)
+        headers = self._keep(messages) if "coatcheck" in body else {}
+        if body.get("stream"):
+            return await self._stream(request, headers)
+        answer = {"id": "1", "choices": [{"index": 0, "message": self._server.answer}]}
+        return web.json_response(answer, headers=headers)
+
+    def _expand(self, body: JsonObject) -> list[Json] | Problem:
+        envelope = read_envelope(body, "messages")
+        if envelope is None:
+            return cast("list[Json]", body["messages"])
+        if envelope.parent is None:
+            return envelope.append
+        if envelope.parent not in self._server.prompts:
+            return Problem(404, "prompt_not_found", "The prompt is not known")
+        return [*self._server.prompts[envelope.parent], *envelope.append]
+
+    def _lost(self, messages: list[Json]) -> list[Json]:
+        return [
+            {"digest": slot.found.ref.digest, "path": ".".join(map(str, slot.path))}
+            for slot in CHAT.walk(messages)
+            if isinstance(slot.found, FoundRef) and slot.found.ref.digest not in self._server.blobs
+        ]
+
+    def _keep(self, messages: list[Json]) -> dict[str, str]:
+        if not self._server.keeps_prompts:
+            return {}
+        digests = prompt_digests(CHAT.name, messages)
+        for count, digest in enumerate(digests, 1):
+            self._server.prompts[digest] = messages[:count]
+        answered = prompt_step(digests[-1], self._server.answer)
+        self._server.prompts[answered] = [*messages, self._server.answer]
+        return {"Coatcheck-Prompt": digests[-1], "Coatcheck-Answer": answered}
+
+    async def _stream(self, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
+        answered = headers.pop("Coatcheck-Answer", None)
+        response = web.StreamResponse(
+            headers={**headers, "Content-Type": "text/event-stream; charset=utf-8"}
+        )
+        await response.prepare(request)
+        try:
+            async for piece in self._pieces(answered):
+                await response.write(piece)
+        except asyncio.CancelledError:
+            self._server.streams_closed_early.set()
+            raise
+        if self._server.is_cut:
+            _cut(request)
+        return response
+
+    async def _pieces(self, answered: str | None) -> AsyncIterator[bytes]:
+        for delta in _deltas(self._server.answer):
+            chunk: JsonObject = {"choices": [{"index": 0, "delta": delta}]}
+            yield write_event(encode_json(chunk).decode())
+        if self._server.hangs_in_stream:
+            await asyncio.Event().wait()
+        if self._server.stream_end is not None:
+            yield self._server.stream_end
+            return
+        if answered is not None:
+            yield write_comment(f"coatcheck-answer {answered}")
+        yield write_event("[DONE]")
+
+
+def _cut(request: web.Request) -> None:
+    assert request.transport is not None
+    request.transport.abort()
+
+
+def _deltas(answer: JsonObject) -> Iterator[JsonObject]:
+    """Cut an answer as models do: content in pieces, a call's arguments in pieces."""
+    yield {"role": "assistant"}
+    content = answer.get("content")
+    if isinstance(content, str):
+        for start in range(0, len(content), 7):
+            yield {"content": content[start : start + 7]}
+    calls = cast("list[JsonObject]", answer.get("tool_calls", []))
+    for index, call in enumerate(calls):
+        function = cast("dict[str, str]", call["function"])
+        begun: JsonObject = {"name": function["name"], "arguments": ""}
+        yield {"tool_calls": [{**call, "index": index, "function": begun}]}
+        for letter in function["arguments"]:
+            yield {"tool_calls": [{"index": index, "function": {"arguments": letter}}]}
+    yield {}
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    """A server that listens on a free loopback port until the test ends."""
+    state = FakeServer()
+    ready = threading.Event()
+    loop = asyncio.new_event_loop()
+    stopped = asyncio.Event()
+
+    async def serve() -> None:
+        runner = web.AppRunner(
+            Routes(state).app(), handler_cancellation=True, access_log=None, shutdown_timeout=0
+        )
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        state.base_url = f"http://{host}:{port}"
+        ready.set()
+        await stopped.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert ready.wait(10)
+    yield state
+    loop.call_soon_threadsafe(stopped.set)
+    thread.join(10)
+    loop.close()
+
+
+class StreamOnALoop:
+    """An `AsyncChatStream` behind the blocking stream's methods."""
+
+    def __init__(self, stream: AsyncChatStream, runner: asyncio.Runner) -> None:
+        self._stream = stream
+        self._runner = runner
+        self.prompt = stream.prompt
+
+    def __iter__(self) -> Iterator[JsonObject]:
+        return self
+
+    def __next__(self) -> JsonObject:
+        try:
+            return self._runner.run(self._next())
+        except StopAsyncIteration as stop:
+            raise StopIteration from stop
+
+    async def _next(self) -> JsonObject:
+        return await anext(self._stream)
+
+    def close(self) -> None:
+        self._runner.run(self._stream.close())
+
+    @property
+    def text(self) -> str:
+        return self._stream.text
+
+    @property
+    def message(self) -> JsonObject:
+        return self._stream.message
+
+    @property
+    def is_complete(self) -> bool:
+        return self._stream.is_complete
+
+
+class ClientOnALoop:
+    """An `AsyncClient` behind the blocking client's methods, on a loop of its own."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._runner.close()
+
+    def close(self) -> None:
+        self._runner.run(self._client.close())
+
+    def put(
+        self, source: Source, *, media_type: str | None = None, progress: Progress | None = None
+    ) -> Descriptor:
+        return self._runner.run(self._client.put(source, media_type=media_type, progress=progress))
+
+    def get(self, blob: BlobName, to: str | os.PathLike[str] | None = None) -> bytes:
+        return self._runner.run(self._client.get(blob, to))
+
+    def stat(self, blob: BlobName) -> Descriptor | None:
+        return self._runner.run(self._client.stat(blob))
+
+    def missing(self, names: Iterable[BlobName]) -> Digests:
+        return self._runner.run(self._client.missing(names))
+
+    def delete(self, blob: BlobName) -> None:
+        self._runner.run(self._client.delete(blob))
+
+    def pin(self, blob: BlobName) -> None:
+        self._runner.run(self._client.pin(blob))
+
+    def unpin(self, blob: BlobName) -> None:
+        self._runner.run(self._client.unpin(blob))
+
+    def list(self) -> Iterator[Descriptor]:
+        return iter(self._runner.run(self._all()))
+
+    async def _all(self) -> Descriptors:
+        return [descriptor async for descriptor in self._client.list()]
+
+    def dehydrate(self, messages: Messages, dialect: str = "openai.chat") -> RefMessages:
+        return self._runner.run(self._client.dehydrate(messages, dialect))
+
+    def chat(
+        self,
+        *,
+        model: str,
+        messages: Messages,
+        extra_headers: Mapping[str, str] | None = None,
+        **fields: object,
+    ) -> ChatAnswer:
+        return self._runner.run(
+            self._client.chat(model=model, messages=messages, extra_headers=extra_headers, **fields)
+        )
+
+    def chat_stream(
+        self,
+        *,
+        model: str,
+        messages: Messages,
+        extra_headers: Mapping[str, str] | None = None,
+        **fields: object,
+    ) -> StreamOnALoop:
+        stream = self._runner.run(
+            self._client.chat_stream(
+                model=model, messages=messages, extra_headers=extra_headers, **fields
+            )
+        )
+        return StreamOnALoop(stream, self._runner)
+
+
+AnyClient = Client | ClientOnALoop
+MakeClient = Callable[..., AnyClient]
+
+
+@pytest.fixture(params=["blocking", "asynchronous"])
+def make_client(request: pytest.FixtureRequest) -> Iterator[MakeClient]:
+    """Make a client of either kind with the arguments that both take; closed at the end."""
+    with ExitStack() as stack:
+
+        def make(*args: str | None, **options: float) -> AnyClient:
+            base_url, key = (*args, None)[:2]
+            assert base_url is not None
+            if request.param == "blocking":
+                return stack.enter_context(Client(base_url, key, **options))
+            return stack.enter_context(ClientOnALoop(AsyncClient(base_url, key, **options)))
+
+        yield make
+
+
+@pytest.fixture
+def client(make_client: MakeClient, server: FakeServer) -> AnyClient:
+    """A client of the fake server."""
+    return make_client(server.base_url, "cck_test")

@@ -1,0 +1,196 @@
+"""What both clients do with blobs, against any server. Only `client` depends on which.
+
+A test for another server overrides the fixture `client` in a subclass.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from coatcheck.client import (
+    BlobName,
+    BlobNotFoundError,
+    InvalidArgumentError,
+    LocalFileError,
+    MissingBlob,
+)
+from coatcheck.protocol import (
+    Descriptor,
+    Digest,
+    InvalidMediaTypeError,
+    ProtocolError,
+    parse_ref,
+)
+
+if TYPE_CHECKING:
+    from tests.client.conftest import AnyClient
+
+TEXT = b"a ticket for a coat\n"
+ABSENT = Digest.of(b"nobody has this")
+
+
+def _png(colour: str = "red") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (31, 17), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+class TestClientContract:
+    def test_put_bytes_are_described(self, client: AnyClient) -> None:
+        png = _png()
+        descriptor = client.put(png)
+        assert descriptor.digest == Digest.of(png)
+        assert descriptor.ref == f"blob:{descriptor.digest}"
+        assert (descriptor.size, descriptor.media_type) == (len(png), "image/png")
+        assert (descriptor.width, descriptor.height) == (31, 17)
+
+    def test_put_bytes_come_back(self, client: AnyClient) -> None:
+        assert client.get(client.put(TEXT)) == TEXT
+
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_every_kind_of_bytes_can_be_put(
+        self, client: AnyClient, kind: type[bytes | bytearray]
+    ) -> None:
+        assert client.put(kind(TEXT)).digest == Digest.of(TEXT)
+
+    def test_a_path_can_be_put_as_text_and_as_path(self, client: AnyClient, tmp_path: Path) -> None:
+        path = tmp_path / "ticket"
+        path.write_bytes(TEXT)
+        assert client.put(path) == client.put(str(path))
+
+    def test_a_binary_file_is_put_from_where_it_stands_and_left_open(
+        self, client: AnyClient
+    ) -> None:
+        file = io.BytesIO(b"skipped" + TEXT)
+        file.seek(7)
+        assert client.put(file).digest == Digest.of(TEXT)
+        assert not file.closed
+
+    def test_a_picture_can_be_put(self, client: AnyClient) -> None:
+        descriptor = client.put(Image.new("RGB", (31, 17), "red"))
+        assert (descriptor.media_type, descriptor.width, descriptor.height) == ("image/png", 31, 17)
+        assert Image.open(io.BytesIO(client.get(descriptor))).getpixel((3, 3)) == (255, 0, 0)
+
+    def test_put_twice_gives_the_same_descriptor(self, client: AnyClient) -> None:
+        png = _png("blue")
+        assert client.put(png) == client.put(png)
+
+    def test_many_pieces_come_back_whole(self, client: AnyClient, tmp_path: Path) -> None:
+        data = bytes(range(256)) * 40_000 + b"and an odd end"
+        source, target = tmp_path / "source", tmp_path / "target"
+        source.write_bytes(data)
+        descriptor = client.put(source)
+        assert client.get(descriptor, target) == b""
+        assert target.read_bytes() == data
+
+    def test_progress_ends_at_the_size(self, client: AnyClient) -> None:
+        data = bytes(700_001)
+        told: list[tuple[int, int]] = []
+        client.put(data, progress=lambda sent, total: told.append((sent, total)))
+        assert told[-1] == (len(data), len(data))
+        assert [sent for sent, _ in told] == sorted({sent for sent, _ in told})
+
+    def test_a_declared_type_is_described(self, client: AnyClient) -> None:
+        assert client.put(TEXT, media_type="Text/CSV; header=present").media_type == "text/csv"
+
+    def test_another_type_for_a_known_blob_stands_in_the_ref(self, client: AnyClient) -> None:
+        png = _png("green")
+        client.put(png)
+        descriptor = client.put(png, media_type="image/x-coat")
+        assert descriptor.media_type == "image/x-coat"
+        assert parse_ref(descriptor.ref).media_type == "image/x-coat"
+
+    @pytest.mark.parametrize("spell", [lambda d: d, lambda d: d.ref, lambda d: str(d.digest)])
+    def test_a_blob_is_found_by_descriptor_ref_and_digest(
+        self, client: AnyClient, spell: Callable[[Descriptor], BlobName]
+    ) -> None:
+        assert client.get(spell(client.put(TEXT))) == TEXT
+
+    def test_stat_describes_what_is_there(self, client: AnyClient) -> None:
+        put = client.put(TEXT, media_type="text/plain")
+        stat = client.stat(put.digest)
+        assert stat is not None
+        assert (stat.digest, stat.size, stat.media_type) == (put.digest, len(TEXT), "text/plain")
+
+    def test_stat_of_an_unknown_blob_is_none(self, client: AnyClient) -> None:
+        assert client.stat(ABSENT) is None
+
+    def test_get_of_an_unknown_blob_raises_and_leaves_no_file(
+        self, client: AnyClient, tmp_path: Path
+    ) -> None:
+        with pytest.raises(BlobNotFoundError) as caught:
+            client.get(ABSENT, tmp_path / "target")
+        assert caught.value.missing == (MissingBlob(ABSENT),)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_get_replaces_a_file(self, client: AnyClient, tmp_path: Path) -> None:
+        target = tmp_path / "target"
+        target.write_bytes(b"before")
+        client.get(client.put(TEXT), target)
+        assert target.read_bytes() == TEXT
+        assert list(tmp_path.iterdir()) == [target]
+
+    def test_missing_names_each_once_in_order(self, client: AnyClient) -> None:
+        there = client.put(TEXT).digest
+        other = Digest.of(b"nor this")
+        assert client.missing([other, there, ABSENT, other]) == [other, ABSENT]
+
+    def test_any_number_can_be_asked_for(self, client: AnyClient) -> None:
+        digests = [Digest.of(str(number).encode()) for number in range(2001)]
+        assert client.missing(digests) == digests
+        assert client.missing([]) == []
+
+    def test_a_deleted_blob_is_gone(self, client: AnyClient) -> None:
+        digest = client.put(TEXT).digest
+        client.delete(digest)
+        assert client.stat(digest) is None
+        with pytest.raises(BlobNotFoundError):
+            client.delete(digest)
+
+    def test_pin_and_unpin_may_be_repeated(self, client: AnyClient) -> None:
+        digest = client.put(TEXT).digest
+        for call in (client.pin, client.pin, client.unpin, client.unpin):
+            call(digest)
+        assert client.stat(digest) is not None
+
+    def test_a_pin_on_an_unknown_blob_raises(self, client: AnyClient) -> None:
+        with pytest.raises(BlobNotFoundError):
+            client.pin(ABSENT)
+
+    def test_list_names_all_over_several_pages(self, client: AnyClient) -> None:
+        put = {client.put(str(number).encode()).digest for number in range(5)}
+        assert {descriptor.digest for descriptor in client.list()} >= put
+
+    def test_an_empty_source_is_refused(self, client: AnyClient) -> None:
+        with pytest.raises(InvalidArgumentError, match="never empty"):
+            client.put(b"")
+
+    def test_a_path_that_is_not_there_is_named(self, client: AnyClient, tmp_path: Path) -> None:
+        with pytest.raises(LocalFileError, match="not-there"):
+            client.put(tmp_path / "not-there")
+
+    def test_a_target_that_cannot_be_written_is_named(
+        self, client: AnyClient, tmp_path: Path
+    ) -> None:
+        descriptor = client.put(TEXT)
+        for target in (tmp_path, tmp_path / "no-folder" / "target"):
+            with pytest.raises(LocalFileError, match=target.name):
+                client.get(descriptor, target)
+
+    @pytest.mark.parametrize("name", ["", "sha256:", "blob:sha256:1", "SHA256:" + "0" * 64])
+    def test_a_malformed_name_is_refused_before_anything_is_asked(
+        self, client: AnyClient, name: str
+    ) -> None:
+        for call in (client.stat, client.get, client.delete, client.pin):
+            with pytest.raises(ProtocolError):
+                call(name)
+
+    def test_a_malformed_media_type_is_refused(self, client: AnyClient) -> None:
+        with pytest.raises(InvalidMediaTypeError):
+            client.put(TEXT, media_type="text")
