@@ -12,6 +12,7 @@ called again on that file.
 
 import asyncio
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -30,6 +31,9 @@ from .spool_folder import SpoolFolder
 
 if TYPE_CHECKING:
     from aiofiles.threadpool.binary import AsyncBufferedIOBase
+
+# What opening a name says when there is nothing, a link, or a socket.
+_NO_PLAIN_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
 
 
 class DiskBackend:
@@ -73,9 +77,9 @@ class DiskBackend:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # never wait on a fifo put there
         try:
             descriptor = os.open(self._path(digest), flags)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
         except OSError as error:
+            if error.errno in _NO_PLAIN_FILE:
+                return None
             raise disk_error(error) from error
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

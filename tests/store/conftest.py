@@ -1,0 +1,95 @@
+"""Stores that close themselves, a clock that tests set, and a way to put bytes in."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from coatcheck.protocol import Digest
+from coatcheck.store import Receipt, Store, StoreConfig
+
+
+class Put(Protocol):
+    """Uploads bytes in chunks."""
+
+    async def __call__(
+        self,
+        store: Store,
+        tenant: str,
+        data: bytes,
+        *,
+        chunk_bytes: int = 64 * 1024,
+        declared_type: str | None = None,
+        expected: Digest | None = None,
+        expected_size: int | None = None,
+    ) -> Receipt: ...
+
+
+@pytest.fixture
+def now() -> list[float]:
+    """The time, as the only item: what every store of the test takes for now."""
+    return [1_000_000.0]
+
+
+@pytest.fixture
+async def open_store(
+    now: list[float],
+) -> AsyncIterator[Callable[[StoreConfig], Awaitable[Store]]]:
+    """Opens stores that are closed after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def open_one(config: StoreConfig) -> Store:
+            store = await Store.open(config, clock=lambda: now[0])
+            stack.push_async_callback(store.close)
+            return store
+
+        yield open_one
+
+
+@pytest.fixture
+async def store(open_store: Callable[[StoreConfig], Awaitable[Store]]) -> Store:
+    """A store in memory."""
+    return await open_store(StoreConfig(None))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a store on disk may live; not made yet."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+async def disk_store(
+    open_store: Callable[[StoreConfig], Awaitable[Store]], folder: Path
+) -> Store:
+    """A store in `folder`."""
+    return await open_store(StoreConfig(folder))
+
+
+@pytest.fixture
+def put() -> Put:
+    async def put_bytes(
+        store: Store,
+        tenant: str,
+        data: bytes,
+        *,
+        chunk_bytes: int = 64 * 1024,
+        declared_type: str | None = None,
+        expected: Digest | None = None,
+        expected_size: int | None = None,
+    ) -> Receipt:
+        async def body() -> AsyncIterator[bytes]:
+            for at in range(0, len(data), chunk_bytes):
+                yield data[at : at + chunk_bytes]
+
+        return await store.receive(
+            tenant,
+            body(),
+            declared_type=declared_type,
+            expected=expected,
+            expected_size=expected_size,
+        )
+
+    return put_bytes

@@ -1,0 +1,300 @@
+"""What every backend promises, run against each."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from coatcheck.protocol import Digest
+from coatcheck.store import (
+    Backend,
+    DiskBackend,
+    Measured,
+    MemoryBackend,
+    StoreFullError,
+    StoreUnavailableError,
+)
+
+DATA = bytes(range(256)) * 40
+DIGEST = Digest.of(DATA)
+ABSENT = Digest.of(b"absent")
+
+
+async def put(backend: Backend, data: bytes) -> Digest:
+    digest = Digest.of(data)
+    spool = backend.spool()
+    await spool.reserve(len(data))
+    await spool.write(data)
+    await spool.commit(digest)
+    return digest
+
+
+def read(backend: Backend, digest: Digest) -> bytes:
+    file = backend.open(digest)
+    assert file is not None
+    try:
+        buffer = bytearray(file.size)
+        assert file.read_into(0, memoryview(buffer)) == file.size
+        return bytes(buffer)
+    finally:
+        file.close()
+
+
+class BackendContract:
+    """Subclasses give `backend`, and `narrow` with room for 1,000 bytes."""
+
+    async def test_committed_bytes_are_found(self, backend: Backend) -> None:
+        await put(backend, DATA)
+        assert read(backend, DIGEST) == DATA
+        assert backend.stat(DIGEST) == len(DATA)
+        assert list(backend.list()) == [DIGEST]
+
+    async def test_what_was_never_put_is_absent(self, backend: Backend) -> None:
+        assert backend.open(ABSENT) is None
+        assert backend.stat(ABSENT) is None
+        backend.remove(ABSENT)
+        backend.quarantine(ABSENT)
+
+    async def test_a_spool_is_not_found_before_its_commit(self, backend: Backend) -> None:
+        spool = backend.spool()
+        await spool.reserve(len(DATA))
+        await spool.write(DATA)
+        assert backend.open(DIGEST) is None
+        await spool.discard()
+        await spool.discard()
+        assert backend.open(DIGEST) is None
+        assert list(backend.list()) == []
+
+    async def test_writes_follow_each_other(self, backend: Backend) -> None:
+        spool = backend.spool()
+        await spool.reserve(len(DATA))
+        for at in range(0, len(DATA), 1000):
+            await spool.write(DATA[at : at + 1000])
+        await spool.commit(DIGEST)
+        assert read(backend, DIGEST) == DATA
+
+    async def test_a_second_commit_replaces_and_open_readers_go_on(self, backend: Backend) -> None:
+        await put(backend, DATA)
+        file = backend.open(DIGEST)
+        assert file is not None
+        await put(backend, DATA)
+        backend.remove(DIGEST)
+        buffer = bytearray(10)
+        assert file.read_into(100, memoryview(buffer)) == 10
+        assert bytes(buffer) == DATA[100:110]
+        file.close()
+
+    async def test_reads_end_at_the_end(self, backend: Backend) -> None:
+        await put(backend, DATA)
+        file = backend.open(DIGEST)
+        assert file is not None
+        buffer = bytearray(100)
+        assert file.read_into(len(DATA) - 30, memoryview(buffer)) == 30
+        assert bytes(buffer[:30]) == DATA[-30:]
+        assert file.read_into(len(DATA), memoryview(buffer)) == 0
+        file.close()
+
+    async def test_a_closed_file_cannot_be_read(self, backend: Backend) -> None:
+        await put(backend, DATA)
+        file = backend.open(DIGEST)
+        assert file is not None
+        file.close()
+        file.close()
+        with pytest.raises(StoreUnavailableError):
+            file.read_into(0, memoryview(bytearray(1)))
+
+    async def test_remove(self, backend: Backend) -> None:
+        await put(backend, DATA)
+        backend.remove(DIGEST)
+        assert backend.open(DIGEST) is None
+        assert list(backend.list()) == []
+
+    async def test_quarantined_bytes_are_absent_until_put_again(self, backend: Backend) -> None:
+        await put(backend, DATA)
+        backend.quarantine(DIGEST)
+        assert backend.open(DIGEST) is None
+        assert list(backend.list()) == []
+        await put(backend, DATA)
+        assert read(backend, DIGEST) == DATA
+
+    async def test_a_reservation_that_does_not_fit_is_refused(self, narrow: Backend) -> None:
+        spool = narrow.spool()
+        with pytest.raises(StoreFullError):
+            await spool.reserve(1_000_000)
+        await spool.reserve(600)
+        other = narrow.spool()
+        with pytest.raises(StoreFullError):
+            await other.reserve(600)
+        await spool.discard()
+        await other.reserve(600)
+        await other.discard()
+
+    async def test_free_bytes_count_reservations_off(self, narrow: Backend) -> None:
+        assert isinstance(narrow, Measured)
+        before = narrow.free_bytes()
+        spool = narrow.spool()
+        await spool.reserve(600)
+        assert narrow.free_bytes() <= before - 600
+        await spool.discard()
+        assert narrow.free_bytes() > before - 600
+
+    async def test_close_twice(self, backend: Backend) -> None:
+        backend.close()
+        backend.close()
+
+
+class TestMemoryBackend(BackendContract):
+    @pytest.fixture
+    def backend(self) -> Backend:
+        return MemoryBackend()
+
+    @pytest.fixture
+    def narrow(self) -> Backend:
+        return MemoryBackend(capacity_bytes=1_000)
+
+
+class TestDiskBackend(BackendContract):
+    @pytest.fixture
+    def at(self, tmp_path: Path) -> Iterator[Callable[[int], DiskBackend]]:
+        executor = ThreadPoolExecutor(2)
+        opened: list[DiskBackend] = []
+
+        def open_at(min_free_bytes: int) -> DiskBackend:
+            backend = DiskBackend.at(
+                tmp_path, min_free_bytes=min_free_bytes, random=os.urandom, executor=executor
+            )
+            opened.append(backend)
+            return backend
+
+        yield open_at
+        for backend in opened:
+            backend.close()
+        executor.shutdown()
+
+    @pytest.fixture
+    def backend(self, at: Callable[[int], DiskBackend]) -> Backend:
+        return at(0)
+
+    @pytest.fixture
+    def narrow(
+        self, at: Callable[[int], DiskBackend], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> Backend:
+        real = os.statvfs(tmp_path)
+        values = list(real)
+        values[0] = values[1] = 1  # block sizes
+        values[4] = 11_000  # blocks available
+        monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(values))  # pyright: ignore
+        return at(10_000)
+
+    async def test_one_plain_file_named_by_all_digits(
+        self, backend: Backend, tmp_path: Path
+    ) -> None:
+        await put(backend, DATA)
+        path = tmp_path / "blobs" / "sha256" / DIGEST.hex[:2] / DIGEST.hex
+        assert path.read_bytes() == DATA
+
+    async def test_no_temporary_stays_after_commit_and_discard(
+        self, backend: Backend, tmp_path: Path
+    ) -> None:
+        await put(backend, DATA)
+        spool = backend.spool()
+        await spool.write(DATA)
+        await spool.discard()
+        assert [path.name for path in (tmp_path / "spool").rglob("*.part")] == []
+
+    async def test_foreign_files_are_not_listed(self, backend: Backend, tmp_path: Path) -> None:
+        await put(backend, DATA)
+        (tmp_path / "blobs" / "sha256" / "00" / "README").write_text("hello")
+        assert list(backend.list()) == [DIGEST]
+
+    @pytest.mark.parametrize("replacement", ["folder", "link", "fifo"])
+    async def test_what_is_no_plain_file_is_absent(
+        self, backend: Backend, tmp_path: Path, replacement: str
+    ) -> None:
+        await put(backend, DATA)
+        path = tmp_path / "blobs" / "sha256" / DIGEST.hex[:2] / DIGEST.hex
+        path.unlink()
+        if replacement == "folder":
+            path.mkdir()
+        elif replacement == "link":
+            path.symlink_to("/etc/hostname")
+        else:
+            os.mkfifo(path)
+        assert backend.open(DIGEST) is None
+        assert backend.stat(DIGEST) is None
+        backend.quarantine(DIGEST)
+        await put(backend, DATA)
+        assert read(backend, DIGEST) == DATA
+
+    async def test_a_failed_fsync_is_fatal_and_not_repeated(
+        self, backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls: list[int] = []
+
+        def failing(descriptor: int) -> None:
+            calls.append(descriptor)
+            raise OSError(errno.EIO, "Input/output error")
+
+        spool = backend.spool()
+        await spool.write(DATA)
+        monkeypatch.setattr(os, "fsync", failing)
+        with pytest.raises(StoreUnavailableError):
+            await spool.commit(DIGEST)
+        await spool.discard()
+        assert len(calls) == 1
+        assert backend.open(DIGEST) is None
+        assert list((tmp_path / "spool").rglob("*.part")) == []
+
+    async def test_commit_syncs_the_file_before_its_name_and_the_folder_after(
+        self, backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shard = tmp_path / "blobs" / "sha256" / DIGEST.hex[:2]
+        seen: list[tuple[str, bool]] = []
+        fsync = os.fsync
+
+        def watching(descriptor: int) -> None:
+            target = os.readlink(f"/proc/self/fd/{descriptor}")
+            seen.append((Path(target).name, (shard / DIGEST.hex).exists()))
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", watching)
+        await put(backend, DATA)
+        assert seen == [("1.part", False), (shard.name, True)]
+
+    async def test_discard_while_a_cancelled_write_runs(
+        self, backend: Backend, tmp_path: Path
+    ) -> None:
+        spool = backend.spool()
+        writing = asyncio.create_task(spool.write(bytes(32 * 1024 * 1024)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        await spool.discard()
+        assert list((tmp_path / "spool").rglob("*.part")) == []
+
+    async def test_opening_clears_the_spools_of_dead_owners_only(
+        self, at: Callable[[int], DiskBackend], tmp_path: Path
+    ) -> None:
+        living = at(0)
+        spool = living.spool()
+        await spool.write(DATA)
+        dead = tmp_path / "spool" / "dead"
+        dead.mkdir()
+        (dead / "1.part").write_bytes(DATA)
+        at(0)
+        assert not dead.exists()
+        await spool.commit(DIGEST)
+        assert read(living, DIGEST) == DATA
+
+    async def test_quarantined_bytes_are_kept_aside(
+        self, backend: Backend, tmp_path: Path
+    ) -> None:
+        await put(backend, DATA)
+        backend.quarantine(DIGEST)
+        assert (tmp_path / "quarantine" / DIGEST.hex).read_bytes() == DATA
