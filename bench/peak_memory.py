@@ -28,6 +28,7 @@ def measure_memory(coatcheck: ServerProcess, small: bytes, large: bytes) -> Iter
 
 
 def _added(coatcheck: ServerProcess, body: bytes, count: int, limit: float) -> Finding:
+    coatcheck.wait_until_idle()
     idle_bytes = coatcheck.reset_peak()
     answers = _send_at_once(coatcheck, body, count)
     memory = coatcheck.peak_since(idle_bytes)

@@ -37,8 +37,8 @@ def run_bench(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator
     say(f"painting {_IMAGES} photographs")
     images = photographs(_IMAGES)
     with ExitStack() as stack:
-        upstream = stack.enter_context(_module("bench.upstream"))
-        bare = stack.enter_context(_module("bench.bare_proxy", upstream.url))
+        upstream = stack.enter_context(_module(folder, "bench.upstream"))
+        bare = stack.enter_context(_module(folder, "bench.bare_proxy", upstream.url))
         with _coatcheck(folder, upstream.url) as coatcheck:
             say("uploading them")
             with Caller(coatcheck.port) as caller:
@@ -61,12 +61,13 @@ def _cases(images: list[bytes], refs: list[str]) -> Iterator[TurnCase]:
     yield TurnCase("text only", text_turn(), text_turn(), 20, MAX_TEXT_RATIO)
 
 
-def _module(name: str, *arguments: str) -> ServerProcess:
-    return ServerProcess([sys.executable, "-m", name, *arguments], cwd=_ROOT)
+def _module(folder: Path, name: str, *arguments: str) -> ServerProcess:
+    command = [sys.executable, "-m", name, *arguments]
+    return ServerProcess(command, cwd=_ROOT, log=folder / f"{name}.log")
 
 
 def _coatcheck(folder: Path, upstream_url: str) -> ServerProcess:
     settings = folder / "coatcheck.toml"
     settings.write_text(_SETTINGS.format(url=upstream_url))
     arguments = ["--port", "0", "--data", str(folder / "data"), "--config", str(settings)]
-    return _module("coatcheck.cli", "serve", *arguments)
+    return _module(folder, "coatcheck.cli", "serve", *arguments)

@@ -20,6 +20,9 @@ from typing import Self
 import psutil
 
 _STOP_SECONDS = 15.0
+_IDLE_DEADLINE_SECONDS = 2.0
+_IDLE_POLL_SECONDS = 0.05
+_IDLE_CPU_SECONDS = 0.001
 _CPUCLOCK_SCHED = 2
 """The kind of CPU clock that counts user and system time together (Linux posix-timers.h)."""
 
@@ -44,10 +47,14 @@ class PeakMemory:
 class ServerProcess:
     """Starts a server when entered, and ends it when left."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path) -> None:
-        """Describe the child; its first line of output must hold `http://HOST:PORT`."""
+    def __init__(self, command: Sequence[str], *, cwd: Path, log: Path) -> None:
+        """Describe the child; its first line of output must hold `http://HOST:PORT`.
+
+        What it says on standard error goes to the end of `log`.
+        """
         self._command = tuple(command)
         self._cwd = cwd
+        self._log = log
 
     def __enter__(self) -> Self:
         """Start the child and read its address.
@@ -55,13 +62,17 @@ class ServerProcess:
         Raises:
             ServerStartError: it ended without one.
         """
-        self._child = subprocess.Popen(self._command, cwd=self._cwd, stdout=subprocess.PIPE)
+        with self._log.open("ab") as log:
+            self._child = subprocess.Popen(
+                self._command, cwd=self._cwd, stdout=subprocess.PIPE, stderr=log
+            )
         assert self._child.stdout is not None
         line = self._child.stdout.readline().decode()
         address = re.search(r"http://[^\s:]+:(\d+)", line)
         if address is None:
             self._stop()
-            raise ServerStartError(f"{' '.join(self._command)} said {line!r}")
+            said = self._log.read_text(errors="replace")[-1000:]
+            raise ServerStartError(f"{' '.join(self._command)} ended: {line}{said}")
         self.url = address[0]
         self.port = int(address[1])
         return self
@@ -88,6 +99,16 @@ class ServerProcess:
     def cpu_seconds(self) -> float:
         """CPU time that the process and its children have used since they started."""
         return sum(_cpu_nanoseconds(pid) for pid in self._pids()) / 1e9
+
+    def wait_until_idle(self) -> None:
+        """Wait until the process has stopped working, for two seconds at most."""
+        deadline = time.monotonic() + _IDLE_DEADLINE_SECONDS
+        before = -1.0
+        while (now := self.cpu_seconds()) - before > _IDLE_CPU_SECONDS:
+            if time.monotonic() > deadline:
+                return
+            before = now
+            time.sleep(_IDLE_POLL_SECONDS)
 
     def reset_peak(self) -> int:
         """Let the peak of memory start again from the present; return that, in bytes."""
