@@ -187,11 +187,9 @@ def _spoken(request: JsonObject, text: str, created: int) -> _EchoAnswer:
 
 
 def _events(head: JsonObject, words: Sequence[str], usage: JsonObject | None) -> list[bytes]:
-    said = [word if index == 0 else f" {word}" for index, word in enumerate(words)]
-    deltas: list[JsonObject] = [
-        {"role": "assistant", "content": ""},
-        *({"content": piece} for piece in said),
-    ]
+    deltas: list[JsonObject] = [{"role": "assistant", "content": ""}]
+    for index, word in enumerate(words):
+        deltas.append({"content": word if index == 0 else f" {word}"})
     choices: list[JsonObject] = [
         {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
     ]
