@@ -1,0 +1,235 @@
+"""Verified reads: damaged bytes never leave, and are out of every answer from then on."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from coatcheck.protocol import PIECE_BYTES, Digest
+from coatcheck.store import (
+    BlobNotFoundError,
+    CorruptBlobError,
+    Receipt,
+    Store,
+    StoreConfig,
+    StoreUnavailableError,
+)
+
+Put = Callable[..., Awaitable[Receipt]]
+Open = Callable[[StoreConfig], Awaitable[Store]]
+
+LARGE = os.urandom(2 * PIECE_BYTES + 1000)
+DIGEST = Digest.of(LARGE)
+
+
+def blob_path(folder: Path, digest: Digest) -> Path:
+    return folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex
+
+
+def flip(path: Path, offset: int) -> None:
+    """Changes one bit, as a failing disk would."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+async def test_pieces_in_any_order(store: Store, put: Put) -> None:
+    await put(store, "a", LARGE)
+    async with await store.open_blob("a", DIGEST) as reader:
+        assert reader.size == len(LARGE)
+        assert reader.digest == DIGEST
+        assert reader.grant.tenant == "a"
+        for index in (2, 0, 1, 1, 0):
+            piece = await reader.read_piece(index)
+            assert piece.readonly
+            assert piece == LARGE[index * PIECE_BYTES : (index + 1) * PIECE_BYTES]
+
+
+async def test_there_is_no_piece_beyond_the_end(store: Store, put: Put) -> None:
+    await put(store, "a", LARGE)
+    async with await store.open_blob("a", DIGEST) as reader:
+        for index in (3, -1):
+            with pytest.raises(IndexError):
+                await reader.read_piece(index)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [
+        (0, None),
+        (0, 1),
+        (PIECE_BYTES - 1, PIECE_BYTES + 1),
+        (PIECE_BYTES, 2 * PIECE_BYTES),
+        (len(LARGE) - 1, None),
+        (17, len(LARGE) + 5),
+        (5, 5),
+    ],
+)
+@pytest.mark.parametrize("chunk_bytes", [100_000, 1 << 23])
+async def test_chunks_of_a_range(
+    store: Store, put: Put, start: int, stop: int | None, chunk_bytes: int
+) -> None:
+    await put(store, "a", LARGE)
+    async with await store.open_blob("a", DIGEST, start=start) as reader:
+        chunks = [chunk async for chunk in reader.chunks(start, stop, chunk_bytes)]
+    assert b"".join(chunks) == LARGE[start:stop]
+    assert all(0 < len(chunk) <= chunk_bytes for chunk in chunks)
+
+
+async def test_chunks_outlive_the_next_piece(store: Store, put: Put) -> None:
+    await put(store, "a", LARGE)
+    async with await store.open_blob("a", DIGEST) as reader:
+        chunks = reader.chunks(chunk_bytes=PIECE_BYTES)
+        first = await anext(chunks)
+        await anext(chunks)
+        assert first == LARGE[:PIECE_BYTES]
+        await chunks.aclose()
+
+
+@pytest.mark.parametrize("offset", [0, 12_345, len(LARGE) - 1])
+async def test_a_flipped_bit_is_never_served(
+    disk_store: Store, put: Put, folder: Path, offset: int
+) -> None:
+    await put(disk_store, "a", LARGE)
+    await put(disk_store, "b", LARGE)
+    flip(blob_path(folder, DIGEST), offset)
+    with pytest.raises(CorruptBlobError):
+        await disk_store.open_blob("a", DIGEST, start=offset)
+    for tenant in ("a", "b"):
+        assert await disk_store.stat(tenant, DIGEST) is None
+        assert (await disk_store.missing(tenant, [DIGEST])).missing == [DIGEST]
+        assert (await disk_store.list_grants(tenant, after=None, limit=10)).items == []
+        with pytest.raises(BlobNotFoundError):
+            await disk_store.open_blob(tenant, DIGEST)
+    assert (await disk_store.stats()).quarantined_blobs == 1
+    assert (folder / "quarantine" / DIGEST.hex).exists()
+
+
+async def test_damage_in_a_later_piece_breaks_the_stream_before_it(
+    disk_store: Store, put: Put, folder: Path
+) -> None:
+    await put(disk_store, "a", LARGE)
+    flip(blob_path(folder, DIGEST), PIECE_BYTES + 5)
+    served = b""
+    reader = await disk_store.open_blob("a", DIGEST)
+    with pytest.raises(CorruptBlobError):
+        async for chunk in reader.chunks():
+            served += chunk
+    await reader.close()
+    assert served == LARGE[:PIECE_BYTES]
+    assert await disk_store.stat("a", DIGEST) is None
+
+
+async def test_damage_that_comes_after_a_good_read_is_found(
+    disk_store: Store, put: Put, folder: Path
+) -> None:
+    await put(disk_store, "a", b"short")
+    digest = Digest.of(b"short")
+    for _ in range(2):
+        await (await disk_store.open_blob("a", digest)).close()
+    flip(blob_path(folder, digest), 2)
+    with pytest.raises(CorruptBlobError):
+        await disk_store.open_blob("a", digest)
+
+
+@pytest.mark.parametrize("damage", ["shorter", "longer", "gone"])
+async def test_a_file_of_another_size_or_none(
+    disk_store: Store, put: Put, folder: Path, damage: str
+) -> None:
+    await put(disk_store, "a", LARGE)
+    path = blob_path(folder, DIGEST)
+    if damage == "shorter":
+        os.truncate(path, 100)
+    elif damage == "longer":
+        os.truncate(path, len(LARGE) + 1)
+    else:
+        path.unlink()
+    with pytest.raises(CorruptBlobError):
+        await disk_store.open_blob("a", DIGEST)
+    assert await disk_store.stat("a", DIGEST) is None
+
+
+async def test_an_upload_heals_for_every_tenant(
+    disk_store: Store, put: Put, folder: Path
+) -> None:
+    await put(disk_store, "a", LARGE)
+    await put(disk_store, "b", LARGE)
+    flip(blob_path(folder, DIGEST), 0)
+    with pytest.raises(CorruptBlobError):
+        await disk_store.open_blob("a", DIGEST)
+    assert (await put(disk_store, "b", LARGE)).created
+    for tenant in ("a", "b"):
+        async with await disk_store.open_blob(tenant, DIGEST) as reader:
+            assert bytes(await reader.read_piece(2)) == LARGE[2 * PIECE_BYTES :]
+    assert (await disk_store.stats()).quarantined_blobs == 0
+
+
+async def test_damage_of_replaced_bytes_leaves_the_new_ones_alone(
+    disk_store: Store, put: Put, folder: Path
+) -> None:
+    await put(disk_store, "a", LARGE)
+    reader = await disk_store.open_blob("a", DIGEST)
+    flip(blob_path(folder, DIGEST), PIECE_BYTES + 5)
+    await put(disk_store, "a", LARGE)
+    with pytest.raises(CorruptBlobError):
+        await reader.read_piece(1)
+    await reader.close()
+    async with await disk_store.open_blob("a", DIGEST) as healed:
+        assert await healed.read_piece(1) == LARGE[PIECE_BYTES : 2 * PIECE_BYTES]
+
+
+async def test_a_reader_goes_on_after_its_blob_is_replaced_or_released(
+    disk_store: Store, put: Put
+) -> None:
+    await put(disk_store, "a", LARGE)
+    reader = await disk_store.open_blob("a", DIGEST)
+    await put(disk_store, "a", LARGE)
+    await disk_store.release("a", DIGEST)
+    assert await reader.read_piece(2) == LARGE[2 * PIECE_BYTES :]
+    await reader.close()
+
+
+async def test_a_cancelled_read_does_not_disturb_the_next(store: Store, put: Put) -> None:
+    await put(store, "a", LARGE)
+    async with await store.open_blob("a", DIGEST) as reader:
+        for _ in range(20):
+            reading = asyncio.create_task(reader.read_piece(1))
+            await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.wait([reading])
+            assert await reader.read_piece(0) == LARGE[:PIECE_BYTES]
+
+
+async def test_a_closed_reader_cannot_be_read(disk_store: Store, put: Put) -> None:
+    await put(disk_store, "a", LARGE)
+    reader = await disk_store.open_blob("a", DIGEST)
+    await reader.close()
+    await reader.close()
+    with pytest.raises(StoreUnavailableError):
+        await reader.read_piece(0)
+
+
+async def test_a_reader_may_be_closed_after_its_store(disk_store: Store, put: Put) -> None:
+    await put(disk_store, "a", LARGE)
+    reader = await disk_store.open_blob("a", DIGEST)
+    await disk_store.close()
+    await reader.close()
+    held = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert not [name for name in held if DIGEST.hex in name]
+
+
+async def test_readers_leave_no_open_files(disk_store: Store, put: Put) -> None:
+    await put(disk_store, "a", b"short")
+    digest = Digest.of(b"short")
+    for _ in range(20):
+        await (await disk_store.open_blob("a", digest)).close()
+    await disk_store.close()
+    assert not [
+        name
+        for link in Path("/proc/self/fd").iterdir()
+        if link.is_symlink() and digest.hex in (name := os.readlink(link))
+    ]
