@@ -5,7 +5,7 @@ deciding to send it again is the client's.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -71,10 +71,9 @@ class HttpUpstream:
         await self._session.close()
 
     async def _request(self, outgoing: Outgoing, payload: "_Payload") -> aiohttp.ClientResponse:
-        patience = self._config.timeouts.first_byte_seconds
         try:
-            async with asyncio.timeout(patience) as deadline:
-                payload.on_progress = lambda: _extend(deadline, patience)
+            async with asyncio.timeout(None) as deadline:
+                payload.patience = _Patience(deadline, self._config.timeouts.first_byte_seconds)
                 return await self._session.post(
                     URL(self._base_url + outgoing.path, encoded=True),
                     data=payload,
@@ -87,6 +86,24 @@ class HttpUpstream:
             raise _translated(error, self._config) from error
 
 
+class _Patience:
+    """The first byte is awaited from the last byte sent, so sending postpones the deadline."""
+
+    def __init__(self, deadline: asyncio.Timeout, seconds: float) -> None:
+        self._deadline = deadline
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._renewed_at = float("-inf")
+        self.renew()
+
+    def renew(self) -> None:
+        """Wait the whole time again; to a sixteenth of it, since timers cost."""
+        now = self._loop.time()
+        if now - self._renewed_at > self._seconds / 16 and not self._deadline.expired():
+            self._deadline.reschedule(now + self._seconds)
+            self._renewed_at = now
+
+
 class _Payload(aiohttp.Payload):
     """A body as aiohttp takes one: with its length, written in its own pieces."""
 
@@ -95,7 +112,7 @@ class _Payload(aiohttp.Payload):
         self._size = body.size
         self._body = body
         self.failure: DaemonError | None = None
-        self.on_progress: Callable[[], None] = lambda: None
+        self.patience: _Patience | None = None
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         await self.write_with_length(writer, None)
@@ -106,7 +123,8 @@ class _Payload(aiohttp.Payload):
         try:
             async for chunk in self._body.chunks():
                 await writer.write(chunk)
-                self.on_progress()
+                if self.patience:
+                    self.patience.renew()
         except DaemonError as error:
             self.failure = error
             raise
@@ -147,12 +165,6 @@ class _HttpAnswer:
             raise UpstreamTimeoutError(_too_slow(self._name, limit, self._timeouts)) from error
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamCutError(f"upstream {self._name} broke off its answer") from error
-
-
-def _extend(deadline: asyncio.Timeout, seconds: float) -> None:
-    """The first byte is awaited from the last byte sent, so sending postpones the deadline."""
-    if not deadline.expired() and deadline.when() is not None:
-        deadline.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 def _translated(error: Exception, config: UpstreamConfig) -> UpstreamError:
