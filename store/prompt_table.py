@@ -68,15 +68,15 @@ def find_head(connection: Connection, key: PromptKey, now: float) -> PromptHead 
     return None if row is None else PromptHead(row.depth, row.list_bytes, row.expires_at)
 
 
-def expand(connection: Connection, key: PromptKey, now: float) -> Expansion | None:
-    """All of the prompt in one query, if it lives and is whole."""
+def expand(connection: Connection, key: PromptKey) -> Expansion | None:
+    """All of the prompt in one query, if it is there and whole; it may have expired."""
     chain = _chain(key)
     rows = connection.execute(
         select(chain.c.depth, chain.c.text, chain.c.list_bytes, chain.c.expires_at).order_by(
             chain.c.depth
         )
     ).all()
-    if not rows or rows[-1].expires_at <= now or rows[-1].depth != len(rows):
+    if not rows or rows[-1].depth != len(rows):
         return None
     last = rows[-1]
     return Expansion(

@@ -138,15 +138,16 @@ class Prompts:
             at = PromptKey(tenant, dialect, row.parent)
         tail.reverse()
         if at.digest != prompt_root(dialect):
-            found = await self._database.run(lambda c: prompt_table.expand(c, at, now))
+            found = await self._database.run(lambda c: prompt_table.expand(c, at))
             if found is None:
                 return None
             tail = found.texts + tail
             head = head or found.head
-        if head is not None:
-            if head.expires_at <= now:
-                return None
-            self._renewed(key, head, now)
+        if head is None:
+            return tail
+        if self._newest(key, head).expires_at <= now:
+            return None
+        self._renewed(key, head, now)
         return tail
 
     async def flush(self) -> None:
@@ -178,9 +179,7 @@ class Prompts:
 
     def _renewed(self, key: PromptKey, head: PromptHead, now: float) -> PromptHead:
         """The head as it is after this use; asks for the writing if that is due."""
-        known = self._heads.get(key)
-        if known is not None and known.expires_at > head.expires_at:
-            head = known
+        head = self._newest(key, head)
         if not self._term.is_fresh(head.expires_at, now):
             head = replace(head, expires_at=self._term.end(now))
             self._waiting.renewals.append(_Renewal(key, now, head.expires_at))
@@ -188,6 +187,11 @@ class Prompts:
         if head.depth:
             self._remember(key, head)
         return head
+
+    def _newest(self, key: PromptKey, head: PromptHead) -> PromptHead:
+        """The head, or what is known of it when an extension is still to be written."""
+        known = self._heads.get(key)
+        return known if known is not None and known.expires_at > head.expires_at else head
 
     def _follow(
         self, key: PromptKey, head: PromptHead, now: float, steps: Sequence[PromptMessage]

@@ -1,0 +1,272 @@
+"""Kept prompts: whole or not at all, for their tenant and dialect only, and not for ever."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from coatcheck.protocol import Digest, prompt_root, prompt_step
+from coatcheck.store import (
+    PromptMessage,
+    PromptNotFoundError,
+    PromptTooLargeError,
+    Receipt,
+    Store,
+    StoreConfig,
+)
+
+Put = Callable[..., Awaitable[Receipt]]
+Open = Callable[[StoreConfig], Awaitable[Store]]
+
+CHAT = "openai.chat"
+ROOT = prompt_root(CHAT)
+DAY = 24 * 3600
+
+
+def steps(parent: Digest, texts: Sequence[str]) -> list[PromptMessage]:
+    """Messages behind a parent, each with its digest."""
+    messages: list[PromptMessage] = []
+    for text in texts:
+        parent = prompt_step(parent, text)
+        messages.append(PromptMessage(parent, text))
+    return messages
+
+
+@pytest.fixture(params=["pending", "written"])
+def settle(request: pytest.FixtureRequest) -> Callable[[Store], Awaitable[None]]:
+    """Lets what was appended wait, or be written, before the test goes on."""
+
+    async def wait(store: Store) -> None:
+        if request.param == "written":
+            await store.prompts.flush()
+
+    return wait
+
+
+Settle = Callable[[Store], Awaitable[None]]
+
+
+async def test_what_was_appended_expands_at_once(store: Store, settle: Settle) -> None:
+    messages = steps(ROOT, ["one", "two", "three"])
+    await store.prompts.append("a", CHAT, ROOT, messages[:2])
+    await settle(store)
+    await store.prompts.append("a", CHAT, messages[1].digest, messages[2:])
+    await settle(store)
+    assert await store.prompts.expand("a", CHAT, messages[2].digest) == ["one", "two", "three"]
+    assert await store.prompts.expand("a", CHAT, messages[0].digest) == ["one"]
+
+
+async def test_a_branch_is_another_child(store: Store, settle: Settle) -> None:
+    trunk = steps(ROOT, ["one"])
+    left = steps(trunk[0].digest, ["left"])
+    right = steps(trunk[0].digest, ["right", "further"])
+    await store.prompts.append("a", CHAT, ROOT, trunk)
+    await settle(store)
+    await store.prompts.append("a", CHAT, trunk[0].digest, left)
+    await store.prompts.append("a", CHAT, trunk[0].digest, right)
+    await settle(store)
+    assert await store.prompts.expand("a", CHAT, left[-1].digest) == ["one", "left"]
+    assert await store.prompts.expand("a", CHAT, right[-1].digest) == ["one", "right", "further"]
+
+
+async def test_another_tenant_or_dialect_has_no_such_prompt(store: Store, settle: Settle) -> None:
+    messages = steps(ROOT, ["one"])
+    digest = messages[0].digest
+    await store.prompts.append("a", CHAT, ROOT, messages)
+    await settle(store)
+    assert await store.prompts.expand("b", CHAT, digest) is None
+    assert await store.prompts.expand("a", "anthropic.messages", digest) is None
+    assert await store.prompts.expand("a", CHAT, Digest.of(b"unknown")) is None
+    for tenant, dialect in (("b", CHAT), ("a", "anthropic.messages")):
+        with pytest.raises(PromptNotFoundError):
+            await store.prompts.append(tenant, dialect, digest, steps(digest, ["two"]))
+
+
+async def test_the_root_is_a_prompt_of_no_messages(store: Store) -> None:
+    assert await store.prompts.expand("a", CHAT, ROOT) == []
+    assert await store.prompts.expand("a", "anthropic.messages", ROOT) is None
+
+
+async def test_appending_nothing_keeps_nothing(store: Store) -> None:
+    await store.prompts.append("a", CHAT, ROOT, [])
+    assert await store.prompts.count() == 0
+
+
+async def test_appending_again_keeps_the_first_text(store: Store) -> None:
+    message = steps(ROOT, ["one"])[0]
+    await store.prompts.append("a", CHAT, ROOT, [message])
+    await store.prompts.flush()
+    await store.prompts.append("a", CHAT, ROOT, [PromptMessage(message.digest, "o n e")])
+    await store.prompts.flush()
+    assert await store.prompts.expand("a", CHAT, message.digest) == ["one"]
+    assert await store.prompts.count() == 1
+
+
+async def test_a_prompt_expires(store: Store, settle: Settle, now: list[float]) -> None:
+    messages = steps(ROOT, ["one", "two"])
+    await store.prompts.append("a", CHAT, ROOT, messages)
+    await settle(store)
+    now[0] += DAY
+    assert await store.prompts.expand("a", CHAT, messages[-1].digest) is None
+    with pytest.raises(PromptNotFoundError):
+        await store.prompts.append("a", CHAT, messages[-1].digest, [])
+    assert await store.prompts.count() == 0
+
+
+async def test_an_expand_keeps_the_whole_list(
+    store: Store, settle: Settle, now: list[float]
+) -> None:
+    messages = steps(ROOT, ["one", "two", "three"])
+    await store.prompts.append("a", CHAT, ROOT, messages)
+    for _ in range(3):
+        await settle(store)
+        now[0] += DAY - 1
+        assert await store.prompts.expand("a", CHAT, messages[1].digest) == ["one", "two"]
+    await store.prompts.flush()
+    assert await store.prompts.expand("a", CHAT, messages[0].digest) == ["one"]
+    assert await store.prompts.expand("a", CHAT, messages[2].digest) is None
+
+
+async def test_an_append_keeps_what_it_continues(
+    store: Store, settle: Settle, now: list[float]
+) -> None:
+    parent, texts = ROOT, list[str]()
+    for turn in range(5):
+        message = steps(parent, [f"turn {turn}"])
+        texts.append(message[0].text)
+        await store.prompts.append("a", CHAT, parent, message)
+        await settle(store)
+        parent = message[0].digest
+        now[0] += DAY - 1
+    assert await store.prompts.expand("a", CHAT, parent) == texts
+
+
+async def test_a_list_lives_as_long_as_its_youngest_end(store: Store, now: list[float]) -> None:
+    """In small steps as well, where expiries are written rarely."""
+    parent, texts = ROOT, list[str]()
+    for turn in range(40):
+        message = steps(parent, [f"turn {turn}"])
+        texts.append(message[0].text)
+        await store.prompts.append("a", CHAT, parent, message)
+        parent = message[0].digest
+        now[0] += DAY / 50
+    await store.prompts.flush()
+    now[0] += DAY * 15 / 16 - DAY / 50 - 1
+    assert await store.prompts.expand("a", CHAT, parent) == texts
+
+
+async def test_renewing_keeps_the_holds_of_all_messages(
+    store: Store, put: Put, now: list[float]
+) -> None:
+    blob = (await put(store, "a", b"picture")).grant.digest
+    first = PromptMessage(prompt_step(ROOT, "1"), "1", blobs=(blob,))
+    second = PromptMessage(prompt_step(first.digest, "2"), "2")
+    await store.prompts.append("a", CHAT, ROOT, [first, second])
+    await store.release("a", blob)
+    for _ in range(3):
+        now[0] += DAY - 1
+        assert await store.prompts.expand("a", CHAT, second.digest) == ["1", "2"]
+        await store.prompts.flush()
+        assert await store.stat("a", blob) is not None
+    now[0] += DAY
+    assert await store.stat("a", blob) is None
+
+
+async def test_a_list_beyond_the_bound_is_not_kept(open_store: Open) -> None:
+    store = await open_store(StoreConfig(None, max_prompt_bytes=10))
+    messages = steps(ROOT, ["12345", "6789é"])
+    with pytest.raises(PromptTooLargeError):
+        await store.prompts.append("a", CHAT, ROOT, messages)
+    await store.prompts.append("a", CHAT, ROOT, messages[:1])
+    with pytest.raises(PromptTooLargeError):
+        await store.prompts.append("a", CHAT, messages[0].digest, messages[1:])
+    assert await store.prompts.expand("a", CHAT, messages[1].digest) is None
+    assert await store.prompts.expand("a", CHAT, messages[0].digest) == ["12345"]
+
+
+async def test_appends_wait_when_too_much_is_unwritten(open_store: Open) -> None:
+    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000))
+    messages = steps(ROOT, ["x" * 400] * 20)
+    parent = ROOT
+    for message in messages:
+        await store.prompts.append("a", CHAT, parent, [message])
+        parent = message.digest
+    expanded = await store.prompts.expand("a", CHAT, parent)
+    assert expanded is not None
+    assert len(expanded) == 20
+
+
+async def test_ten_thousand_messages(disk_store: Store) -> None:
+    messages = steps(ROOT, [f"message {number}" for number in range(10_000)])
+    await disk_store.prompts.append("a", CHAT, ROOT, messages)
+    await disk_store.prompts.flush()
+    begin = time.perf_counter()
+    expanded = await disk_store.prompts.expand("a", CHAT, messages[-1].digest)
+    assert time.perf_counter() - begin < 1
+    assert expanded == [message.text for message in messages]
+
+
+async def test_an_expand_is_one_query(store: Store) -> None:
+    messages = steps(ROOT, ["one", "two", "three"])
+    await store.prompts.append("a", CHAT, ROOT, messages)
+    await store.prompts.flush()
+    database = store.prompts._database  # pyright: ignore[reportPrivateUsage]  # to count
+    statements: list[str] = []
+
+    def count(*seen: object) -> None:
+        statements.append(str(seen[2]))
+
+    await database.run(lambda c: event.listen(c, "before_cursor_execute", count))
+    await store.prompts.expand("a", CHAT, messages[-1].digest)
+    await database.run(lambda c: event.remove(c, "before_cursor_execute", count))
+    assert len([text for text in statements if "SELECT" in text]) == 1
+
+
+async def test_prompts_survive_closing(open_store: Open, folder: Path) -> None:
+    store = await open_store(StoreConfig(folder))
+    messages = steps(ROOT, ["one", "two"])
+    await store.prompts.append("a", CHAT, ROOT, messages)
+    await store.close()
+    store = await open_store(StoreConfig(folder))
+    assert await store.prompts.expand("a", CHAT, messages[-1].digest) == ["one", "two"]
+
+
+async def test_many_at_once(store: Store) -> None:
+    trunk = steps(ROOT, ["trunk"])
+    await store.prompts.append("a", CHAT, ROOT, trunk)
+
+    async def converse(number: int) -> None:
+        parent, texts = trunk[0].digest, ["trunk"]
+        for turn in range(10):
+            message = steps(parent, [f"{number} says {turn}"])
+            await store.prompts.append("a", CHAT, parent, message)
+            parent = message[0].digest
+            texts.append(message[0].text)
+            assert await store.prompts.expand("a", CHAT, parent) == texts
+
+    await asyncio.gather(*(converse(number) for number in range(20)))
+
+
+async def test_what_cannot_be_written_is_lost_whole(
+    disk_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = steps(ROOT, ["kept"])
+    await disk_store.prompts.append("a", CHAT, ROOT, kept)
+    await disk_store.prompts.flush()
+    database = disk_store.prompts._database  # pyright: ignore[reportPrivateUsage]  # to fill it
+    pages = await database.run(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
+    await database.run(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={pages}"))
+    lost = steps(kept[0].digest, ["x" * 1_000_000])
+    await disk_store.prompts.append("a", CHAT, kept[0].digest, lost)
+    await disk_store.prompts.flush()
+    assert "lost" in caplog.text
+    await database.run(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1000000"))
+    assert await disk_store.prompts.expand("a", CHAT, lost[0].digest) is None
+    with pytest.raises(PromptNotFoundError):
+        await disk_store.prompts.append("a", CHAT, lost[0].digest, steps(lost[0].digest, ["on"]))
+    await disk_store.prompts.append("a", CHAT, kept[0].digest, lost)
+    await disk_store.prompts.flush()
+    assert await disk_store.prompts.expand("a", CHAT, lost[0].digest) is not None
