@@ -4,7 +4,8 @@ import asyncio
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from coatcheck.protocol import SNIFF_BYTES, sniff
 from .demo_report import DemoReport, print_report, report_json
 from .demo_run import DemoPlan, Picture, run_demo
 from .errors import DemoError, QuantityError
-from .output import print_json
+from .output import note, print_json
 from .photograph import photograph
 from .quantity import parse_duration, parse_rate, parse_size
 
@@ -69,15 +70,26 @@ def demo(
     as_json: bool,
 ) -> None:
     """Run one conversation about images three ways and compare what crosses the link."""
-    progress = Console(stderr=True)
-    with progress.status("preparing the images") as status:
+    with _progress() as say:
+        say("preparing the images")
         pictures = tuple(_read(path) for path in images) or _painted()
         plan = DemoPlan(pictures, turns, uplink, rtt, body_limit or None)
-        report = asyncio.run(_run(plan, lambda text: status.update(text)))
+        report = asyncio.run(_run(plan, say))
     if as_json:
         print_json(report_json(report))
     else:
         print_report(report, Console(width=None if sys.stdout.isatty() else _PLAIN_COLUMNS))
+
+
+@contextmanager
+def _progress() -> Generator[Callable[[str], None]]:
+    """Yield what tells people how far it is: one changing line, or lines where none can change."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield note
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(text)
 
 
 async def _run(plan: DemoPlan, say: Callable[[str], None]) -> DemoReport:

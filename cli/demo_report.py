@@ -19,7 +19,8 @@ from coatcheck.protocol import Json, JsonObject
 __all__ = ["DemoReport", "TurnFigures", "Way", "print_report", "report_json"]
 
 _BAR_COLUMNS: Final = 56
-_FULL_BAR, _PLAIN_BAR = "█", "#"
+_PLAIN_BAR: Final = "#"
+_BLOCKS: Final = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█")
 _NOT_SENT: Final = "-"
 _HTTP_OK: Final = 200
 _BYTE_UNITS: Final = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
@@ -211,8 +212,11 @@ def _print_total_bars(
 
 
 def _bar(share: float, console: Console) -> str:
-    full = _PLAIN_BAR if console.options.ascii_only else _FULL_BAR
-    return full * max(1, round(share * _BAR_COLUMNS))
+    """A bar to scale, by eighths of a column where the terminal has such signs."""
+    if console.options.ascii_only:
+        return _PLAIN_BAR * max(1, round(share * _BAR_COLUMNS))
+    whole, eighths = divmod(max(1, round(share * _BAR_COLUMNS * 8)), 8)
+    return _BLOCKS[8] * whole + _BLOCKS[eighths]
 
 
 def _closing_lines(report: DemoReport) -> Sequence[str]:

@@ -53,8 +53,14 @@ def test_the_table_shows_every_turn_of_every_way_and_marks_the_refused_ones() ->
 
 
 def test_bars_are_as_long_as_their_share() -> None:
-    bars = [line.count("█") for line in printed(REPORT).splitlines() if "█" in line]
-    assert bars[:6] == [56, 42, 42, 56, 1, 1]
+    lines = [line for line in printed(REPORT).splitlines() if "█" in line or "▏" in line]
+    assert [line.count("█") for line in lines[:6]] == [56, 42, 42, 56, 0, 0]
+    assert "▏" in lines[5]
+
+
+def test_bars_without_unicode_round_to_whole_columns() -> None:
+    lines = [line for line in printed(REPORT, encoding="ascii").splitlines() if "#" in line]
+    assert [line.count("#") for line in lines[:6]] == [56, 42, 42, 56, 1, 1]
 
 
 def test_nothing_is_wider_than_100_columns() -> None:
