@@ -1,1 +1,7 @@
-"""Placeholder."""
+"""The HTTP face of the store: blobs, their holds, and the admin pages about them."""
+
+from .config import ApiConfig
+from .errors import store_problem
+from .table import face, readiness, routes
+
+__all__ = ["ApiConfig", "face", "readiness", "routes", "store_problem"]

@@ -21,6 +21,7 @@ from .keyring import (
     Keyring,
     OpenKeyring,
     Principal,
+    Scope,
     principal_of,
     tenant_of,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "ProblemError",
     "ReadinessCheck",
     "Route",
+    "Scope",
     "Server",
     "Templates",
     "Traffic",

@@ -6,7 +6,7 @@ not count what precedes the first part.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from aiohttp import StreamReader, web
 
@@ -21,8 +21,10 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def body_chunks(request: web.Request, max_bytes: int) -> AsyncIterator[bytes]:
+async def body_chunks(request: web.Request, max_bytes: int | None) -> AsyncGenerator[bytes, None]:
     """Yield the body as it comes, unchanged; call it once a request.
+
+    Without `max_bytes`, whoever takes the chunks bounds them.
 
     A client that sent `Expect: 100-continue` is told to go on here, not earlier, so that a refused
     body is never sent (RFC 9110 section 10.1.1).
@@ -32,7 +34,7 @@ async def body_chunks(request: web.Request, max_bytes: int) -> AsyncIterator[byt
             allow; 400 `body_incomplete`, cut short or shorter than its Content-Length; 400
             `body_malformed`, its chunked framing is broken.
     """
-    if (request.content_length or 0) > max_bytes:
+    if max_bytes is not None and (request.content_length or 0) > max_bytes:
         raise too_large(max_bytes)
     if request.headers.get("Expect", "").lower() == "100-continue":
         await _send_continue(request)
@@ -46,7 +48,7 @@ async def body_chunks(request: web.Request, max_bytes: int) -> AsyncIterator[byt
                 return
             chunk = await _next_chunk(content, pace, received)
         received += len(chunk)
-        if received > max_bytes:
+        if max_bytes is not None and received > max_bytes:
             raise too_large(max_bytes)
         if chunk:
             yield chunk

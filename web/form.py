@@ -6,10 +6,9 @@ well formed, so whoever stores it commits nothing of a broken form.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from email.message import Message
 
-from .body import too_large
 from .errors import ProblemError, refuse
 
 OVERHEAD_BYTES = 64 * 1024
@@ -24,8 +23,8 @@ _boundary = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 class FormFile:
     """The file of a form. `open` first, then iterate `content` once."""
 
-    def __init__(self, body: AsyncIterator[bytes], content_type: str, max_bytes: int) -> None:
-        """Read a body with this Content-Type; the file may have `max_bytes`.
+    def __init__(self, body: AsyncIterator[bytes], content_type: str) -> None:
+        """Read a body with this Content-Type; whoever takes the content bounds it.
 
         Raises:
             ProblemError: 400 `form_malformed`, there is no usable boundary (RFC 2046 section
@@ -37,7 +36,6 @@ class FormFile:
         self._delimiter = b"\r\n--" + boundary.encode()
         self._body = body
         self._buffer = b"\r\n"  # the first delimiter may stand at the very start
-        self._max_bytes = max_bytes
         self._overhead = OVERHEAD_BYTES
         self._parts = 0
         self.headers: Mapping[str, str] = {}
@@ -56,19 +54,18 @@ class FormFile:
             await self._skip(self._delimiter)
         raise refuse(400, "form_without_file", "No file in the form", "the form carries no file")
 
-    async def content(self) -> AsyncIterator[bytes]:
+    async def content(self) -> AsyncGenerator[bytes, None]:
         """Yield the file, then check that the rest of the form is sound.
 
         Raises:
-            ProblemError: 413 `body_too_large`; 400 `form_malformed` or `form_with_files`, more
-                than one file; 413 `form_overhead_too_large`.
+            ProblemError: 400 `form_malformed` or `form_with_files`, more than one file; 413
+                `form_overhead_too_large`.
         """
-        size = 0
-        async for piece in self._until(self._delimiter):
-            size += len(piece)
-            if size > self._max_bytes:
-                raise too_large(self._max_bytes)
-            yield piece
+        is_end = False
+        while not is_end:
+            piece, is_end = await self._take(self._delimiter)
+            if piece:
+                yield piece
         while (headers := await self._next_headers()) is not None:
             if _is_file(headers):
                 raise refuse(
@@ -88,27 +85,32 @@ class FormFile:
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise _malformed(f"it has more than {MAX_PARTS} parts")
+        return _headers(await self._skip(b"\r\n\r\n"))
+
+    async def _skip(self, mark: bytes) -> bytes:
+        """Pay for what comes before `mark`, take the mark, and return what came before it."""
         pieces: list[bytes] = []
-        async for piece in self._until(b"\r\n\r\n"):
+        is_end = False
+        while not is_end:
+            piece, is_end = await self._take(mark)
             self._spend(len(piece))
             pieces.append(piece)
-        return _headers(b"".join(pieces))
+        return b"".join(pieces)
 
-    async def _skip(self, mark: bytes) -> None:
-        async for piece in self._until(mark):
-            self._spend(len(piece))
+    async def _take(self, mark: bytes) -> tuple[bytes, bool]:
+        """Return the next bytes before `mark`, and whether it was reached and taken.
 
-    async def _until(self, mark: bytes) -> AsyncIterator[bytes]:
-        """Yield what comes before `mark`, and take the mark; linear in what passes."""
-        kept = len(mark) - 1
-        while (at := self._buffer.find(mark)) < 0:
-            if (ready := len(self._buffer) - kept) > 0:
-                piece, self._buffer = self._buffer[:ready], self._buffer[ready:]
-                yield piece
+        Linear in what passes: only the mark's length is looked at twice.
+        """
+        at = self._buffer.find(mark)
+        if at >= 0:
+            piece, self._buffer = self._buffer[:at], self._buffer[at + len(mark) :]
+            return piece, True
+        ready = max(0, len(self._buffer) - len(mark) + 1)
+        piece, self._buffer = self._buffer[:ready], self._buffer[ready:]
+        if not piece:
             await self._more()
-        piece, self._buffer = self._buffer[:at], self._buffer[at + len(mark) :]
-        if piece:
-            yield piece
+        return piece, False
 
     async def _more(self) -> None:
         chunk = await anext(self._body, None)

@@ -5,14 +5,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from aiohttp import web
 
 from .errors import refuse
 
 DEFAULT_TENANT = "default"
-ALL_SCOPES = frozenset({"read", "write", "gateway", "admin"})
+Scope = Literal["read", "write", "gateway", "admin"]
+ALL_SCOPES: frozenset[Scope] = frozenset({"read", "write", "gateway", "admin"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Principal:
     """A tenant, and what its key may be used for."""
 
     tenant: str
-    scopes: frozenset[str] = ALL_SCOPES
+    scopes: frozenset[Scope] = ALL_SCOPES
 
 
 class Keyring(Protocol):
@@ -56,6 +57,13 @@ def principal_of(request: web.BaseRequest) -> Principal:
     return request[PRINCIPAL]
 
 
-def tenant_of(request: web.BaseRequest) -> str:
-    """Return the tenant that asks; see `principal_of`."""
-    return principal_of(request).tenant
+def tenant_of(request: web.BaseRequest, scope: Scope | None = None) -> str:
+    """Return the tenant that asks, when its key has the scope.
+
+    Raises:
+        ProblemError: 401 `key_invalid`; 403 `scope_missing`.
+    """
+    principal = principal_of(request)
+    if scope is not None and scope not in principal.scopes:
+        raise refuse(403, "scope_missing", "Scope missing", f"the key has no scope {scope!r}")
+    return principal.tenant

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from coatcheck.protocol import OCTET_STREAM, Digest, parse_digest_field, parse_m
 
 from .body import body_chunks, require_identity
 from .errors import ProblemError, refuse
-from .form import OVERHEAD_BYTES, FormFile, is_form
+from .form import FormFile, is_form
 
 _THREAD_FROM_BYTES = 64 * 1024  # hashing less takes under 0.1 ms; a thread hop costs as much
 _DIGEST_FIELDS = ("repr-digest", "content-digest")
@@ -21,9 +21,12 @@ _NO_DECLARATION = frozenset({OCTET_STREAM, "application/x-www-form-urlencoded"})
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A stream to store, and what its sender says of it. Iterate `chunks` once."""
+    """A stream to store, and what its sender says of it.
 
-    chunks: AsyncIterator[bytes]
+    Iterate `chunks` once, and close them; whoever stores them bounds them.
+    """
+
+    chunks: AsyncGenerator[bytes, None]
     media_type: str | None
     """The declared type; None where the sender said nothing of use."""
     size: int | None
@@ -32,15 +35,15 @@ class Upload:
     """What Repr-Digest or Content-Digest promises; whoever stores the bytes compares."""
 
 
-async def open_upload(request: web.Request, max_bytes: int) -> Upload:
-    """Begin to read an upload of at most `max_bytes`.
+async def open_upload(request: web.Request) -> Upload:
+    """Begin to read an upload.
 
     The digest fields of a form cover the form, not its file (RFC 9530 section 2): they are compared
     here, before `chunks` ends. Fields of the file's own part are handed on in `digest`.
 
     Raises:
-        ProblemError: 415, the body is compressed; 413; 400 and 408 as in `body_chunks` and
-            `FormFile`. Iterating raises the same, and 422 `digest_mismatch`.
+        ProblemError: 415, the body is compressed; 400 and 408 as in `body_chunks` and `FormFile`.
+            Iterating raises the same, and 422 `digest_mismatch`.
         InvalidMediaTypeError: the declared type is none.
         InvalidFieldDigestError: a digest field cannot be read.
     """
@@ -48,12 +51,12 @@ async def open_upload(request: web.Request, max_bytes: int) -> Upload:
     promised = _promised({name: ", ".join(_lines(request, name)) for name in _DIGEST_FIELDS})
     content_type = request.headers.get("Content-Type", OCTET_STREAM)
     if not is_form(content_type):
-        body = body_chunks(request, max_bytes)
+        body = body_chunks(request, max_bytes=None)
         return Upload(body, _declared(content_type), request.content_length, promised)
-    body = body_chunks(request, max_bytes + OVERHEAD_BYTES)
+    body = body_chunks(request, max_bytes=None)
     if promised is not None:
         body = _compared(body, promised)
-    form = FormFile(body, content_type, max_bytes)
+    form = FormFile(body, content_type)
     await form.open()
     declared = _declared(form.headers.get("content-type", OCTET_STREAM))
     return Upload(form.content(), declared, None, _promised(form.headers))
@@ -92,7 +95,9 @@ def _lines(request: web.Request, name: str) -> list[str]:
     return request.headers.getall(name, [])
 
 
-async def _compared(body: AsyncIterator[bytes], expected: Digest) -> AsyncIterator[bytes]:
+async def _compared(
+    body: AsyncGenerator[bytes, None], expected: Digest
+) -> AsyncGenerator[bytes, None]:
     hasher = hashlib.sha256()
     async for chunk in body:
         if len(chunk) < _THREAD_FROM_BYTES:

@@ -1,0 +1,110 @@
+"""The blob routes: hand in, ask, list, pin, let go."""
+
+from contextlib import aclosing
+
+from aiohttp import web
+
+from coatcheck.protocol import BLOB_PATH, Digest, InvalidDigestError, MalformedRequestError
+from coatcheck.store import Store
+from coatcheck.web import (
+    digest_mismatch,
+    json_response,
+    open_upload,
+    read_model,
+    tenant_of,
+)
+
+from .config import ApiConfig
+from .download import send_blob
+from .listing import page_response, read_page
+from .models import (
+    BlobEntry,
+    HoldEntry,
+    MissingAnswer,
+    MissingRequest,
+    Released,
+)
+
+
+class BlobHandlers:
+    """One method for each route; a store's errors are translated around them."""
+
+    def __init__(self, store: Store, config: ApiConfig) -> None:
+        self._store = store
+        self._config = config
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Receive a blob."""
+        return await self._receive(request, None)
+
+    async def put(self, request: web.Request) -> web.StreamResponse:
+        """Receive a blob that the path promises."""
+        return await self._receive(request, _digest_of(request))
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """Send a blob, or for HEAD say what would be sent."""
+        return await send_blob(self._store, request)
+
+    async def missing(self, request: web.Request) -> web.StreamResponse:
+        """Say what has to be uploaded, and renew the leases of the rest."""
+        tenant = tenant_of(request, "read")
+        body = await read_model(request, MissingRequest, self._config.max_json_bytes)
+        answer = await self._store.missing(tenant, _digests(body.digests))
+        return json_response(
+            MissingAnswer(
+                missing=list(answer.missing), lease_expires_at=int(answer.lease_expires_at)
+            )
+        )
+
+    async def list(self, request: web.Request) -> web.StreamResponse:
+        """Send one page of the tenant's blobs."""
+        return page_response(await read_page(self._store, self._config, request, "read"))
+
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        """Drop the lease and the pin."""
+        digest = _digest_of(request)
+        holds = await self._store.release(tenant_of(request, "write"), digest)
+        return json_response(
+            Released(digest=digest, holds=[HoldEntry.from_hold(hold) for hold in holds])
+        )
+
+    async def pin(self, request: web.Request) -> web.StreamResponse:
+        """Keep a blob."""
+        grant = await self._store.pin(tenant_of(request, "write"), _digest_of(request))
+        return json_response(BlobEntry.from_grant(grant))
+
+    async def unpin(self, request: web.Request) -> web.StreamResponse:
+        """Let a blob's lease decide again."""
+        grant = await self._store.unpin(tenant_of(request, "write"), _digest_of(request))
+        return json_response(BlobEntry.from_grant(grant))
+
+    async def _receive(self, request: web.Request, named: Digest | None) -> web.StreamResponse:
+        tenant = tenant_of(request, "write")
+        upload = await open_upload(request)
+        async with aclosing(upload.chunks) as chunks:
+            if named is not None and upload.digest not in (None, named):
+                raise digest_mismatch(named, upload.digest or named)
+            receipt = await self._store.receive(
+                tenant,
+                chunks,
+                declared_type=upload.media_type,
+                expected=named or upload.digest,
+                expected_size=upload.size,
+            )
+        descriptor = receipt.grant.descriptor
+        headers = {"Location": f"{BLOB_PATH}{descriptor.digest}"}
+        return json_response(descriptor, status=201, headers=headers)
+
+
+def _digest_of(request: web.Request) -> Digest:
+    return Digest(request.match_info["digest"])
+
+
+def _digests(texts: list[str]) -> list[Digest]:
+    digests: list[Digest] = []
+    for index, text in enumerate(texts):
+        try:
+            digests.append(Digest(text))
+        except InvalidDigestError as error:
+            raise MalformedRequestError(str(error), f"digests.{index}", error.code) from error
+    return digests

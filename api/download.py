@@ -1,0 +1,64 @@
+"""GET and HEAD of a blob: verified pieces, streamed."""
+
+from contextlib import aclosing
+
+from aiohttp import web
+
+from coatcheck.protocol import Digest
+from coatcheck.store import BlobNotFoundError, Grant, Store
+from coatcheck.web import refuse, tenant_of
+
+from .conditions import NotModified, PreconditionFailed, Selection, Unsatisfiable, decide
+from .presentation import blob_headers, validators
+
+
+async def send_blob(store: Store, request: web.Request) -> web.StreamResponse:
+    """Answer a GET or HEAD.
+
+    HEAD does all that GET does but send the bytes: it serves ranges too, and a damaged first piece
+    is not found for both. A piece that turns out to be damaged later breaks the answer off.
+
+    Raises:
+        ProblemError: 412 `precondition_failed`; 416 `range_not_satisfiable`.
+        StoreError: as `Store.open_blob`.
+    """
+    tenant = tenant_of(request, "read")
+    digest = Digest(request.match_info["digest"])
+    grant = await store.stat(tenant, digest)
+    if grant is None:
+        raise BlobNotFoundError(digest)
+    match decide(request.headers, digest, grant.size):
+        case NotModified():
+            return web.Response(status=304, headers=validators(grant))
+        case PreconditionFailed():
+            raise refuse(412, "precondition_failed", "Precondition failed")
+        case Unsatisfiable():
+            error = refuse(416, "range_not_satisfiable", "Range not satisfiable", size=grant.size)
+            error.headers = {"Content-Range": f"bytes */{grant.size}"}
+            raise error
+        case Selection() as selection:
+            return await _send(store, tenant, grant, selection, request)
+
+
+async def _send(
+    store: Store, tenant: str, grant: Grant, selection: Selection, request: web.Request
+) -> web.StreamResponse:
+    async with await store.open_blob(tenant, grant.digest, start=selection.start) as reader:
+        response = _begin(reader.grant, selection)
+        await response.prepare(request)
+        if request.method != "HEAD":
+            async with aclosing(reader.chunks(selection.start, selection.stop)) as chunks:
+                async for chunk in chunks:
+                    await response.write(chunk)
+        await response.write_eof()
+        return response
+
+
+def _begin(grant: Grant, selection: Selection) -> web.StreamResponse:
+    response = web.StreamResponse(headers=blob_headers(grant))
+    response.content_length = selection.stop - selection.start
+    if selection.is_part:
+        response.set_status(206)
+        last = selection.stop - 1
+        response.headers["Content-Range"] = f"bytes {selection.start}-{last}/{grant.size}"
+    return response

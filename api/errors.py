@@ -1,0 +1,89 @@
+"""What the store's errors are called on the wire: the one table.
+
+A corrupt blob is answered as not found, because that is what the client must do about it: upload
+the bytes again.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from aiohttp import web
+
+from coatcheck.protocol import JsonObject, Problem
+from coatcheck.store import (
+    BlobNotFoundError,
+    BlobTooLargeError,
+    DigestMismatchError,
+    EmptyBlobError,
+    InvalidCursorError,
+    SizeMismatchError,
+    StoreClosedError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+)
+from coatcheck.web import Handler, ProblemError
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    error: type[StoreError]
+    status: int
+    code: str
+    title: str
+
+
+# Looked through from the top; the first class that fits wins.
+_TABLE = (
+    _Row(BlobNotFoundError, 404, "blob_not_found", "Blob not found"),
+    _Row(DigestMismatchError, 422, "digest_mismatch", "Digest mismatch"),
+    _Row(SizeMismatchError, 400, "size_mismatch", "Size mismatch"),
+    _Row(EmptyBlobError, 400, "body_empty", "Empty body"),
+    _Row(BlobTooLargeError, 413, "blob_too_large", "Blob too large"),
+    _Row(InvalidCursorError, 400, "cursor_invalid", "Invalid cursor"),
+    _Row(StoreFullError, 507, "store_full", "Store full"),
+    _Row(StoreUnavailableError, 503, "store_unavailable", "Store unavailable"),
+    _Row(StoreClosedError, 503, "store_closed", "Store closed"),
+)
+
+
+def store_problem(error: StoreError) -> Problem | None:
+    """Return the problem for a store's error; None for one that no request can cause."""
+    for row in _TABLE:
+        if isinstance(error, row.error):
+            return Problem(
+                row.status, row.code, row.title, str(error), _extensions(error), error.retryable
+            )
+    return None
+
+
+def translating(handler: Handler) -> Handler:
+    """Return a handler whose store errors are problems."""
+    return partial(_translated, handler)
+
+
+async def _translated(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], request: web.Request
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except StoreError as error:
+        problem = store_problem(error)
+        if problem is None:
+            raise
+        raise ProblemError(problem) from error
+
+
+def _extensions(error: StoreError) -> JsonObject:
+    match error:
+        case BlobNotFoundError():
+            return {"missing": [{"digest": error.digest}]}
+        case DigestMismatchError():
+            return {"expected": error.expected, "actual": error.actual}
+        case SizeMismatchError():
+            return {"expected": error.expected, "actual": error.actual}
+        case BlobTooLargeError():
+            return {"max_bytes": error.limit_bytes}
+        case _:
+            return {}

@@ -1,0 +1,43 @@
+"""Lists of blobs, a page at a time."""
+
+from aiohttp import web
+
+from coatcheck.store import Store
+from coatcheck.web import Scope, json_response, refuse, tenant_of
+
+from .config import ApiConfig
+from .models import BlobEntry, BlobPage
+
+
+async def read_page(
+    store: Store, config: ApiConfig, request: web.Request, scope: Scope
+) -> BlobPage:
+    """Return the page that a request's `limit` and `cursor` ask for.
+
+    Raises:
+        ProblemError: 400 `limit_invalid`.
+        InvalidCursorError: the cursor did not come with a page.
+    """
+    tenant = tenant_of(request, scope)
+    limit = _limit(request.query.get("limit"), config)
+    page = await store.list_grants(tenant, after=request.query.get("cursor"), limit=limit)
+    return BlobPage(
+        blobs=[BlobEntry.from_grant(grant) for grant in page.items], next_cursor=page.next_cursor
+    )
+
+
+def page_response(page: BlobPage) -> web.StreamResponse:
+    """Return a page as JSON, with `next_cursor` also when it is null."""
+    body = page.model_dump(mode="json", exclude_none=True)
+    return json_response({**body, "next_cursor": page.next_cursor})
+
+
+def _limit(text: str | None, config: ApiConfig) -> int:
+    if text is None:
+        return config.page_blobs
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= limit <= config.max_page_blobs:
+        raise refuse(
+            400, "limit_invalid", "Invalid limit", f"limit is 1 to {config.max_page_blobs}"
+        )
+    return limit

@@ -1,0 +1,85 @@
+"""How a blob's bytes are shown to a browser: as what they are, or as nothing that can run.
+
+The type comes from the content, never from what an uploader declared. What a browser could take
+for a page or a script has no signature that `sniff` knows, so it goes out as bytes to be saved.
+"""
+
+from coatcheck.protocol import OCTET_STREAM, format_digest_field
+from coatcheck.store import Grant
+
+from .conditions import entity_tag
+
+# Types that a browser only ever decodes; what stands here is shown in place.
+_SUFFIXES_SHOWN = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/gif": ".gif",
+    "image/webp": ".webp",
+    "image/avif": ".avif",
+    "image/bmp": ".bmp",
+    "audio/flac": ".flac",
+    "audio/mp4": ".m4a",
+    "audio/mpeg": ".mp3",
+    "audio/ogg": ".ogg",
+    "audio/wav": ".wav",
+    "video/mp4": ".mp4",
+    "video/webm": ".webm",
+}
+_SUFFIXES_SAVED = {
+    "application/pdf": ".pdf",
+    "application/zip": ".zip",
+    "image/heic": ".heic",
+    "image/heif": ".heif",
+    "image/tiff": ".tiff",
+}
+_NAME_DIGITS = 16
+
+
+def blob_headers(grant: Grant) -> dict[str, str]:
+    """Return the headers of every successful answer with this blob, whole, part or HEAD.
+
+    `Coatcheck-*` carry the rest of the descriptor.
+    """
+    return {
+        **validators(grant),
+        "Content-Type": _shown_type(grant),
+        "Content-Disposition": _disposition(grant),
+        "Accept-Ranges": "bytes",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "Coatcheck-Media-Type": grant.media_type,
+        **{
+            f"Coatcheck-{name}": str(value)
+            for name, value in (
+                ("Width", grant.width),
+                ("Height", grant.height),
+                ("Frames", grant.frames),
+            )
+            if value is not None
+        },
+    }
+
+
+def validators(grant: Grant) -> dict[str, str]:
+    """Return what a 304 repeats: the entity tag, the digest field and the caching rule."""
+    return {
+        "ETag": entity_tag(grant.digest),
+        "Repr-Digest": format_digest_field(grant.digest),
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
+
+
+def _shown_type(grant: Grant) -> str:
+    sniffed = grant.sniffed_type
+    is_known = sniffed in _SUFFIXES_SHOWN or sniffed in _SUFFIXES_SAVED
+    return sniffed if sniffed is not None and is_known else OCTET_STREAM
+
+
+def _disposition(grant: Grant) -> str:
+    """The name is made of the digest, so no uploader's text is in the header."""
+    shown = _shown_type(grant)
+    suffix = _SUFFIXES_SHOWN.get(shown) or _SUFFIXES_SAVED.get(shown, ".bin")
+    kind = "inline" if shown in _SUFFIXES_SHOWN else "attachment"
+    return f'{kind}; filename="{grant.digest.hex[:_NAME_DIGITS]}{suffix}"'

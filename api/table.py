@@ -1,0 +1,206 @@
+"""The store's route table, and what it contributes to pages that a process has once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from coatcheck.protocol import BLOB_PATH, Descriptor, Digest
+from coatcheck.store import Store, StoreError
+from coatcheck.web import (
+    Answer,
+    Face,
+    Operation,
+    Parameter,
+    ReadinessCheck,
+    Route,
+    close_paths,
+)
+
+from .admin import AdminHandlers, admin_sections
+from .blobs import BlobHandlers
+from .config import ApiConfig
+from .errors import translating
+from .models import (
+    BlobEntry,
+    BlobPage,
+    MissingAnswer,
+    MissingRequest,
+    Released,
+    StatsAnswer,
+)
+
+_BLOBS = BLOB_PATH.rstrip("/")
+_BLOB = f"{BLOB_PATH}{{digest}}"
+_ANY_TYPE = ("*/*", "multipart/form-data")
+_DIGEST_FIELDS = (
+    Parameter("Repr-Digest", "SHA-256 of the blob (RFC 9530); compared", "header"),
+    Parameter("Content-Digest", "SHA-256 of the body (RFC 9530); compared", "header"),
+)
+_CONDITIONS = (
+    Parameter("Range", "one range of bytes", "header"),
+    Parameter("If-Range", "the entity tag that the range belongs to", "header"),
+    Parameter("If-None-Match", "entity tags that the client has", "header"),
+    Parameter("If-Match", "entity tags that the client wants", "header"),
+)
+_PAGING = (
+    Parameter("limit", "blobs in the page", schema={"type": "integer", "minimum": 1}),
+    Parameter("cursor", "`next_cursor` of the page before"),
+)
+
+
+def routes(store: Store, config: ApiConfig | None = None) -> Sequence[Route]:
+    """Return the store's routes. Methods that a path does not take are answered 405."""
+    config = config or ApiConfig()
+    open_routes = [
+        *_upload_routes(BlobHandlers(store, config)),
+        *_read_routes(BlobHandlers(store, config)),
+        *_hold_routes(BlobHandlers(store, config)),
+        *_admin_routes(AdminHandlers(store, config)),
+    ]
+    return close_paths(
+        [replace(route, handler=translating(route.handler)) for route in open_routes]
+    )
+
+
+def face(store: Store, config: ApiConfig | None = None) -> Face:
+    """Return the routes with the store's admin sections and its readiness check."""
+    config = config or ApiConfig()
+    return Face(
+        routes=routes(store, config),
+        sections=admin_sections(store, config),
+        checks=[readiness(store)],
+    )
+
+
+def readiness(store: Store) -> ReadinessCheck:
+    """Return the check that the index answers."""
+    probe = Digest.of(b"")  # no blob is empty, so nobody has it and the index is asked
+
+    async def check() -> str | None:
+        try:
+            await store.stat("", probe)
+        except StoreError as error:
+            return str(error)
+        return None
+
+    return ReadinessCheck("store", check)
+
+
+def _upload_routes(blobs: BlobHandlers) -> list[Route]:
+    answers = {201: Answer("the blob's descriptor", Descriptor)}
+    return [
+        Route(
+            "POST",
+            _BLOBS,
+            blobs.post,
+            Operation(
+                "Hand in a blob",
+                "blobs",
+                answers,
+                body=_ANY_TYPE,
+                parameters=_DIGEST_FIELDS,
+                description="A raw body, or the one file of a form. Problems: `body_empty`, "
+                "`body_incomplete`, `blob_too_large`, `digest_mismatch`, `store_full`.",
+            ),
+        ),
+        Route(
+            "PUT",
+            _BLOB,
+            blobs.put,
+            Operation(
+                "Hand in the blob with this digest",
+                "blobs",
+                answers,
+                body=_ANY_TYPE,
+                parameters=_DIGEST_FIELDS,
+                description="Other bytes are answered 422 `digest_mismatch`, and not kept.",
+            ),
+        ),
+        Route(
+            "POST",
+            f"{BLOB_PATH}missing",
+            blobs.missing,
+            Operation(
+                "Say which blobs have to be handed in",
+                "blobs",
+                {200: Answer("those that are missing", MissingAnswer)},
+                body=MissingRequest,
+                description="Renews the leases of the others.",
+            ),
+        ),
+    ]
+
+
+def _read_routes(blobs: BlobHandlers) -> list[Route]:
+    answers = {
+        200: Answer("the bytes", "*/*"),
+        206: Answer("the range asked for", "*/*"),
+        304: Answer("the client has them"),
+    }
+    return [
+        Route(
+            "GET", _BLOB, blobs.get, Operation("Get a blob", "blobs", answers, None, _CONDITIONS)
+        ),
+        Route(
+            "HEAD",
+            _BLOB,
+            blobs.get,
+            Operation(
+                "Say what GET would",
+                "blobs",
+                {status: Answer(answer.description) for status, answer in answers.items()},
+                None,
+                _CONDITIONS,
+            ),
+        ),
+        Route(
+            "GET",
+            _BLOBS,
+            blobs.list,
+            Operation(
+                "List blobs, newest first",
+                "blobs",
+                {200: Answer("a page", BlobPage)},
+                parameters=_PAGING,
+            ),
+        ),
+    ]
+
+
+def _hold_routes(blobs: BlobHandlers) -> list[Route]:
+    entry = {200: Answer("the blob as it is held now", BlobEntry)}
+    return [
+        Route(
+            "DELETE",
+            _BLOB,
+            blobs.delete,
+            Operation(
+                "Drop the lease and the pin",
+                "blobs",
+                {200: Answer("what still holds it", Released)},
+            ),
+        ),
+        Route("PUT", f"{_BLOB}/pin", blobs.pin, Operation("Keep a blob", "blobs", entry)),
+        Route(
+            "DELETE",
+            f"{_BLOB}/pin",
+            blobs.unpin,
+            Operation("Let the lease decide again", "blobs", entry),
+        ),
+    ]
+
+
+def _admin_routes(admin: AdminHandlers) -> list[Route]:
+    return [
+        Route(
+            "GET",
+            "/admin/api/blobs",
+            admin.blobs,
+            Operation("List blobs", "admin", {200: Answer("a page", BlobPage)}, parameters=_PAGING),
+        ),
+        Route(
+            "GET",
+            "/admin/api/stats",
+            admin.stats,
+            Operation("Count", "admin", {200: Answer("the store's numbers", StatsAnswer)}),
+        ),
+    ]
