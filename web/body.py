@@ -17,6 +17,13 @@ from .limits import Limits
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """Return the whole body, at most `max_bytes`; see `body_chunks` for what it raises."""
+    content = request.content
+    if content.is_eof() and content.exception() is None:
+        # A chat turn's body came with its header: nothing to wait for, so no deadline to keep.
+        body = content.read_nowait()
+        if len(body) > max_bytes:
+            raise too_large(max_bytes)
+        return body
     chunks = [chunk async for chunk in body_chunks(request, max_bytes)]
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

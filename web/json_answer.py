@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from coatcheck.protocol import Json, MalformedRequestError, decode_json, encode_json
 
-from .body import read_body
+from .body import read_body, require_identity
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,8 +31,9 @@ async def read_model(request: web.Request, model: type[Model], max_bytes: int) -
     Raises:
         JsonError: it is not JSON.
         MalformedRequestError: it is not what the model asks for; `path` names where.
-        ProblemError: see `body_chunks`.
+        ProblemError: 415, the body is compressed; see `body_chunks` for the rest.
     """
+    require_identity(request)
     value = decode_json(await read_body(request, max_bytes))
     try:
         return model.model_validate(value)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientError, ClientResponse, ClientSession
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -244,6 +244,11 @@ def damage(folder: Path, digest: Digest, at: int) -> None:
         file.write(bytes([byte[0] ^ 1]))
 
 
+async def read_into(got: bytearray, answer: ClientResponse) -> None:
+    while chunk := await answer.content.readany():
+        got += chunk
+
+
 async def test_a_piece_that_rotted_breaks_the_answer_and_an_upload_heals_it(
     serve_store: Serve, http: ClientSession, tmp_path: Path
 ) -> None:
@@ -259,8 +264,7 @@ async def test_a_piece_that_rotted_breaks_the_answer_and_an_upload_heals_it(
     async with http.get(target) as answer:
         assert answer.status == 200
         with pytest.raises((ClientError, ConnectionError)):
-            while chunk := await answer.content.readany():
-                got += chunk
+            await read_into(got, answer)
     assert data.startswith(bytes(got))
     assert len(got) <= PIECE_BYTES
     for method in ("GET", "HEAD"):

@@ -68,6 +68,22 @@ async def test_read_body_returns_the_bytes(serve: Serve, http: ClientSession) ->
             assert await answer.read() == data
 
 
+@pytest.mark.parametrize("size", [BOUND + 1, 11])
+async def test_read_body_has_its_bound_however_the_body_comes(
+    serve: Serve, http: ClientSession, size: int
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=await read_body(request, min(BOUND, size - 1)))
+
+    async def chunked() -> AsyncIterator[bytes]:
+        yield b"x" * size
+
+    server = await serve([Route("POST", "/", handler)])
+    for data in (b"x" * size, chunked()):
+        async with http.post(server.address.url, data=data) as answer:
+            assert answer.status == 413
+
+
 async def test_a_length_over_the_bound_is_refused_before_a_byte_is_read(
     server: Server, sink: Sink, talk: Talk
 ) -> None:
