@@ -24,6 +24,7 @@ from .exchange import MAX_ANSWER_BYTES, Exchange, Outgoing, Reply, Request, Sink
 T = TypeVar("T")
 
 READ_BYTES = 256 * 1024
+WRITE_BYTES = 256 * 1024
 
 
 class AsyncBody:
@@ -31,6 +32,7 @@ class AsyncBody:
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self._error: ConnectionFailedError | None = None
 
     async def read(self) -> bytes:
         """Wait for the next bytes; empty at the end.
@@ -39,8 +41,15 @@ class AsyncBody:
             TimedOutError: none came in time.
             ConnectionFailedError: the connection broke.
         """
-        with _translated():
-            return await self._response.content.read(READ_BYTES)
+        if self._error is None:
+            try:
+                with _translated():
+                    return await self._response.content.read(READ_BYTES)
+            except ConnectionFailedError as error:
+                self._error = error
+                if rest := _unread(self._response.content):
+                    return rest
+        raise self._error
 
     def close(self) -> None:
         """Let go: the connection is kept when the body was read to its end, else closed."""
@@ -163,7 +172,7 @@ class _OutgoingBody:
         self._body = body
         self._deadline = deadline
         self._idle_seconds = idle_seconds
-        self._last = 0
+        self._taken = 0  # of bytes: so far; of a body that is read: the last time
 
     def __aiter__(self) -> "_OutgoingBody":
         return self
@@ -182,12 +191,13 @@ class _OutgoingBody:
 
     async def _next(self) -> bytes:
         if isinstance(self._body, bytes):
-            piece, self._body = self._body, b""
+            piece = self._body[self._taken : self._taken + WRITE_BYTES]
+            self._taken += len(piece)
             return piece
-        if self._last:
-            self._body.sent(self._last)
+        if self._taken:
+            self._body.sent(self._taken)
         piece = await in_thread(self._body.read_piece)
-        self._last = len(piece)
+        self._taken = len(piece)
         return piece
 
 
@@ -222,6 +232,15 @@ async def _read_all(body: AsyncBody) -> bytes:
         if left < 0:
             raise InvalidAnswerError(f"an answer of over {MAX_ANSWER_BYTES} bytes")
     return b"".join(pieces)
+
+
+def _unread(content: aiohttp.StreamReader) -> bytes:
+    """Return what arrived before the connection broke: a stream's error event is in it.
+
+    aiohttp gives out no byte any more once it knows of the break, unless that mark is taken off.
+    """
+    content.set_exception(None)  # type: ignore[arg-type]  # its type leaves this use out
+    return content.read_nowait()
 
 
 @contextmanager

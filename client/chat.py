@@ -26,7 +26,7 @@ from coatcheck.protocol import (
 
 from .answer import ChatAnswer, answer_of
 from .dehydrate import Dehydrated, Messages, bring, copy_object, to_ref_form, upload_all
-from .errors import BlobNotFoundError, InvalidArgumentError, PromptNotFoundError
+from .errors import BlobNotFoundError, InvalidAnswerError, InvalidArgumentError, PromptNotFoundError
 from .exchange import Exchange, Reply, Request, Work
 from .kept import KeptPrompts
 from .refusal import json_object, refusal
@@ -104,6 +104,7 @@ def take(turn: Turn, kept: KeptPrompts) -> Exchange[tuple[Digest | None, Reply]]
         reply = yield from prepared.request(start)
         prompt = _note(prepared, reply, kept)
         if reply.is_success:
+            _check_kind(turn, reply)
             return prompt, reply
         error = refusal(reply)
         if isinstance(error, PromptNotFoundError) and start:
@@ -151,6 +152,12 @@ def _heal(prepared: Prepared, error: BlobNotFoundError) -> Exchange[None]:
     if not absent or len(absent) < len(lost):
         raise error  # sending some would not make the turn possible
     yield from upload_all(absent, prepared.dehydrated.inlines)
+
+
+def _check_kind(turn: Turn, reply: Reply) -> None:
+    kind = reply.headers.get("content-type", "")
+    if turn.is_streamed and not kind.startswith("text/event-stream"):
+        raise InvalidAnswerError(f"a stream was asked for, and {kind or 'no type'} came")
 
 
 def _note(prepared: Prepared, reply: Reply, kept: KeptPrompts) -> Digest | None:

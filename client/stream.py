@@ -1,5 +1,6 @@
 """Streamed answers: chunks as they come, and at the end the message they make up."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Self
@@ -141,6 +142,7 @@ class AsyncChatStream(_Streamed):
     async def close(self) -> None:
         """Stop: before the end this closes the connection. May be called twice."""
         self._body.close()
+        await asyncio.sleep(0)  # the loop closes the socket in its next round
 
     async def _read(self) -> bytes:
         try:

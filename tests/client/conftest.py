@@ -7,6 +7,7 @@ client waits for it as it would for any other. It keeps what the protocol says a
 import asyncio
 import os
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -76,20 +77,25 @@ class FakeServer:
     base_url: str = ""
     blobs: dict[Digest, tuple[bytes, str]] = field(default_factory=dict)
     pinned: set[Digest] = field(default_factory=set)
+    loses: set[Digest] = field(default_factory=set)  # taken, and gone again
     prompts: dict[Digest, list[Json]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
-    broken_uploads: int = 0
+    connections: int = 0
     keeps_prompts: bool = True
     page_size: int = 2
     answer: JsonObject = field(default_factory=lambda: {"role": "assistant", "content": ANSWER})
     # What to send in place of a right download, of a right JSON answer, at a stream's end.
     wrong_bytes: bytes | None = None
-    wrong_answer: web.Response | None = None
+    wrong_answer: Callable[[], web.Response] | None = None
     stream_end: bytes | None = None
     is_cut: bool = False
     hangs: bool = False
     hangs_in_stream: bool = False
-    streams_closed_early: threading.Event = field(default_factory=threading.Event)
+    hangs_in_body: bool = False
+    answers_unstreamed: bool = False
+    arrived: threading.Event = field(default_factory=threading.Event)
+    upload_broke: threading.Event = field(default_factory=threading.Event)
+    stream_closed_early: threading.Event = field(default_factory=threading.Event)
 
     def put(self, data: bytes, media_type: str | None = None) -> Digest:
         digest = Digest.of(data)
@@ -131,6 +137,7 @@ class Routes:
 
     def __init__(self, server: FakeServer) -> None:
         self._server = server
+        self._transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=0, middlewares=[self._watch])
@@ -146,16 +153,21 @@ class Routes:
 
     @web.middleware
     async def _watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.transport not in self._transports:
+            assert request.transport is not None
+            self._transports.add(request.transport)
+            self._server.connections += 1
         try:
             body = await request.read()
-        except (ConnectionError, web.RequestPayloadError):
-            self._server.broken_uploads += 1
+        except (ConnectionError, web.RequestPayloadError, asyncio.CancelledError):
+            self._server.upload_broke.set()
             raise
         self._server.seen.append(Seen(request.method, request.path_qs, dict(request.headers), body))
+        self._server.arrived.set()
         if self._server.hangs:
             await asyncio.Event().wait()
         if self._server.wrong_answer is not None:
-            return self._server.wrong_answer
+            return self._server.wrong_answer()
         return await handler(request)
 
     async def _missing(self, request: web.Request) -> web.Response:
@@ -182,6 +194,8 @@ class Routes:
             return _problem(Problem(422, "digest_mismatch", "Other bytes"))
         self._server.put(body, request.headers.get("Content-Type"))
         descriptor = self._server.describe(digest)
+        if digest in self._server.loses:
+            del self._server.blobs[digest]
         return web.json_response(descriptor.model_dump(exclude_none=True), status=201)
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
@@ -199,9 +213,13 @@ class Routes:
             response.headers["Coatcheck-Height"] = str(descriptor.height)
         await response.prepare(request)
         if request.method == "GET":
-            await response.write(data[: len(data) // 2] if self._server.is_cut else data)
+            await response.write(data[: len(data) // 2])
+            if self._server.hangs_in_body:
+                await asyncio.Event().wait()
             if self._server.is_cut:
                 _cut(request)
+            else:
+                await response.write(data[len(data) // 2 :])
         return response
 
     async def _delete(self, request: web.Request) -> web.Response:
@@ -231,7 +249,7 @@ class Routes:
             problem = Problem(404, "blob_not_found", "Not found", "", {"missing": missing})
             return web.json_response(CHAT.error(problem), status=404)
         headers = self._keep(messages) if "coatcheck" in body else {}
-        if body.get("stream"):
+        if body.get("stream") and not self._server.answers_unstreamed:
             return await self._stream(request, headers)
         answer = {"id": "1", "choices": [{"index": 0, "message": self._server.answer}]}
         return web.json_response(answer, headers=headers)
@@ -272,8 +290,8 @@ class Routes:
         try:
             async for piece in self._pieces(answered):
                 await response.write(piece)
-        except asyncio.CancelledError:
-            self._server.streams_closed_early.set()
+        except (ConnectionError, asyncio.CancelledError):
+            self._server.stream_closed_early.set()
             raise
         if self._server.is_cut:
             _cut(request)
