@@ -171,10 +171,6 @@ class Connection(web.RequestHandler):
         if self._counted is not None:
             self._check_reader(self._counted, now)
 
-    def _is_between(self) -> bool:
-        """True when what arrives now is not the dropped rest of the last request's body."""
-        return self._body is None or self._body.is_eof()
-
     def reset(self) -> None:
         """Drop the connection so that the client is told of a failure, not of an end."""
         if self._counted is None:
@@ -188,6 +184,10 @@ class Connection(web.RequestHandler):
         """Drop the connection, and what its reader has not taken."""
         if self._counted is not None:
             self._counted.abort()
+
+    def _is_between(self) -> bool:
+        """True when what arrives now is not the dropped rest of the last request's body."""
+        return self._body is None or self._body.is_eof()
 
     def _check_header(self, now: float) -> None:
         limits = self._connections.limits

@@ -10,9 +10,10 @@ import pytest
 from aiohttp import ClientSession, FormData
 from PIL import Image
 
-from coatcheck.protocol import Digest, format_digest_field
-from coatcheck.store import StoreConfig
-from coatcheck.web import Server
+from coatcheck.api import routes
+from coatcheck.protocol import Digest, format_digest_field, prompt_root, prompt_step
+from coatcheck.store import PromptMessage, Store, StoreConfig
+from coatcheck.web import Server, build_app
 
 Serve = Callable[..., Awaitable[Server]]
 Talk = Callable[[Server, bytes], Awaitable[bytes]]
@@ -394,6 +395,26 @@ async def test_delete_lets_go_and_names_what_holds_on(url: str, http: ClientSess
     for method in ("GET", "DELETE"):
         async with http.request(method, target) as answer:
             assert answer.status == 404
+
+
+async def test_delete_of_a_blob_in_a_prompt_names_the_prompt(http: ClientSession) -> None:
+    async with await Store.open(StoreConfig(data_folder=None)) as store:
+        server = Server(build_app(routes(store)))
+        url = (await server.start()).url
+        async with http.post(f"{url}/v1/blobs", data=b"seen") as answer:
+            digest = Digest((await answer.json())["digest"])
+        root = prompt_root("openai.chat")
+        step = prompt_step(root, {"role": "user", "content": "look"})
+        message = PromptMessage(step, "{}", (digest,))
+        await store.prompts.append("default", "openai.chat", root, [message])
+        for _ in range(2):
+            async with http.delete(f"{url}/v1/blobs/{digest}") as answer:
+                (hold,) = (await answer.json())["holds"]
+                assert (answer.status, hold["kind"], hold["name"]) == (200, "prompt", step)
+                assert hold["expires_at"] > 0
+        async with http.get(f"{url}/v1/blobs/{digest}") as answer:
+            assert await answer.read() == b"seen"
+        await server.stop(drain_seconds=1)
 
 
 @pytest.mark.parametrize("path", ["/v1/blobs", f"/v1/blobs/{UNKNOWN}", "/v1/blobs/missing"])

@@ -190,14 +190,23 @@ async def test_our_own_pages_may_ask(serve: Serve, http: ClientSession) -> None:
 
 class OneKey:
     async def identify(self, headers: Mapping[str, str]) -> Principal | None:
-        return Principal("acme") if headers.get("Coatcheck-Key") == "cck_right" else None
+        if headers.get("Coatcheck-Key") != "cck_right":
+            return None
+        return Principal("acme", frozenset({"read"}))
 
 
 async def test_with_keys_the_key_names_the_tenant(serve: Serve, http: ClientSession) -> None:
     async def public(request: web.Request) -> web.StreamResponse:
         return web.Response(text="public")
 
-    routes = [Route("GET", "/hello", hello), Route("GET", "/public", public)]
+    async def write(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=tenant_of(request, "read") + tenant_of(request, "write"))
+
+    routes = [
+        Route("GET", "/hello", hello),
+        Route("GET", "/public", public),
+        Route("GET", "/write", write),
+    ]
     server = await serve(routes, None, OneKey())
     url = server.address.url
     headers = {"Coatcheck-Key": "cck_right", "Host": "coatcheck.example"}
@@ -208,6 +217,9 @@ async def test_with_keys_the_key_names_the_tenant(serve: Serve, http: ClientSess
         assert (await answer.json(content_type=None))["code"] == "key_invalid"
     async with http.get(f"{url}/public") as answer:
         assert await answer.text() == "public"
+    async with http.get(f"{url}/write", headers=headers) as answer:
+        problem = await answer.json(content_type=None)
+        assert (answer.status, problem["code"]) == (403, "scope_missing")
 
 
 async def test_requests_are_logged_in_one_line_without_secrets(

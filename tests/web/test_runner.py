@@ -223,6 +223,69 @@ async def test_a_client_that_goes_away_cancels_its_handler(serve: Serve) -> None
         await cancelled.wait()
 
 
+@pytest.mark.parametrize("kept", [REQUEST, b""], ids=["kept", "fresh"])
+async def test_an_idle_client_that_leaves_is_let_go_at_once(serve: Serve, kept: bytes) -> None:
+    server = await serve([HELLO])
+    reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
+    writer.write(kept)
+    if kept:
+        await reader.readuntil(b"hello")
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_client_that_leaves_inside_a_header_is_let_go(serve: Serve, talk: Talk) -> None:
+    server = await serve([HELLO], TINY)
+    reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
+    writer.write(b"GET /hello HT")
+    writer.write_eof()
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_client_that_closes_its_half_after_a_request_is_gone(serve: Serve) -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: web.Request) -> web.StreamResponse:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    server = await serve([Route("GET", "/wait", wait)])
+    for wait_first in (True, False):
+        begun.clear()
+        cancelled.clear()
+        reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
+        writer.write(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        if wait_first:
+            await begun.wait()
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+            if wait_first:
+                await cancelled.wait()
+        writer.close()
+
+
+async def test_pipelined_requests_are_answered_in_turn(serve: Serve, talk: Talk) -> None:
+    server = await serve([HELLO])
+    answer = await talk(server, REQUEST * 3 + b"GET /hello HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert answer.count(b"\r\n\r\nhello") == 4
+
+
+async def test_an_unread_body_is_dropped_before_the_next_request(serve: Serve, talk: Talk) -> None:
+    server = await serve([Route("POST", "/ignore", hello), HELLO], TINY)
+    request = b"POST /ignore HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n"
+    last = b"GET /hello HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    answer = await talk(server, request + b"x" * 300_000 + last)
+    assert answer.count(b"\r\n\r\nhello") == 2
+
+
 async def test_stop_lets_a_running_request_end(http: ClientSession) -> None:
     begun, release = asyncio.Event(), asyncio.Event()
 
