@@ -61,9 +61,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def disk_store(
-    open_store: Callable[[StoreConfig], Awaitable[Store]], folder: Path
-) -> Store:
+async def disk_store(open_store: Callable[[StoreConfig], Awaitable[Store]], folder: Path) -> Store:
     """A store in `folder`."""
     return await open_store(StoreConfig(folder))
 

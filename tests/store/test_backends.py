@@ -292,9 +292,7 @@ class TestDiskBackend(BackendContract):
         await spool.commit(DIGEST)
         assert read(living, DIGEST) == DATA
 
-    async def test_quarantined_bytes_are_kept_aside(
-        self, backend: Backend, tmp_path: Path
-    ) -> None:
+    async def test_quarantined_bytes_are_kept_aside(self, backend: Backend, tmp_path: Path) -> None:
         await put(backend, DATA)
         backend.quarantine(DIGEST)
         assert (tmp_path / "quarantine" / DIGEST.hex).read_bytes() == DATA

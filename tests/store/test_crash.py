@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ asyncio.run(main())
 
 
 @contextmanager
-def child(folder: Path) -> Iterator[subprocess.Popen[str]]:
+def child(folder: Path) -> Generator[subprocess.Popen[str]]:
     """The process, killed at the latest at the end."""
     command = [sys.executable, "-c", CHILD, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -1,4 +1,7 @@
-"""The store against a dict, in any order of calls and over any time."""
+"""The store against a dict, in any order of calls and over any time.
+
+`COATCHECK_NIGHTLY` tries ten times as many orders.
+"""
 
 import asyncio
 import math
@@ -16,6 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from coatcheck.protocol import OCTET_STREAM, Digest, prompt_root, prompt_step
 from coatcheck.store import BlobNotFoundError, PromptMessage, Store, StoreConfig
+
+pytestmark = pytest.mark.timeout(900)
 
 LEASE = 16_000
 PROMPT = 24_000
@@ -46,7 +51,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder: Path | None = None
         self.now = 1_000_000.0
         self.model: dict[tuple[str, Digest], Held] = {}
         self.runner = asyncio.Runner()
@@ -56,14 +61,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = self.runner.run(self.open())
 
     async def open(self) -> Store:
-        config = StoreConfig(self.folder / "data", lease_seconds=LEASE, prompt_seconds=PROMPT)
+        config = StoreConfig(self.folder, lease_seconds=LEASE, prompt_seconds=PROMPT)
         return await Store.open(config, clock=lambda: self.now)
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.runner.run(self.store.close())
         self.runner.close()
-        shutil.rmtree(self.folder)
 
     def held(self, tenant: str, digest: Digest) -> Held | None:
         held = self.model.get((tenant, digest))
@@ -170,11 +174,6 @@ class StoreMachine(RuleBasedStateMachine):
     def advance(self, seconds: int) -> None:
         self.now += seconds
 
-    @rule()
-    def reopen(self) -> None:
-        self.runner.run(self.store.close())
-        self.store = self.runner.run(self.open())
-
     @invariant()
     def lists_and_stats_agree(self) -> None:
         if not hasattr(self, "store"):
@@ -206,11 +205,36 @@ class StoreMachine(RuleBasedStateMachine):
                 assert (grant is not None) == (digest in expected)
 
 
-nightly = bool(os.environ.get("COATCHECK_NIGHTLY"))
-StoreMachine.TestCase.settings = settings(
-    max_examples=300 if nightly else 25,
-    stateful_step_count=50 if nightly else 25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+class DiskStoreMachine(StoreMachine):
+    """The same on disk, where a store can be closed and opened again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+
+    def teardown(self) -> None:
+        super().teardown()
+        assert self.folder is not None
+        shutil.rmtree(self.folder)
+
+    @rule()
+    def reopen(self) -> None:
+        self.runner.run(self.store.close())
+        self.store = self.runner.run(self.open())
+
+
+def effort(examples: int) -> settings:
+    """How much to try; ten times as much at night."""
+    times = 10 if os.environ.get("COATCHECK_NIGHTLY") else 1
+    return settings(
+        max_examples=examples * times,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+
+StoreMachine.TestCase.settings = effort(20)
+DiskStoreMachine.TestCase.settings = effort(5)
 TestStoreMachine = StoreMachine.TestCase
+TestDiskStoreMachine = DiskStoreMachine.TestCase

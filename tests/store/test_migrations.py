@@ -25,9 +25,7 @@ def connection() -> Iterator[Connection]:
 
 
 @pytest.mark.parametrize(("history", "metadata"), HISTORIES)
-def test_from_empty_to_the_schema(
-    connection: Connection, history: str, metadata: MetaData
-) -> None:
+def test_from_empty_to_the_schema(connection: Connection, history: str, metadata: MetaData) -> None:
     with connection.begin():
         migrate(connection, history)
     context = MigrationContext.configure(connection, opts={"compare_type": True})

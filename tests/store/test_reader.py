@@ -10,6 +10,7 @@ import pytest
 from coatcheck.protocol import PIECE_BYTES, Digest
 from coatcheck.store import (
     BlobNotFoundError,
+    BlobReader,
     CorruptBlobError,
     Receipt,
     Store,
@@ -35,6 +36,17 @@ def flip(path: Path, offset: int) -> None:
         byte = file.read(1)[0]
         file.seek(offset)
         file.write(bytes([byte ^ 1]))
+
+
+def open_names() -> list[str]:
+    """What this process has open."""
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [os.readlink(link) for link in links]
+
+
+async def read_all(reader: BlobReader, into: bytearray) -> None:
+    async for chunk in reader.chunks():
+        into += chunk
 
 
 async def test_pieces_in_any_order(store: Store, put: Put) -> None:
@@ -114,11 +126,10 @@ async def test_damage_in_a_later_piece_breaks_the_stream_before_it(
 ) -> None:
     await put(disk_store, "a", LARGE)
     flip(blob_path(folder, DIGEST), PIECE_BYTES + 5)
-    served = b""
+    served = bytearray()
     reader = await disk_store.open_blob("a", DIGEST)
     with pytest.raises(CorruptBlobError):
-        async for chunk in reader.chunks():
-            served += chunk
+        await read_all(reader, served)
     await reader.close()
     assert served == LARGE[:PIECE_BYTES]
     assert await disk_store.stat("a", DIGEST) is None
@@ -153,9 +164,7 @@ async def test_a_file_of_another_size_or_none(
     assert await disk_store.stat("a", DIGEST) is None
 
 
-async def test_an_upload_heals_for_every_tenant(
-    disk_store: Store, put: Put, folder: Path
-) -> None:
+async def test_an_upload_heals_for_every_tenant(disk_store: Store, put: Put, folder: Path) -> None:
     await put(disk_store, "a", LARGE)
     await put(disk_store, "b", LARGE)
     flip(blob_path(folder, DIGEST), 0)
@@ -218,8 +227,7 @@ async def test_a_reader_may_be_closed_after_its_store(disk_store: Store, put: Pu
     reader = await disk_store.open_blob("a", DIGEST)
     await disk_store.close()
     await reader.close()
-    held = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    assert not [name for name in held if DIGEST.hex in name]
+    assert not [name for name in open_names() if DIGEST.hex in name]
 
 
 async def test_readers_leave_no_open_files(disk_store: Store, put: Put) -> None:
@@ -228,8 +236,4 @@ async def test_readers_leave_no_open_files(disk_store: Store, put: Put) -> None:
     for _ in range(20):
         await (await disk_store.open_blob("a", digest)).close()
     await disk_store.close()
-    assert not [
-        name
-        for link in Path("/proc/self/fd").iterdir()
-        if link.is_symlink() and digest.hex in (name := os.readlink(link))
-    ]
+    assert not [name for name in open_names() if digest.hex in name]

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ def files_in(folder: Path) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
+async def in_one(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
 async def forever() -> AsyncIterator[bytes]:
     while True:
         yield bytes(64 * 1024)
@@ -44,7 +48,7 @@ async def forever() -> AsyncIterator[bytes]:
 
 
 @contextmanager
-def largest_file(size: int) -> Iterator[None]:
+def largest_file(size: int) -> Generator[None]:
     """Lets no file of this process grow beyond `size`, as a full disk would."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -181,10 +185,10 @@ async def test_a_cancelled_upload_leaves_nothing(disk_store: Store, folder: Path
 
 @pytest.mark.parametrize("turns", range(0, 40, 3))
 async def test_cancelling_at_any_moment_leaves_all_or_nothing(
-    open_store: Open, put: Put, folder: Path, turns: int
+    open_store: Open, folder: Path, turns: int
 ) -> None:
     store = await open_store(StoreConfig(folder))
-    upload = asyncio.create_task(put(store, "a", PNG))
+    upload = asyncio.create_task(store.receive("a", in_one(PNG)))
     for _ in range(turns):
         await asyncio.sleep(0)
     upload.cancel()
@@ -197,7 +201,7 @@ async def test_cancelling_at_any_moment_leaves_all_or_nothing(
 
 
 async def test_close_lets_a_commit_that_began_come_to_its_end(
-    open_store: Open, put: Put, folder: Path, monkeypatch: pytest.MonkeyPatch
+    open_store: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await open_store(StoreConfig(folder))
     committing = asyncio.Event()
@@ -209,7 +213,7 @@ async def test_close_lets_a_commit_that_began_come_to_its_end(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", watching)
-    upload = asyncio.create_task(put(store, "a", PNG))
+    upload = asyncio.create_task(store.receive("a", in_one(PNG)))
     await committing.wait()
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -172,9 +172,7 @@ async def test_a_dead_grant_begins_anew(store: Store, put: Put, now: list[float]
     assert receipt.grant.media_type == "application/octet-stream"
 
 
-async def test_a_list_is_newest_first_and_paged(
-    store: Store, put: Put, now: list[float]
-) -> None:
+async def test_a_list_is_newest_first_and_paged(store: Store, put: Put, now: list[float]) -> None:
     uploaded: list[Digest] = []
     for number in range(7):
         now[0] += number % 2  # some share their time
@@ -276,9 +274,13 @@ async def test_a_full_index_refuses_and_loses_nothing(disk_store: Store, put: Pu
     database = disk_store._index._database  # pyright: ignore[reportPrivateUsage]  # to fill it
     pages = await database.run(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
     await database.run(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={pages}"))
-    with pytest.raises(StoreFullError):
+
+    async def fill() -> None:
         for number in range(200):
             await put(disk_store, "a", b"%d" % number, declared_type="x/" + "y" * 127)
+
+    with pytest.raises(StoreFullError):
+        await fill()
     await database.run(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1000000"))
     assert await disk_store.stat("a", DIGEST) is not None
     assert (await put(disk_store, "a", b"room again")).created

@@ -99,10 +99,13 @@ async def test_the_same_answer_and_the_same_work(
 async def test_prompts_of_others_are_as_absent_as_any(
     theirs: Store, statements: list[tuple[str, int]]
 ) -> None:
-    for call in (
-        lambda digest: theirs.prompts.expand("me", "d", digest),
-        lambda digest: theirs.prompts.append("me", "d", digest, [PromptMessage(NOBODYS, "1")]),
-    ):
+    async def expand(digest: Digest) -> object:
+        return await theirs.prompts.expand("me", "d", digest)
+
+    async def append(digest: Digest) -> None:
+        await theirs.prompts.append("me", "d", digest, [PromptMessage(NOBODYS, "1")])
+
+    for call in (expand, append):
         answers: list[str] = []
         work: list[list[tuple[str, int]]] = []
         for digest in (THEIR_PROMPT, NOBODYS):
