@@ -114,10 +114,10 @@ class ShapingProxy:
     ) -> None:
         """Stop listening, break the open connections and wait until they are gone."""
         self._listener.close()
-        await self._listener.wait_closed()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._listener.wait_closed()  # from Python 3.12 on it waits for the connections too
 
     @property
     def port(self) -> int:
