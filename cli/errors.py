@@ -2,7 +2,16 @@
 
 from typing import ClassVar
 
-__all__ = ["CliError", "DemoError", "QuantityError", "ServerStartError"]
+__all__ = [
+    "CliError",
+    "DemoError",
+    "NotFoundError",
+    "QuantityError",
+    "ServeError",
+    "ServerStartError",
+    "SettingsError",
+    "UsageError",
+]
 
 
 class CliError(Exception):
@@ -24,3 +33,19 @@ class ServerStartError(CliError):
     """A server process ended, or said nothing, before it listened."""
 
     retryable: ClassVar[bool] = True
+
+
+class SettingsError(CliError):
+    """The settings cannot be read, or hold a value that is not allowed; the operator's fault."""
+
+
+class UsageError(CliError):
+    """The command was given something that it cannot work with."""
+
+
+class NotFoundError(CliError):
+    """What the command names is not there."""
+
+
+class ServeError(CliError):
+    """The server cannot start: its data folder or its address is not to be had."""

@@ -1,0 +1,91 @@
+"""The command `coatcheck`, and what its exit codes mean.
+
+0 done; 1 failed; 2 the command line is wrong; 3 what it names is not there; 4 the server refused;
+5 no answer, trying again may help; 130 interrupted. No command shows a traceback.
+"""
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import version
+from types import MappingProxyType
+
+import click
+
+from coatcheck.client import BlobNotFoundError, ClientError, ServerError
+from coatcheck.protocol import ProtocolError
+
+from .errors import CliError, NotFoundError, QuantityError, UsageError
+
+FAILED, USAGE, NOT_FOUND, REFUSED, NO_ANSWER, INTERRUPTED = 1, 2, 3, 4, 5, 130
+
+# Imported when they are called: `put` should not wait for what only `serve` needs.
+_COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "serve": "serve",
+        "demo": "demo",
+        "put": "blob_commands",
+        "get": "blob_commands",
+        "stat": "blob_commands",
+        "ls": "blob_commands",
+        "rm": "blob_commands",
+        "pin": "blob_commands",
+        "unpin": "blob_commands",
+        "doctor": "doctor",
+    }
+)
+
+
+class _Commands(click.Group):
+    """The commands, in the order in which a newcomer needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f".{_COMMANDS[cmd_name]}", __package__)
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("coatcheck"), prog_name="coatcheck")
+def coatcheck() -> None:
+    """Hand in each image once, carry a ticket."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        sys.exit(coatcheck.main(standalone_mode=False))
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; there is nobody to tell
+        sys.exit(FAILED)
+    except (CliError, ClientError, ProtocolError, OSError) as error:
+        click.echo(f"coatcheck: {error}", err=True)
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: Exception) -> int:
+    """Return the exit code that says what kind of failure it was."""
+    match error:
+        case NotFoundError() | BlobNotFoundError():
+            return NOT_FOUND
+        case UsageError() | QuantityError() | ProtocolError():
+            return USAGE
+        case ServerError():
+            return REFUSED
+        case ClientError() if error.retryable:
+            return NO_ANSWER
+        case _:
+            return FAILED

@@ -1,0 +1,48 @@
+"""One process: the store, its HTTP face and the daemon, joined and run.
+
+Opened in order and closed in reverse: requests end first, then the daemon, then the store.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+
+from coatcheck import api, daemon, store, web
+
+from .settings import Settings, environment
+
+_log = logging.getLogger("coatcheck")
+
+
+async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; `announce` is told the base URL once.
+
+    Raises:
+        StoreError: the data folder cannot be opened, or another process serves it.
+        WebError: the address cannot be listened on.
+        SettingsError: an upstream's key is not in the environment.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with AsyncExitStack() as stack:
+        daemon_config = settings.daemon_config(environment())
+        blobs = await store.Store.open(settings.store_config())
+        stack.push_async_callback(blobs.close)
+        resolving = daemon.Daemon.open(
+            daemon_config, daemon.EmbeddedBlobs(blobs), daemon.EmbeddedPrompts(blobs)
+        )
+        stack.push_async_callback(resolving.close)
+        routes = web.join_faces(
+            [api.face(blobs), resolving.face()], title="Coatcheck", version=version("coatcheck")
+        )
+        server = web.Server(web.build_app(routes))
+        stack.push_async_callback(server.stop, settings.drain_seconds)
+        address = await server.start(settings.host, settings.port)
+        announce(address.url)
+        await stopped.wait()
+        _log.info("stopping")

@@ -1,0 +1,177 @@
+"""Settings: flags, then `COATCHECK_*` of the environment, then `coatcheck.toml`, then defaults.
+
+The only place that reads the environment for a server. Each limit carries its unit in its name;
+the reasons for the defaults stand with the folders' own configurations.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from coatcheck.daemon import DaemonConfig, GatewayConfig, Timeouts, UpstreamConfig
+from coatcheck.protocol import DIALECTS
+from coatcheck.store import StoreConfig
+
+from .errors import SettingsError
+
+DEFAULT_FILE = Path("coatcheck.toml")
+
+
+class TimeoutSettings(BaseModel):
+    """`[upstream.timeouts]`, in seconds; see `coatcheck.daemon.Timeouts`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    connect_seconds: float = Field(default=Timeouts().connect_seconds, gt=0)
+    first_byte_seconds: float = Field(default=Timeouts().first_byte_seconds, gt=0)
+    idle_seconds: float = Field(default=Timeouts().idle_seconds, gt=0)
+    total_seconds: float = Field(default=Timeouts().total_seconds, gt=0)
+
+
+class UpstreamSettings(BaseModel):
+    """One `[[upstream]]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    dialect: str = "openai.chat"
+    base_url: str = Field(pattern=r"^https?://[^\s?#]+$")
+    api_key_env: str | None = None
+    models: tuple[str, ...] = ("*",)
+    reuse: Literal["inline"] = "inline"
+    mode: Literal["on", "pass"] = "on"
+    timeouts: TimeoutSettings = TimeoutSettings()
+
+    @field_validator("dialect")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in DIALECTS:
+            raise ValueError(f"no dialect {name!r}; there are: {', '.join(DIALECTS)}")
+        return name
+
+
+class Settings(BaseSettings):
+    """Everything that `coatcheck serve` can be told."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="COATCHECK_")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8420, ge=0, le=65535)
+    data: Path = Path("coatcheck-data")
+    public_urls: tuple[str, ...] = ()
+    lease_seconds: int = Field(default=24 * 3600, gt=0)
+    prompt_seconds: int = Field(default=24 * 3600, gt=0)
+    max_blob_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
+    min_free_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
+    max_request_bytes: int = Field(default=GatewayConfig().max_request_bytes, gt=0)
+    drain_seconds: float = Field(default=10.0, ge=0)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    upstream: tuple[UpstreamSettings, ...] = ()
+
+    def store_config(self) -> StoreConfig:
+        """Return what the store is told."""
+        return StoreConfig(
+            data_folder=self.data,
+            lease_seconds=self.lease_seconds,
+            prompt_seconds=self.prompt_seconds,
+            max_blob_bytes=self.max_blob_bytes,
+            min_free_bytes=self.min_free_bytes,
+        )
+
+    def daemon_config(self, environment: Mapping[str, str]) -> DaemonConfig:
+        """Return what the daemon is told, the upstreams' keys taken from the environment.
+
+        Raises:
+            SettingsError: an `api_key_env` names a variable that is not set.
+        """
+        return DaemonConfig(
+            upstreams=tuple(_upstream(item, environment) for item in self.upstream),
+            gateway=GatewayConfig(
+                max_request_bytes=self.max_request_bytes,
+                public_origins=frozenset(_authority(url) for url in self.public_urls),
+            ),
+        )
+
+
+def load_settings(config: Path | None, flags: Mapping[str, object]) -> Settings:
+    """Read the settings; `flags` are those the user gave, by field name.
+
+    Without `config`, `coatcheck.toml` in the working directory is read if it is there.
+
+    Raises:
+        SettingsError: the file is missing or malformed, or a value is not allowed.
+    """
+    if config is not None and not config.is_file():
+        raise SettingsError(f"no settings file {config}")
+    path = config or DEFAULT_FILE
+    _check_is_toml(path)
+
+    class FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+    try:
+        return FromFile.model_validate(dict(flags))
+    except ValidationError as error:
+        lines = (
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+            for item in error.errors(include_url=False)
+        )
+        raise SettingsError(f"settings ({path}): " + "; ".join(lines)) from error
+
+
+def _check_is_toml(path: Path) -> None:
+    """Name a broken file as such; inside pydantic its error would name a field."""
+    try:
+        tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+
+
+def environment() -> Mapping[str, str]:
+    """Return the process's environment, for what settings name in it."""
+    return os.environ
+
+
+def _upstream(settings: UpstreamSettings, environment: Mapping[str, str]) -> UpstreamConfig:
+    key = None
+    if settings.api_key_env is not None:
+        key = environment.get(settings.api_key_env)
+        if not key:
+            raise SettingsError(
+                f"upstream {settings.name}: the environment has no {settings.api_key_env}"
+            )
+    return UpstreamConfig(
+        name=settings.name,
+        dialect=settings.dialect,
+        base_url=settings.base_url,
+        api_key=key,
+        models=settings.models,
+        reuse=settings.reuse,
+        mode=settings.mode,
+        timeouts=Timeouts(**settings.timeouts.model_dump()),
+    )
+
+
+def _authority(url: str) -> str:
+    return url.split("://", 1)[-1].split("/", 1)[0].lower()

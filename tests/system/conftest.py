@@ -1,0 +1,110 @@
+"""A real `coatcheck serve`, in a process of its own, on loopback."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass
+class Served:
+    """A server's process, its address and its data folder."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    folder: Path
+
+    def stop(self) -> int:
+        """Ask it to end; return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without settings of ours."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("COATCHECK_")}
+
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start a server on a free port; `settings` is the text of its `coatcheck.toml`."""
+    running: list[Served] = []
+
+    def start(
+        settings: str = "", data: Path | None = None, command: tuple[str, ...] = ()
+    ) -> Served:
+        folder = data or tmp_path / "data"
+        config = tmp_path / "settings.toml"
+        config.write_text(settings, "utf-8")
+        log = (tmp_path / "serve.log").open("ab")
+        process = subprocess.Popen(
+            [
+                *command,
+                *(sys.executable, "-m", "coatcheck.cli", "serve", "--port", "0"),
+                *("--data", str(folder), "--config", str(config)),
+            ],
+            cwd=tmp_path,
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        log.close()
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(rb"http://[0-9.]+:[0-9]+", line)
+        if found is None:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            pytest.fail(f"no address: {line!r}; {(tmp_path / 'serve.log').read_text()[-2000:]}")
+        served = Served(process, found[0].decode(), folder)
+        running.append(served)
+        return served
+
+    yield start
+    for served in running:
+        with contextlib.suppress(ProcessLookupError):
+            served.process.kill()
+        served.process.wait()
+        if served.process.stdout:
+            served.process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run `coatcheck ARGS..` in a process of its own."""
+
+    def call(*args: object, url: str = "") -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "coatcheck.cli", *map(str, args)],
+            cwd=tmp_path,
+            env=clean_environment() | ({"COATCHECK_URL": url} if url else {}),
+            capture_output=True,
+            timeout=50,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return call

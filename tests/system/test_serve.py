@@ -1,0 +1,150 @@
+"""One process, end to end: signals, two servers on one folder, kill -9, the page."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import pytest
+
+from coatcheck.client import Client
+from coatcheck.protocol import Digest
+
+Fixture = Callable[..., Any]
+
+
+class Served(Protocol):
+    """A server of the fixture `serve`."""
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+    folder: Path
+
+    def stop(self) -> int: ...
+
+
+pytestmark = pytest.mark.system
+
+
+def ask(url: str, method: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+    parts = urlsplit(url)
+    assert parts.hostname
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    try:
+        connection.request(method, path, headers=headers or {})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read() or b"null")
+    finally:
+        connection.close()
+
+
+def test_sigterm_drains_and_exits_0_and_blobs_stay(serve: Fixture) -> None:
+    served = serve()
+    with Client(served.url) as client:
+        digest = client.put(b"kept").digest
+    assert served.stop() == 0
+    again = serve()
+    with Client(again.url) as client:
+        assert client.get(digest) == b"kept"
+
+
+def test_a_second_server_on_the_same_data_is_refused(serve: Fixture, run: Fixture) -> None:
+    served = serve()
+    second = run("serve", "--port", "0", "--data", served.folder)
+    assert second.code == 1
+    assert "in use" in second.err
+    assert "Traceback" not in second.err
+    assert ask(served.url, "GET", "/readyz")[0] == 200
+
+
+def test_kill_9_while_uploading_loses_nothing_acknowledged(serve: Fixture) -> None:
+    served: Served = serve()
+    acknowledged: dict[Digest, bytes] = {}
+    with Client(served.url) as client:
+        for index in range(5):
+            data = os.urandom(1000 + index)
+            acknowledged[client.put(data).digest] = data
+    parts = urlsplit(served.url)
+    uploads = [socket.create_connection((parts.hostname, parts.port)) for _ in range(3)]
+    for upload in uploads:
+        upload.sendall(
+            b"POST /v1/blobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000000\r\n\r\n"
+            + b"x" * 3_000_000
+        )
+    spool = served.folder / "spool"
+    for _ in range(1000):  # each request gives the uploads a turn
+        assert ask(served.url, "GET", "/healthz")[0] == 200
+        if any(path.is_file() and path.stat().st_size for path in spool.rglob("*")):
+            break
+    else:
+        pytest.fail("no upload reached the spool")
+    served.process.send_signal(signal.SIGKILL)
+    served.process.wait()
+    for upload in uploads:
+        upload.close()
+    assert any(path.is_file() and path.stat().st_size for path in spool.rglob("*"))
+    again = serve()
+    with Client(again.url) as client:
+        for digest, data in acknowledged.items():
+            assert client.get(digest) == data
+        assert len(list(client.list())) == len(acknowledged)
+    assert again.stop() == 0
+    assert [path for path in spool.rglob("*") if path.is_file() and path.stat().st_size] == []
+
+
+def test_a_full_disk_answers_507_and_the_service_goes_on(serve: Fixture, tmp_path: Path) -> None:
+    free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
+    served: Served = serve(f"min_free_bytes = {free * 2}")
+    parts = urlsplit(served.url)
+    assert parts.hostname
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    for _ in range(2):
+        connection.request("POST", "/v1/blobs", b"x" * 100_000)
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["code"]) == (507, "store_full")
+        assert response.headers["x-should-retry"] == "false"
+    connection.close()
+    assert ask(served.url, "GET", "/healthz")[0] == 200
+    assert ask(served.url, "GET", "/v1/blobs")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "attacker.example"}, {"Origin": "https://attacker.example"}, {"Origin": "null"}],
+)
+def test_foreign_hosts_and_origins_are_refused(serve: Fixture, headers: dict[str, str]) -> None:
+    url = serve().url
+    for path in ("/v1/blobs", "/admin", "/v1/chat/completions", "/healthz"):
+        assert ask(url, "GET", path, headers)[0] == 403
+
+
+def test_the_routes_are_described(serve: Fixture) -> None:
+    status, document = ask(serve().url, "GET", "/openapi.json")
+    assert status == 200
+    assert document["openapi"].startswith("3.1")
+    assert {
+        "/v1/blobs",
+        "/v1/blobs/{digest}",
+        "/v1/blobs/missing",
+        "/v1/blobs/{digest}/pin",
+        "/v1/chat/completions",
+        "/admin/api/cache",
+        "/admin/api/blobs",
+        "/admin/api/stats",
+        "/healthz",
+        "/readyz",
+    } <= set(document["paths"])
+
+
+def test_nothing_is_left_running(serve: Fixture) -> None:
+    served = serve()
+    children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children")
+    assert children.read_text() == ""
+    assert served.stop() == 0
+    assert isinstance(served.process, subprocess.Popen)
