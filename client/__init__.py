@@ -2,7 +2,7 @@
 
 from .answer import ChatAnswer
 from .async_client import AsyncClient
-from .blobs import BlobName
+from .blobs import BlobName, Entry, Hold, Released
 from .client import Client
 from .content import Progress, Source
 from .dehydrate import Messages
@@ -37,7 +37,9 @@ __all__ = [
     "ClientError",
     "ConnectionFailedError",
     "DigestMismatchError",
+    "Entry",
     "FileChangedError",
+    "Hold",
     "InvalidAnswerError",
     "InvalidArgumentError",
     "LocalFileError",
@@ -45,6 +47,7 @@ __all__ = [
     "MissingBlob",
     "Progress",
     "PromptNotFoundError",
+    "Released",
     "ServerError",
     "Source",
     "StreamBrokenError",

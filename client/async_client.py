@@ -11,7 +11,7 @@ from coatcheck.protocol import Descriptor, Digest, JsonObject
 from . import blobs, fetch
 from .answer import ChatAnswer
 from .asynchronous import AsyncDriver
-from .blobs import BlobName, named
+from .blobs import BlobName, Entry, Released, named
 from .chat import Turn, chat, take
 from .content import Progress, Source
 from .dehydrate import Messages, dehydrate
@@ -113,38 +113,38 @@ class AsyncClient:
         """
         return await self._driver.run(blobs.missing(map(named, names)))
 
-    async def delete(self, blob: BlobName) -> None:
-        """Drop lease and pin; while a file or prompt holds the blob, it still resolves.
+    async def delete(self, blob: BlobName) -> Released:
+        """Drop lease and pin; return what still holds the blob. While something does, it resolves.
 
         Raises:
             BlobNotFoundError: this key holds no grant of the blob.
         """
-        await self._driver.run(blobs.delete(named(blob)))
+        return await self._driver.run(blobs.delete(named(blob)))
 
-    async def pin(self, blob: BlobName) -> None:
+    async def pin(self, blob: BlobName) -> Entry:
         """Keep a blob until it is unpinned or deleted. May be called twice.
 
         Raises:
             BlobNotFoundError: this key holds no grant of the blob.
         """
-        await self._driver.run(blobs.pin(named(blob)))
+        return await self._driver.run(blobs.pin(named(blob)))
 
-    async def unpin(self, blob: BlobName) -> None:
+    async def unpin(self, blob: BlobName) -> Entry:
         """Let the blob's lease decide again. May be called twice.
 
         Raises:
             BlobNotFoundError: this key holds no grant of the blob.
         """
-        await self._driver.run(blobs.unpin(named(blob)))
+        return await self._driver.run(blobs.unpin(named(blob)))
 
-    async def list(self) -> AsyncIterator[Descriptor]:
-        """Iterate over the blobs that this key holds, asking page by page."""
+    async def list(self) -> AsyncIterator[Entry]:
+        """Iterate over the blobs that this key holds, newest first, asking page by page."""
         cursor: str | None = None
         while True:
             page = await self._driver.run(blobs.page(cursor))
-            for descriptor in page.descriptors:
-                yield descriptor
-            cursor = page.cursor
+            for entry in page.blobs:
+                yield entry
+            cursor = page.next_cursor
             if cursor is None:
                 return
 

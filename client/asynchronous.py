@@ -5,7 +5,7 @@ exchange.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
@@ -244,7 +244,7 @@ def _unread(content: aiohttp.StreamReader) -> bytes:
 
 
 @contextmanager
-def _translated(outgoing: _OutgoingBody | None = None) -> Iterator[None]:
+def _translated(outgoing: _OutgoingBody | None = None) -> Generator[None]:
     try:
         yield
     except TimeoutError as error:  # also what aiohttp calls ServerTimeoutError

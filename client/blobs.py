@@ -1,8 +1,9 @@
 """Asking about blobs, and the holds on them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import urlencode
+
+from pydantic import BaseModel, ConfigDict
 
 from coatcheck.protocol import (
     BLOB_PATH,
@@ -16,7 +17,7 @@ from coatcheck.protocol import (
 
 from .errors import InvalidAnswerError
 from .exchange import Exchange, Reply, Request
-from .refusal import descriptor_of, digest_of, json_object, list_of, refusal
+from .refusal import read, refusal
 
 MAX_DIGESTS = 1000
 """The most that one `missing` request takes."""
@@ -26,12 +27,49 @@ JSON_HEADERS = {"Content-Type": "application/json"}
 BlobName = Digest | Ref | Descriptor | str
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Part of a listing; `cursor` asks for the next part, None after the last."""
+class MissingAnswer(BaseModel):
+    """Which of the digests have to be uploaded."""
 
-    descriptors: tuple[Descriptor, ...]
-    cursor: str | None
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    missing: tuple[Digest, ...]
+
+
+class Entry(Descriptor):
+    """A blob in a listing, and what this key's grant of it says; times in Unix seconds."""
+
+    created_at: int
+    lease_expires_at: int | None = None
+    pinned: bool = False
+
+
+class Hold(BaseModel):
+    """Something that still keeps a blob: a `file` or a `prompt`, by its name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: str
+    name: str
+    purpose: str | None = None
+    expires_at: int | None = None
+
+
+class Released(BaseModel):
+    """What a delete leaves: while there are `holds`, the blob still resolves."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    digest: Digest
+    holds: tuple[Hold, ...]
+
+
+class Page(BaseModel):
+    """Part of a listing; `next_cursor` asks for the next part, None after the last."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    blobs: tuple[Entry, ...]
+    next_cursor: str | None
 
 
 def named(blob: BlobName) -> Digest:
@@ -74,56 +112,45 @@ def missing(digests: Iterable[Digest]) -> Exchange[list[Digest]]:
         portion = wanted[start : start + MAX_DIGESTS]
         body = encode_json({"digests": portion})
         reply = yield from Request("POST", f"{BLOB_PATH}missing", JSON_HEADERS, body)
-        absent.update(digest_of(item) for item in list_of(json_object(reply), "missing"))
+        absent.update(read(MissingAnswer, reply).missing)
     return [digest for digest in wanted if digest in absent]
 
 
-def delete(digest: Digest) -> Exchange[None]:
-    """Drop the lease and the pin. While a file or prompt holds the blob, it still resolves.
+def delete(digest: Digest) -> Exchange[Released]:
+    """Drop the lease and the pin.
 
     Raises:
         BlobNotFoundError: this key holds no grant of it.
     """
-    yield from _done(Request("DELETE", path_of(digest)))
+    return read(Released, (yield from Request("DELETE", path_of(digest))))
 
 
-def pin(digest: Digest) -> Exchange[None]:
+def pin(digest: Digest) -> Exchange[Entry]:
     """Keep the blob until it is unpinned or deleted. May be done twice.
 
     Raises:
         BlobNotFoundError: this key holds no grant of it.
     """
-    yield from _done(Request("PUT", f"{path_of(digest)}/pin"))
+    return read(Entry, (yield from Request("PUT", f"{path_of(digest)}/pin")))
 
 
-def unpin(digest: Digest) -> Exchange[None]:
+def unpin(digest: Digest) -> Exchange[Entry]:
     """Let the blob's lease decide again. May be done twice.
 
     Raises:
         BlobNotFoundError: this key holds no grant of it.
     """
-    yield from _done(Request("DELETE", f"{path_of(digest)}/pin"))
+    return read(Entry, (yield from Request("DELETE", f"{path_of(digest)}/pin")))
 
 
 def page(cursor: str | None) -> Exchange[Page]:
     """Return one part of the listing of this key's blobs."""
     query = f"?{urlencode({'cursor': cursor})}" if cursor is not None else ""
-    answer = json_object((yield from Request("GET", BLOB_PATH.rstrip("/") + query)))
-    following = answer.get("next_cursor")
-    return Page(
-        tuple(descriptor_of(item) for item in list_of(answer, "blobs")),
-        following if isinstance(following, str) else None,
-    )
-
-
-def _done(request: Request) -> Exchange[None]:
-    reply = yield from request
-    if not reply.is_success:
-        raise refusal(reply)
+    return read(Page, (yield from Request("GET", BLOB_PATH.rstrip("/") + query)))
 
 
 def _described(digest: Digest, reply: Reply) -> Descriptor:
-    """HEAD says what GET would: size and type, and for images the pixels."""
+    """Read the headers that carry a descriptor."""
     headers = reply.headers
     size = _number(headers.get("content-length"))
     if size is None:
@@ -131,7 +158,8 @@ def _described(digest: Digest, reply: Reply) -> Descriptor:
     return Descriptor.of(
         digest=digest,
         size=size,
-        media_type=headers.get("content-type", OCTET_STREAM),
+        # Content-Type is what a browser may show the blob as; this one is the grant's.
+        media_type=headers.get("coatcheck-media-type", OCTET_STREAM),
         width=_number(headers.get("coatcheck-width")),
         height=_number(headers.get("coatcheck-height")),
         frames=_number(headers.get("coatcheck-frames")),

@@ -147,8 +147,8 @@ def _offer(prepared: Prepared, start: int, stop: int) -> Exchange[None]:
 
 def _heal(prepared: Prepared, error: BlobNotFoundError) -> Exchange[None]:
     at_hand = {inline.digest for inline in prepared.dehydrated.inlines}
-    lost = list(dict.fromkeys(entry.digest for entry in error.missing))
-    absent = [digest for digest in lost if digest in at_hand]
+    lost = {entry.digest for entry in error.missing}
+    absent = [digest for digest in lost if digest is not None and digest in at_hand]
     if not absent or len(absent) < len(lost):
         raise error  # sending some would not make the turn possible
     yield from upload_all(absent, prepared.dehydrated.inlines)

@@ -10,7 +10,7 @@ from coatcheck.protocol import Descriptor, Digest, JsonObject
 
 from . import blobs, fetch
 from .answer import ChatAnswer
-from .blobs import BlobName, named
+from .blobs import BlobName, Entry, Released, named
 from .blocking import BlockingDriver
 from .chat import Turn, chat, take
 from .content import Progress, Source
@@ -111,37 +111,37 @@ class Client:
         """
         return self._driver.run(blobs.missing(map(named, names)))
 
-    def delete(self, blob: BlobName) -> None:
-        """Drop lease and pin; while a file or prompt holds the blob, it still resolves.
+    def delete(self, blob: BlobName) -> Released:
+        """Drop lease and pin; return what still holds the blob. While something does, it resolves.
 
         Raises:
             BlobNotFoundError: this key holds no grant of the blob.
         """
-        self._driver.run(blobs.delete(named(blob)))
+        return self._driver.run(blobs.delete(named(blob)))
 
-    def pin(self, blob: BlobName) -> None:
+    def pin(self, blob: BlobName) -> Entry:
         """Keep a blob until it is unpinned or deleted. May be called twice.
 
         Raises:
             BlobNotFoundError: this key holds no grant of the blob.
         """
-        self._driver.run(blobs.pin(named(blob)))
+        return self._driver.run(blobs.pin(named(blob)))
 
-    def unpin(self, blob: BlobName) -> None:
+    def unpin(self, blob: BlobName) -> Entry:
         """Let the blob's lease decide again. May be called twice.
 
         Raises:
             BlobNotFoundError: this key holds no grant of the blob.
         """
-        self._driver.run(blobs.unpin(named(blob)))
+        return self._driver.run(blobs.unpin(named(blob)))
 
-    def list(self) -> Iterator[Descriptor]:
-        """Iterate over the blobs that this key holds, asking page by page."""
+    def list(self) -> Iterator[Entry]:
+        """Iterate over the blobs that this key holds, newest first, asking page by page."""
         cursor: str | None = None
         while True:
             page = self._driver.run(blobs.page(cursor))
-            yield from page.descriptors
-            cursor = page.cursor
+            yield from page.blobs
+            cursor = page.next_cursor
             if cursor is None:
                 return
 

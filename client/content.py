@@ -12,7 +12,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, cast
 
 from PIL import Image
 
@@ -130,7 +130,7 @@ class Content:
 
     def _read(self, count: int) -> bytes:
         try:
-            piece: object = self._file.read(count)
+            piece = cast("object", self._file.read(count))  # a text file's is another
         except (OSError, ValueError) as error:  # ValueError: the caller closed the file
             raise LocalFileError(f"cannot read what is to be put: {error}") from error
         if not isinstance(piece, bytes):

@@ -15,7 +15,7 @@ from .blobs import missing, path_of, stat
 from .content import Content, Progress, Source
 from .errors import InvalidAnswerError
 from .exchange import Exchange, Request, Work
-from .refusal import descriptor_of, json_object
+from .refusal import read
 
 
 def put(
@@ -66,8 +66,7 @@ def upload(
     headers = {"Repr-Digest": format_digest_field(digest)}
     if declared is not None:
         headers["Content-Type"] = declared
-    reply = yield from Request("PUT", path_of(digest), headers, body)
-    descriptor = descriptor_of(json_object(reply))
+    descriptor = read(Descriptor, (yield from Request("PUT", path_of(digest), headers, body)))
     if (descriptor.digest, descriptor.size) != (digest, content.size):
         raise InvalidAnswerError(f"the server describes another blob than {digest}")
     return descriptor

@@ -4,10 +4,11 @@ Native routes refuse with problem details (RFC 9457); provider paths with the pr
 everything inside `error`. Both carry a stable `code`.
 """
 
-from pydantic import ValidationError
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from coatcheck.protocol import (
-    Descriptor,
     Digest,
     InvalidDigestError,
     Json,
@@ -26,6 +27,8 @@ from .errors import (
     ServerError,
 )
 from .exchange import Reply
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})  # RFC 9110 section 15, RFC 6585
 
@@ -62,42 +65,19 @@ def json_object(reply: Reply) -> JsonObject:
     return value
 
 
-def descriptor_of(value: Json) -> Descriptor:
-    """Read a descriptor.
+def read(model: type[Model], reply: Reply) -> Model:
+    """Return what a success carries.
 
     Raises:
-        InvalidAnswerError: it is none.
+        ClientError: the answer is a refusal.
+        InvalidAnswerError: it is a success with something else.
     """
+    if not reply.is_success:
+        raise refusal(reply)
     try:
-        return Descriptor.model_validate(value)
+        return model.model_validate_json(reply.body)
     except ValidationError as error:
-        raise InvalidAnswerError(f"the answer is no descriptor: {error}") from error
-
-
-def digest_of(value: Json) -> Digest:
-    """Read a digest.
-
-    Raises:
-        InvalidAnswerError: it is none.
-    """
-    if not isinstance(value, str):
-        raise InvalidAnswerError("the answer has something else where a digest belongs")
-    try:
-        return Digest(value)
-    except InvalidDigestError as error:
-        raise InvalidAnswerError(f"the answer has a malformed digest: {error}") from error
-
-
-def list_of(value: JsonObject, key: str) -> list[Json]:
-    """Return a list out of an answer.
-
-    Raises:
-        InvalidAnswerError: there is none.
-    """
-    items = value.get(key)
-    if not isinstance(items, list):
-        raise InvalidAnswerError(f"the answer has no list {key!r}")
-    return items
+        raise InvalidAnswerError(f"the answer is no {model.__name__}: {error}") from error
 
 
 def error_told(value: JsonObject) -> JsonObject:
@@ -137,7 +117,14 @@ def _missing(items: Json) -> tuple[MissingBlob, ...]:
 def _missing_blob(entry: JsonObject) -> MissingBlob:
     digest = entry.get("digest")
     return MissingBlob(
-        digest=None if digest is None else digest_of(digest),
+        digest=_digest(digest) if isinstance(digest, str) else None,
         file_id=_text(entry, "file_id"),
         path=_text(entry, "path"),
     )
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return Digest(text)
+    except InvalidDigestError as error:
+        raise InvalidAnswerError(f"the answer has a malformed digest: {error}") from error

@@ -23,8 +23,10 @@ from coatcheck.client import (
     BlobName,
     ChatAnswer,
     Client,
+    Entry,
     Messages,
     Progress,
+    Released,
     Source,
 )
 from coatcheck.protocol import (
@@ -48,7 +50,7 @@ from coatcheck.protocol import (
 )
 
 Digests = list[Digest]  # inside the face, `list` is its method
-Descriptors = list[Descriptor]
+Entries = list[Entry]
 RefMessages = list[JsonObject]
 CHAT = dialect("openai.chat")
 ANSWER = "Four pictures, all of coats."
@@ -75,11 +77,12 @@ class FakeServer:
     """What the server keeps and saw; tests write and read it behind the client's back."""
 
     base_url: str = ""
-    blobs: dict[Digest, tuple[bytes, str]] = field(default_factory=dict)
-    pinned: set[Digest] = field(default_factory=set)
-    loses: set[Digest] = field(default_factory=set)  # taken, and gone again
-    prompts: dict[Digest, list[Json]] = field(default_factory=dict)
-    seen: list[Seen] = field(default_factory=list)
+    blobs: dict[Digest, tuple[bytes, str]] = field(default_factory=dict[Digest, tuple[bytes, str]])
+    pinned: set[Digest] = field(default_factory=set[Digest])
+    held: set[Digest] = field(default_factory=set[Digest])  # by a file
+    loses: set[Digest] = field(default_factory=set[Digest])  # taken, and gone again
+    prompts: dict[Digest, list[Json]] = field(default_factory=dict[Digest, list[Json]])
+    seen: list[Seen] = field(default_factory=list[Seen])
     connections: int = 0
     keeps_prompts: bool = True
     page_size: int = 2
@@ -119,6 +122,10 @@ class FakeServer:
             width=size.width if size else None,
             height=size.height if size else None,
         )
+
+    def enter(self, digest: Digest) -> JsonObject:
+        descriptor = self.describe(digest).model_dump(exclude_none=True)
+        return {**descriptor, "created_at": 1, "pinned": digest in self.pinned}
 
 
 def _problem(problem: Problem) -> web.Response:
@@ -180,10 +187,7 @@ class Routes:
         start = int(request.query.get("cursor", "0"))
         stop = start + self._server.page_size
         digests = list(self._server.blobs)
-        items = [
-            self._server.describe(digest).model_dump(exclude_none=True)
-            for digest in digests[start:stop]
-        ]
+        items = [self._server.enter(digest) for digest in digests[start:stop]]
         following = str(stop) if stop < len(digests) else None
         return web.json_response({"blobs": items, "next_cursor": following})
 
@@ -206,7 +210,7 @@ class Routes:
         if self._server.wrong_bytes is not None and request.method == "GET":
             data = self._server.wrong_bytes
         descriptor = self._server.describe(digest)
-        response = web.StreamResponse(headers={"Content-Type": media_type})
+        response = web.StreamResponse(headers={"Coatcheck-Media-Type": media_type})
         response.content_length = len(data)
         if descriptor.width is not None:
             response.headers["Coatcheck-Width"] = str(descriptor.width)
@@ -224,20 +228,27 @@ class Routes:
 
     async def _delete(self, request: web.Request) -> web.Response:
         digest = Digest(request.match_info["digest"])
-        if self._server.blobs.pop(digest, None) is None:
+        if digest not in self._server.blobs:
             return _not_found(digest)
-        return web.json_response({"holds": []})
+        if digest not in self._server.held:
+            del self._server.blobs[digest]
+            return web.json_response({"digest": digest, "holds": []})
+        hold: JsonObject = {"kind": "file", "name": "file-cc", "expires_at": 7}
+        return web.json_response({"digest": digest, "holds": [hold]})
 
     async def _pin(self, request: web.Request) -> web.Response:
         digest = Digest(request.match_info["digest"])
         if digest not in self._server.blobs:
             return _not_found(digest)
         self._server.pinned.add(digest)
-        return web.json_response({})
+        return web.json_response(self._server.enter(digest))
 
     async def _unpin(self, request: web.Request) -> web.Response:
-        self._server.pinned.discard(Digest(request.match_info["digest"]))
-        return web.json_response({})
+        digest = Digest(request.match_info["digest"])
+        if digest not in self._server.blobs:
+            return _not_found(digest)
+        self._server.pinned.discard(digest)
+        return web.json_response(self._server.enter(digest))
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = decode_json(await request.read())
@@ -430,20 +441,20 @@ class ClientOnALoop:
     def missing(self, names: Iterable[BlobName]) -> Digests:
         return self._runner.run(self._client.missing(names))
 
-    def delete(self, blob: BlobName) -> None:
-        self._runner.run(self._client.delete(blob))
+    def delete(self, blob: BlobName) -> Released:
+        return self._runner.run(self._client.delete(blob))
 
-    def pin(self, blob: BlobName) -> None:
-        self._runner.run(self._client.pin(blob))
+    def pin(self, blob: BlobName) -> Entry:
+        return self._runner.run(self._client.pin(blob))
 
-    def unpin(self, blob: BlobName) -> None:
-        self._runner.run(self._client.unpin(blob))
+    def unpin(self, blob: BlobName) -> Entry:
+        return self._runner.run(self._client.unpin(blob))
 
-    def list(self) -> Iterator[Descriptor]:
+    def list(self) -> Iterator[Entry]:
         return iter(self._runner.run(self._all()))
 
-    async def _all(self) -> Descriptors:
-        return [descriptor async for descriptor in self._client.list()]
+    async def _all(self) -> Entries:
+        return [entry async for entry in self._client.list()]
 
     def dehydrate(self, messages: Messages, dialect: str = "openai.chat") -> RefMessages:
         return self._runner.run(self._client.dehydrate(messages, dialect))

@@ -15,6 +15,7 @@ from coatcheck.client import (
     ConnectionFailedError,
     DigestMismatchError,
     FileChangedError,
+    Hold,
     InvalidAnswerError,
     InvalidArgumentError,
     ServerError,
@@ -172,6 +173,13 @@ def test_a_refusal_says_its_code_and_whether_to_retry(
     with pytest.raises(ServerError, match="no room for 7 bytes") as caught:
         client.missing([Digest.of(b"")])
     assert (caught.value.code, caught.value.retryable) == ("store_full", False)
+
+
+def test_a_delete_names_what_still_holds_the_blob(client: AnyClient, server: FakeServer) -> None:
+    digest = server.put(DATA)
+    server.held.add(digest)
+    assert client.delete(digest).holds == (Hold(kind="file", name="file-cc", expires_at=7),)
+    assert client.stat(digest) is not None
 
 
 @pytest.mark.parametrize(
