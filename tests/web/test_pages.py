@@ -217,3 +217,11 @@ def test_times_are_written_in_utc() -> None:
 def test_templates_escape_what_they_are_given() -> None:
     page = Templates("coatcheck.web").render("admin.html", title="<b>", style_path="x", sections=[])
     assert "<b>" not in page
+
+
+async def test_a_form_of_the_page_may_be_sent(serve: Serve, http: ClientSession) -> None:
+    """What a browser sends for a form under the page's policies passes the loopback rules."""
+    server = await serve(join_faces([], title="Coatcheck", version="1"))
+    async with http.get(f"{server.address.url}/admin") as answer:
+        assert "form-action 'self'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Referrer-Policy"] == "same-origin"
