@@ -12,8 +12,7 @@ Every method is one transaction. Times are unix seconds, given by the caller.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, delete, exists, func, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, and_, delete, func, select, update
 
 from coatcheck.protocol import Digest
 
@@ -22,33 +21,17 @@ from .database import Database
 from .errors import BlobNotFoundError
 from .grant import Grant, HeldBlob, Hold, Page
 from .held import find_held, is_live, newest_held
-from .schema import BlobState, HoldKind, blobs, grants, holds, tenants
-
-
-@dataclass(frozen=True, slots=True)
-class NewBlob:
-    """What an upload learned about the bytes it committed."""
-
-    digest: Digest
-    size: int
-    sniffed_type: str | None
-    width: int | None
-    height: int | None
-    frames: int | None
-    checksums: bytes
-    seed_version: int
-
-
-@dataclass(frozen=True, slots=True)
-class PromptHold:
-    """A kept message that names a blob."""
-
-    tenant: str
-    blob: Digest
-    prompt: Digest
-    kept_at: float
-    """When the message was kept; the grant has to have been alive then."""
-    expires_at: float
+from .index_rows import (
+    NewBlob,
+    PromptHold,
+    delete_grant,
+    put_blob,
+    put_grant,
+    put_leases,
+    put_pin,
+    put_prompt_hold,
+)
+from .schema import BlobState, HoldKind, blobs, holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +67,9 @@ class Index:
 
         def work(connection: Connection) -> tuple[HeldBlob, bool]:
             before = find_held(connection, tenant, [blob.digest], now)
-            connection.execute(
-                insert(tenants).values(tenant=tenant, created_at=now).on_conflict_do_nothing()
-            )
-            _put_blob(connection, blob, now)
-            _put_grant(connection, tenant, blob.digest, declared_type, now)
-            _put_leases(connection, tenant, [blob.digest], now, lease_expires_at)
+            put_blob(connection, blob, now)
+            put_grant(connection, tenant, blob.digest, declared_type, now)
+            put_leases(connection, tenant, [blob.digest], now, lease_expires_at)
             return find_held(connection, tenant, [blob.digest], now)[blob.digest], not before
 
         return await self._database.run(work)
@@ -128,7 +108,7 @@ class Index:
 
         def work(connection: Connection) -> dict[Digest, HeldBlob]:
             held = find_held(connection, tenant, digests, now)
-            _put_leases(connection, tenant, held, now, expires_at)
+            put_leases(connection, tenant, held, now, expires_at)
             return find_held(connection, tenant, digests, now)
 
         return await self._database.run(work)
@@ -161,9 +141,7 @@ class Index:
                 select(holds).where(ours, is_live(now)).order_by(holds.c.kind, holds.c.name)
             ).all()
             if not rows:
-                connection.execute(
-                    delete(grants).where(grants.c.tenant == tenant, grants.c.digest == digest)
-                )
+                delete_grant(connection, tenant, digest)
             return [Hold(HoldKind(row.kind), row.name, row.purpose, row.expires_at) for row in rows]
 
         return await self._database.run(work)
@@ -177,8 +155,7 @@ class Index:
 
         def work(connection: Connection) -> HeldBlob:
             _require(connection, tenant, digest, now)
-            pin = {"tenant": tenant, "digest": digest, "kind": HoldKind.PIN, "name": ""}
-            connection.execute(insert(holds).values(**pin, created_at=now).on_conflict_do_nothing())
+            put_pin(connection, tenant, digest, now)
             return _require(connection, tenant, digest, now)
 
         return await self._database.run(work)
@@ -194,7 +171,7 @@ class Index:
 
         def work(connection: Connection) -> HeldBlob:
             if _require(connection, tenant, digest, now).grant.pinned:
-                _put_leases(connection, tenant, [digest], now, lease_expires_at)
+                put_leases(connection, tenant, [digest], now, lease_expires_at)
                 connection.execute(
                     delete(holds).where(
                         holds.c.tenant == tenant,
@@ -211,7 +188,7 @@ class Index:
 
         def work(connection: Connection) -> None:
             for hold in wanted:
-                _put_prompt_hold(connection, hold)
+                put_prompt_hold(connection, hold)
 
         await self._database.run(work)
 
@@ -265,89 +242,3 @@ def _require(connection: Connection, tenant: str, digest: Digest, now: float) ->
     if held is None:
         raise BlobNotFoundError(digest)
     return held
-
-
-def _put_blob(connection: Connection, blob: NewBlob, now: float) -> None:
-    statement = insert(blobs).values(
-        digest=blob.digest,
-        size=blob.size,
-        sniffed_type=blob.sniffed_type,
-        width=blob.width,
-        height=blob.height,
-        frames=blob.frames,
-        checksums=blob.checksums,
-        seed_version=blob.seed_version,
-        state=BlobState.LIVE,
-        generation=1,
-        created_at=now,
-    )
-    new = statement.excluded
-    learned = ("sniffed_type", "width", "height", "frames", "checksums", "seed_version", "state")
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[blobs.c.digest],
-            set_={name: new[name] for name in learned} | {"generation": blobs.c.generation + 1},
-        )
-    )
-
-
-def _put_grant(
-    connection: Connection, tenant: str, digest: Digest, declared_type: str | None, now: float
-) -> None:
-    """Adds the grant, or a declared type to the live one; a dead one begins anew."""
-    if not _has_live_hold(connection, tenant, digest, now):
-        connection.execute(
-            delete(grants).where(grants.c.tenant == tenant, grants.c.digest == digest)
-        )
-    statement = insert(grants).values(
-        tenant=tenant, digest=digest, media_type=declared_type, created_at=now
-    )
-    declared = func.coalesce(statement.excluded.media_type, grants.c.media_type)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[grants.c.tenant, grants.c.digest], set_={"media_type": declared}
-        )
-    )
-
-
-def _put_leases(
-    connection: Connection, tenant: str, digests: Iterable[Digest], now: float, expires_at: float
-) -> None:
-    rows = [
-        {
-            "tenant": tenant,
-            "digest": digest,
-            "kind": HoldKind.LEASE,
-            "name": "",
-            "expires_at": expires_at,
-            "created_at": now,
-        }
-        for digest in digests
-    ]
-    if rows:
-        connection.execute(_extend_hold, rows)
-
-
-def _put_prompt_hold(connection: Connection, hold: PromptHold) -> None:
-    if _has_live_hold(connection, hold.tenant, hold.blob, hold.kept_at):
-        row = {
-            "tenant": hold.tenant,
-            "digest": hold.blob,
-            "kind": HoldKind.PROMPT,
-            "name": hold.prompt,
-            "expires_at": hold.expires_at,
-            "created_at": hold.kept_at,
-        }
-        connection.execute(_extend_hold, [row])
-
-
-def _has_live_hold(connection: Connection, tenant: str, digest: Digest, now: float) -> bool:
-    held = exists().where(holds.c.tenant == tenant, holds.c.digest == digest, is_live(now))
-    return bool(connection.execute(select(held)).scalar_one())
-
-
-_insert_hold = insert(holds)
-_extend_hold = _insert_hold.on_conflict_do_update(
-    index_elements=[holds.c.tenant, holds.c.digest, holds.c.kind, holds.c.name],
-    set_={"expires_at": func.max(holds.c.expires_at, _insert_hold.excluded.expires_at)},
-)

@@ -20,7 +20,8 @@ from coatcheck.protocol import Digest, prompt_root
 from . import prompt_table
 from .database import Database
 from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError
-from .index import Index, PromptHold
+from .index import Index
+from .index_rows import PromptHold
 from .prompt_table import PromptHead, PromptKey, PromptRow
 from .term import Term
 

@@ -31,7 +31,8 @@ from .errors import BlobTooLargeError, DigestMismatchError, EmptyBlobError, Size
 from .finisher import Finisher
 from .grant import Receipt
 from .hot import HotGrants
-from .index import Index, NewBlob
+from .index import Index
+from .index_rows import NewBlob
 from .seed import Seeds
 from .term import Term
 

@@ -1,0 +1,170 @@
+"""Rows that the index adds or brings up to date, each statement built once.
+
+Building a statement costs several times what SQLite takes to run it. Nothing here begins a
+transaction: `index.py` joins these into one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Float, String, bindparam, delete, exists, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from coatcheck.protocol import Digest
+
+from .held import is_live
+from .schema import BlobState, HoldKind, blobs, grants, holds, tenants
+
+
+@dataclass(frozen=True, slots=True)
+class NewBlob:
+    """What an upload learned about the bytes it committed."""
+
+    digest: Digest
+    size: int
+    sniffed_type: str | None
+    width: int | None
+    height: int | None
+    frames: int | None
+    checksums: bytes
+    seed_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptHold:
+    """A kept message that names a blob."""
+
+    tenant: str
+    blob: Digest
+    prompt: Digest
+    kept_at: float
+    """When the message was kept; the grant has to have been alive then."""
+    expires_at: float
+
+
+_insert_tenant = insert(tenants).on_conflict_do_nothing()
+
+_insert_blob = insert(blobs)
+_put_blob = _insert_blob.on_conflict_do_update(
+    index_elements=[blobs.c.digest],
+    set_={
+        name: _insert_blob.excluded[name]
+        for name in (
+            "sniffed_type",
+            "width",
+            "height",
+            "frames",
+            "checksums",
+            "seed_version",
+            "state",
+        )
+    }
+    | {"generation": blobs.c.generation + 1},
+)
+
+_insert_grant = insert(grants)
+_put_grant = _insert_grant.on_conflict_do_update(
+    index_elements=[grants.c.tenant, grants.c.digest],
+    set_={"media_type": func.coalesce(_insert_grant.excluded.media_type, grants.c.media_type)},
+)
+_delete_grant = delete(grants).where(
+    grants.c.tenant == bindparam("of_tenant", type_=String),
+    grants.c.digest == bindparam("of_digest", type_=String),
+)
+
+_insert_hold = insert(holds)
+_add_hold = _insert_hold.on_conflict_do_nothing()
+_extend_hold = _insert_hold.on_conflict_do_update(
+    index_elements=[holds.c.tenant, holds.c.digest, holds.c.kind, holds.c.name],
+    set_={"expires_at": func.max(holds.c.expires_at, _insert_hold.excluded.expires_at)},
+)
+_has_live_hold = select(
+    exists().where(
+        holds.c.tenant == bindparam("tenant", type_=String),
+        holds.c.digest == bindparam("digest", type_=String),
+        is_live(bindparam("now", type_=Float)),
+    )
+)
+
+
+def put_blob(connection: Connection, blob: NewBlob, now: float) -> None:
+    """Records bytes that were just committed: a new blob, or the next generation of a known one."""
+    connection.execute(
+        _put_blob,
+        {
+            "digest": blob.digest,
+            "size": blob.size,
+            "sniffed_type": blob.sniffed_type,
+            "width": blob.width,
+            "height": blob.height,
+            "frames": blob.frames,
+            "checksums": blob.checksums,
+            "seed_version": blob.seed_version,
+            "state": BlobState.LIVE,
+            "generation": 1,
+            "created_at": now,
+        },
+    )
+
+
+def put_grant(
+    connection: Connection, tenant: str, digest: Digest, declared_type: str | None, now: float
+) -> None:
+    """Adds the grant, or a declared type to the live one; a dead one begins anew."""
+    connection.execute(_insert_tenant, {"tenant": tenant, "created_at": now})
+    if not has_live_hold(connection, tenant, digest, now):
+        delete_grant(connection, tenant, digest)
+    connection.execute(
+        _put_grant,
+        {"tenant": tenant, "digest": digest, "media_type": declared_type, "created_at": now},
+    )
+
+
+def delete_grant(connection: Connection, tenant: str, digest: Digest) -> None:
+    """Removes the grant, if there is one, and its holds with it."""
+    connection.execute(_delete_grant, {"of_tenant": tenant, "of_digest": digest})
+
+
+def has_live_hold(connection: Connection, tenant: str, digest: Digest, now: float) -> bool:
+    """Whether anything holds the grant, be the blob's bytes good or in quarantine."""
+    values = {"tenant": tenant, "digest": digest, "now": now}
+    return bool(connection.execute(_has_live_hold, values).scalar_one())
+
+
+def put_leases(
+    connection: Connection, tenant: str, digests: Iterable[Digest], now: float, expires_at: float
+) -> None:
+    """Gives each live grant a lease, or extends the one it has."""
+    rows = [
+        {
+            "tenant": tenant,
+            "digest": digest,
+            "kind": HoldKind.LEASE,
+            "name": "",
+            "expires_at": expires_at,
+            "created_at": now,
+        }
+        for digest in digests
+    ]
+    if rows:
+        connection.execute(_extend_hold, rows)
+
+
+def put_pin(connection: Connection, tenant: str, digest: Digest, now: float) -> None:
+    """Gives the live grant a pin, or leaves the one it has."""
+    pin = {"tenant": tenant, "digest": digest, "kind": HoldKind.PIN, "name": ""}
+    connection.execute(_add_hold, pin | {"expires_at": None, "created_at": now})
+
+
+def put_prompt_hold(connection: Connection, hold: PromptHold) -> None:
+    """Adds or extends the hold, if the grant was alive when the message was kept."""
+    if has_live_hold(connection, hold.tenant, hold.blob, hold.kept_at):
+        row = {
+            "tenant": hold.tenant,
+            "digest": hold.blob,
+            "kind": HoldKind.PROMPT,
+            "name": hold.prompt,
+            "expires_at": hold.expires_at,
+            "created_at": hold.kept_at,
+        }
+        connection.execute(_extend_hold, row)
