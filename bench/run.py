@@ -54,7 +54,7 @@ def run_bench(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator
 
 
 def _cases(images: list[bytes], refs: list[str]) -> Iterator[TurnCase]:
-    for count, turns_a_round in ((1, 5), (len(images), 1)):
+    for count, turns_a_round in ((1, 10), (len(images), 2)):
         name = f"{count} image{'s' if count > 1 else ''} of 2.6 MB"
         bare_body, coatcheck_body = inline_turn(images[:count]), refs_turn(refs[:count])
         yield TurnCase(name, bare_body, coatcheck_body, turns_a_round, MAX_REFS_RATIO)

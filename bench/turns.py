@@ -2,7 +2,8 @@
 
 Both forward to the same upstream process. Rounds alternate between the two, and between who goes
 first, so that what else happens on the machine falls on both; medians of the rounds are compared.
-CPU is counted from round to round, so that work done after an answer is not lost.
+CPU is counted from round to round, so that work done after an answer is not lost. The first two
+rounds are not counted.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from .server_process import ServerProcess
 
 MAX_REFS_RATIO = 1.1
 MAX_TEXT_RATIO = 3.0
+_WARM_UP_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +45,22 @@ class _Side:
         self._body = body
         self.told = caller.chat(body).told
         self._cpu_seconds = server.cpu_seconds()
-        self.samples: list[_Sample] = []
+        self._samples: list[_Sample] = []
 
     def round(self, turns: int) -> None:
         walls = [self._caller.chat(self._body).seconds for _ in range(turns)]
         cpu_seconds = self._server.cpu_seconds()
         spent = cpu_seconds - self._cpu_seconds
         self._cpu_seconds = cpu_seconds
-        self.samples.append(_Sample(median(walls), spent / turns))
+        self._samples.append(_Sample(median(walls), spent / turns))
 
     @property
     def wall_seconds(self) -> float:
-        return median(sample.wall_seconds for sample in self.samples)
+        return median(sample.wall_seconds for sample in self._samples[_WARM_UP_ROUNDS:])
 
     @property
     def cpu_seconds(self) -> float:
-        return median(sample.cpu_seconds for sample in self.samples)
+        return median(sample.cpu_seconds for sample in self._samples[_WARM_UP_ROUNDS:])
 
 
 def compare_turns(
@@ -79,7 +81,7 @@ def compare_turns(
                 f"{case.name}: the upstream got {sides[0].told} from the bare proxy, "
                 f"{sides[1].told} from coatcheck"
             )
-        for number in range(rounds):
+        for number in range(_WARM_UP_ROUNDS + rounds):
             for side in sides if number % 2 else reversed(sides):
                 side.round(case.turns_a_round)
     yield _ratio(f"{case.name}, time", sides[0].wall_seconds, sides[1].wall_seconds, case.max_ratio)
