@@ -152,7 +152,7 @@ def unpin(refs: tuple[str, ...], url: str, key: str | None, as_json: bool) -> No
 
 def _for_each(
     refs: tuple[str, ...],
-    act: Callable[[Client, str], None],
+    act: Callable[[Client, str], object],
     word: str,
     url: str,
     key: str | None,
