@@ -74,7 +74,10 @@ def demo(
         say("preparing the images")
         pictures = tuple(_read(path) for path in images) or _painted()
         plan = DemoPlan(pictures, turns, uplink, rtt, body_limit or None)
-        report = asyncio.run(_run(plan, say))
+        try:
+            report = asyncio.run(_run(plan, say))
+        except asyncio.CancelledError as error:
+            raise click.Abort from error
     if as_json:
         print_json(report_json(report))
     else:
