@@ -130,8 +130,15 @@ def ls(limit: int, url: str, key: str | None, as_json: bool) -> None:
 @click.argument("refs", nargs=-1, required=True)
 @server_options
 def rm(refs: tuple[str, ...], url: str, key: str | None, as_json: bool) -> None:
-    """Drop lease and pin of the blobs that REFS name."""
-    _for_each(refs, Client.delete, "removed", url, key, as_json)
+    """Drop lease and pin of the blobs that REFS name; says what still holds them."""
+    with Client(url, key) as client:
+        released = [client.delete(ref) for ref in refs]
+    if as_json:
+        print_json([item.model_dump(mode="json") for item in released])
+        return
+    for item in released:
+        holds = ", ".join(f"{hold.kind} {hold.name}" for hold in item.holds)
+        click.echo(f"removed {item.digest}" + (f"; still held by {holds}" if holds else ""))
 
 
 @click.command()

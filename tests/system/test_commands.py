@@ -39,7 +39,7 @@ def test_a_picture_goes_in_and_comes_out(serve: Fixture, run: Fixture, tmp_path:
     assert (tmp_path / "b.png").read_bytes() == data
     assert run("pin", digest, url=url).code == 0
     assert run("unpin", digest, url=url).code == 0
-    assert json.loads(run("rm", digest, "--json", url=url).out) == {"removed": [digest]}
+    assert json.loads(run("rm", digest, "--json", url=url).out) == [{"digest": digest, "holds": []}]
     gone = run("stat", digest, url=url)
     assert (gone.code, gone.out) == (3, "")
     assert run("get", digest, url=url).code == 3
