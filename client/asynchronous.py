@@ -217,8 +217,7 @@ async def _drive(exchange: Exchange[T], perform: Callable[[Step], Awaitable[obje
 
 
 async def _pour(body: AsyncBody, sink: Sink, reply: Reply) -> None:
-    length = reply.headers.get("content-length")
-    await in_thread(partial(sink.begin, int(length) if length and length.isdigit() else None))
+    await in_thread(partial(sink.begin, reply.number("content-length")))
     while data := await body.read():
         await in_thread(partial(sink.write, data))
 

@@ -151,20 +151,15 @@ def page(cursor: str | None) -> Exchange[Page]:
 
 def _described(digest: Digest, reply: Reply) -> Descriptor:
     """Read the headers that carry a descriptor."""
-    headers = reply.headers
-    size = _number(headers.get("content-length"))
+    size = reply.number("content-length")
     if size is None:
         raise InvalidAnswerError("the answer does not say the blob's size")
     return Descriptor.of(
         digest=digest,
         size=size,
         # Content-Type is what a browser may show the blob as; this one is the grant's.
-        media_type=headers.get("coatcheck-media-type", OCTET_STREAM),
-        width=_number(headers.get("coatcheck-width")),
-        height=_number(headers.get("coatcheck-height")),
-        frames=_number(headers.get("coatcheck-frames")),
+        media_type=reply.headers.get("coatcheck-media-type", OCTET_STREAM),
+        width=reply.number("coatcheck-width"),
+        height=reply.number("coatcheck-height"),
+        frames=reply.number("coatcheck-frames"),
     )
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None

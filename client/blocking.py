@@ -152,8 +152,7 @@ def _slices(data: bytes) -> Generator[bytes]:
 
 
 def _pour(body: BlockingBody, sink: Sink, reply: Reply) -> None:
-    length = reply.headers.get("content-length")
-    sink.begin(int(length) if length and length.isdigit() else None)
+    sink.begin(reply.number("content-length"))
     while data := body.read():
         sink.write(data)
 

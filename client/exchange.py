@@ -65,6 +65,11 @@ class Reply:
         """Say whether the status is 2xx."""
         return 200 <= self.status < 300
 
+    def number(self, header: str) -> int | None:
+        """Return a header's value where it is a decimal number."""
+        text = self.headers.get(header, "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

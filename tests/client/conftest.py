@@ -5,30 +5,19 @@ client waits for it as it would for any other. It keeps what the protocol says a
 """
 
 import asyncio
-import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Self, cast
+from functools import partial
+from typing import TypeVar, cast
 
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from coatcheck.client import (
-    AsyncChatStream,
-    AsyncClient,
-    BlobName,
-    ChatAnswer,
-    Client,
-    Entry,
-    Messages,
-    Progress,
-    Released,
-    Source,
-)
+from coatcheck.client import AsyncChatStream, AsyncClient, Client
 from coatcheck.protocol import (
     Descriptor,
     Digest,
@@ -49,9 +38,7 @@ from coatcheck.protocol import (
     write_event,
 )
 
-Digests = list[Digest]  # inside the face, `list` is its method
-Entries = list[Entry]
-RefMessages = list[JsonObject]
+T = TypeVar("T")
 CHAT = dialect("openai.chat")
 ANSWER = "Four pictures, all of coats."
 
@@ -374,121 +361,47 @@ def server() -> Iterator[FakeServer]:
     loop.close()
 
 
-class StreamOnALoop:
-    """An `AsyncChatStream` behind the blocking stream's methods."""
+class OnALoop:
+    """An asynchronous object as a blocking one, on a loop of its own.
 
-    def __init__(self, stream: AsyncChatStream, runner: asyncio.Runner) -> None:
-        self._stream = stream
+    `test_drivers.py` holds that both clients have the same methods with the same arguments.
+    """
+
+    def __init__(self, thing: object, runner: asyncio.Runner) -> None:
+        self._thing = thing
         self._runner = runner
-        self.prompt = stream.prompt
 
-    def __iter__(self) -> Iterator[JsonObject]:
-        return self
+    def __getattr__(self, name: str) -> object:
+        value = getattr(self._thing, name)
+        return partial(self._call, value) if callable(value) else value
 
-    def __next__(self) -> JsonObject:
-        try:
-            return self._runner.run(self._next())
-        except StopAsyncIteration as stop:
-            raise StopIteration from stop
+    def __iter__(self) -> Iterator[object]:
+        return self._iterate(cast("AsyncIterator[object]", self._thing))
 
-    async def _next(self) -> JsonObject:
-        return await anext(self._stream)
+    def _call(self, method: Callable[..., object], *args: object, **options: object) -> object:
+        result = method(*args, **options)
+        if isinstance(result, AsyncIterator):  # the listing
+            return self._iterate(cast("AsyncIterator[object]", result))
+        awaited = self._wait(cast("Coroutine[object, object, object]", result))
+        return OnALoop(awaited, self._runner) if isinstance(awaited, AsyncChatStream) else awaited
 
-    def close(self) -> None:
-        self._runner.run(self._stream.close())
+    def _iterate(self, items: AsyncIterator[object]) -> Iterator[object]:
+        while True:
+            try:
+                item = self._wait(_next(items))
+            except StopAsyncIteration:
+                return
+            yield item
 
-    @property
-    def text(self) -> str:
-        return self._stream.text
-
-    @property
-    def message(self) -> JsonObject:
-        return self._stream.message
-
-    @property
-    def is_complete(self) -> bool:
-        return self._stream.is_complete
+    def _wait(self, coroutine: Coroutine[object, object, T]) -> T:
+        return self._runner.run(cast("Coroutine[None, None, T]", coroutine))
 
 
-class ClientOnALoop:
-    """An `AsyncClient` behind the blocking client's methods, on a loop of its own."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
-        self._runner = asyncio.Runner()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-        self._runner.close()
-
-    def close(self) -> None:
-        self._runner.run(self._client.close())
-
-    def put(
-        self, source: Source, *, media_type: str | None = None, progress: Progress | None = None
-    ) -> Descriptor:
-        return self._runner.run(self._client.put(source, media_type=media_type, progress=progress))
-
-    def get(self, blob: BlobName, to: str | os.PathLike[str] | None = None) -> bytes:
-        return self._runner.run(self._client.get(blob, to))
-
-    def stat(self, blob: BlobName) -> Descriptor | None:
-        return self._runner.run(self._client.stat(blob))
-
-    def missing(self, names: Iterable[BlobName]) -> Digests:
-        return self._runner.run(self._client.missing(names))
-
-    def delete(self, blob: BlobName) -> Released:
-        return self._runner.run(self._client.delete(blob))
-
-    def pin(self, blob: BlobName) -> Entry:
-        return self._runner.run(self._client.pin(blob))
-
-    def unpin(self, blob: BlobName) -> Entry:
-        return self._runner.run(self._client.unpin(blob))
-
-    def list(self) -> Iterator[Entry]:
-        return iter(self._runner.run(self._all()))
-
-    async def _all(self) -> Entries:
-        return [entry async for entry in self._client.list()]
-
-    def dehydrate(self, messages: Messages, dialect: str = "openai.chat") -> RefMessages:
-        return self._runner.run(self._client.dehydrate(messages, dialect))
-
-    def chat(
-        self,
-        *,
-        model: str,
-        messages: Messages,
-        extra_headers: Mapping[str, str] | None = None,
-        **fields: object,
-    ) -> ChatAnswer:
-        return self._runner.run(
-            self._client.chat(model=model, messages=messages, extra_headers=extra_headers, **fields)
-        )
-
-    def chat_stream(
-        self,
-        *,
-        model: str,
-        messages: Messages,
-        extra_headers: Mapping[str, str] | None = None,
-        **fields: object,
-    ) -> StreamOnALoop:
-        stream = self._runner.run(
-            self._client.chat_stream(
-                model=model, messages=messages, extra_headers=extra_headers, **fields
-            )
-        )
-        return StreamOnALoop(stream, self._runner)
+async def _next(items: AsyncIterator[object]) -> object:
+    return await anext(items)
 
 
-AnyClient = Client | ClientOnALoop
-MakeClient = Callable[..., AnyClient]
+MakeClient = Callable[..., Client]
 
 
 @pytest.fixture(params=["blocking", "asynchronous"])
@@ -496,17 +409,18 @@ def make_client(request: pytest.FixtureRequest) -> Iterator[MakeClient]:
     """Make a client of either kind with the arguments that both take; closed at the end."""
     with ExitStack() as stack:
 
-        def make(*args: str | None, **options: float) -> AnyClient:
-            base_url, key = (*args, None)[:2]
-            assert base_url is not None
+        def make(base_url: str, key: str | None = None, **options: float) -> Client:
             if request.param == "blocking":
                 return stack.enter_context(Client(base_url, key, **options))
-            return stack.enter_context(ClientOnALoop(AsyncClient(base_url, key, **options)))
+            client = AsyncClient(base_url, key, **options)
+            runner = stack.enter_context(asyncio.Runner())
+            stack.callback(lambda: runner.run(client.close()))
+            return cast("Client", OnALoop(client, runner))
 
         yield make
 
 
 @pytest.fixture
-def client(make_client: MakeClient, server: FakeServer) -> AnyClient:
+def client(make_client: MakeClient, server: FakeServer) -> Client:
     """A client of the fake server."""
     return make_client(server.base_url, "cck_test")

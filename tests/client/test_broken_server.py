@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from coatcheck.client import (
+    Client,
     ClientClosedError,
     ConnectionFailedError,
     DigestMismatchError,
@@ -26,7 +27,7 @@ from coatcheck.protocol import Descriptor, Digest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.client.conftest import AnyClient, FakeServer, MakeClient
+    from tests.client.conftest import FakeServer, MakeClient
 
 DATA = bytes(range(256)) * 4096
 
@@ -53,7 +54,7 @@ class Changing(io.BytesIO):
     ids=["last byte", "first byte", "one shorter", "much shorter", "longer"],
 )
 def test_a_file_that_changes_meanwhile_is_not_stored(
-    client: AnyClient, server: FakeServer, later: bytes
+    client: Client, server: FakeServer, later: bytes
 ) -> None:
     with pytest.raises(FileChangedError) as caught:
         client.put(Changing(DATA, later))
@@ -64,7 +65,7 @@ def test_a_file_that_changes_meanwhile_is_not_stored(
 
 
 def test_an_error_in_the_callers_callback_is_the_callers(
-    client: AnyClient, server: FakeServer
+    client: Client, server: FakeServer
 ) -> None:
     def stop(sent: int, total: int) -> None:
         raise KeyError(f"{sent} of {total}")
@@ -76,7 +77,7 @@ def test_an_error_in_the_callers_callback_is_the_callers(
 
 
 def test_other_bytes_than_asked_for_are_not_shown(
-    client: AnyClient, server: FakeServer, tmp_path: Path
+    client: Client, server: FakeServer, tmp_path: Path
 ) -> None:
     digest = server.put(DATA)
     target = tmp_path / "target"
@@ -92,7 +93,7 @@ def test_other_bytes_than_asked_for_are_not_shown(
 
 
 def test_another_size_than_described_is_refused_at_the_head(
-    client: AnyClient, server: FakeServer
+    client: Client, server: FakeServer
 ) -> None:
     digest = server.put(DATA)
     described = Descriptor.of(digest=digest, size=7, media_type="image/png")
@@ -101,7 +102,7 @@ def test_another_size_than_described_is_refused_at_the_head(
 
 
 def test_a_download_that_is_cut_leaves_nothing(
-    client: AnyClient, server: FakeServer, tmp_path: Path
+    client: Client, server: FakeServer, tmp_path: Path
 ) -> None:
     digest = server.put(DATA)
     server.is_cut = True
@@ -146,7 +147,7 @@ def test_a_server_that_hangs_up_is_a_failed_connection(make_client: MakeClient) 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 413, 500, 503, 507])
 def test_a_refusal_without_a_code_is_told_by_its_status(
-    client: AnyClient, server: FakeServer, status: int
+    client: Client, server: FakeServer, status: int
 ) -> None:
     server.wrong_answer = lambda: web.Response(status=status, text="<html>no</html>")
     with pytest.raises(ServerError, match=str(status)) as caught:
@@ -155,16 +156,14 @@ def test_a_refusal_without_a_code_is_told_by_its_status(
     assert caught.value.retryable == (status in (500, 503))
 
 
-def test_a_redirect_is_not_followed(client: AnyClient, server: FakeServer) -> None:
+def test_a_redirect_is_not_followed(client: Client, server: FakeServer) -> None:
     server.wrong_answer = lambda: web.Response(status=307, headers={"Location": "/v1/blobs"})
     with pytest.raises(ServerError):
         client.get(Digest.of(b""))
     assert len(server.seen) == 1
 
 
-def test_a_refusal_says_its_code_and_whether_to_retry(
-    client: AnyClient, server: FakeServer
-) -> None:
+def test_a_refusal_says_its_code_and_whether_to_retry(client: Client, server: FakeServer) -> None:
     server.wrong_answer = lambda: web.json_response(
         {"code": "store_full", "title": "Full", "detail": "no room for 7 bytes"},
         status=503,
@@ -175,7 +174,7 @@ def test_a_refusal_says_its_code_and_whether_to_retry(
     assert (caught.value.code, caught.value.retryable) == ("store_full", False)
 
 
-def test_a_delete_names_what_still_holds_the_blob(client: AnyClient, server: FakeServer) -> None:
+def test_a_delete_names_what_still_holds_the_blob(client: Client, server: FakeServer) -> None:
     digest = server.put(DATA)
     server.held.add(digest)
     assert client.delete(digest).holds == (Hold(kind="file", name="file-cc", expires_at=7),)
@@ -187,7 +186,7 @@ def test_a_delete_names_what_still_holds_the_blob(client: AnyClient, server: Fak
     [b"", b"[]", b"{}", b'{"missing": 7}', b'{"missing": [7]}', b'{"missing": ["x"]}', b"\xff"],
 )
 def test_an_answer_off_the_protocol_is_the_servers_fault(
-    client: AnyClient, server: FakeServer, answer: bytes
+    client: Client, server: FakeServer, answer: bytes
 ) -> None:
     server.wrong_answer = lambda: web.Response(body=answer)
     with pytest.raises(InvalidAnswerError):
@@ -230,7 +229,7 @@ def test_a_key_that_is_no_header_is_refused(make_client: MakeClient, key: str) -
     assert not key or key not in str(caught.value)
 
 
-def _call(client: AnyClient, name: str) -> None:
+def _call(client: Client, name: str) -> None:
     calls: dict[str, Callable[[], object]] = {
         "put": lambda: client.put(b"x"),
         "get": lambda: client.get(Digest.of(b"")),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from coatcheck.client import (
     BlobNotFoundError,
+    Client,
     InvalidAnswerError,
     InvalidArgumentError,
     PromptNotFoundError,
@@ -26,7 +27,7 @@ from coatcheck.protocol import (
 )
 
 if TYPE_CHECKING:
-    from tests.client.conftest import AnyClient, FakeServer, MakeClient
+    from tests.client.conftest import FakeServer, MakeClient
 
 
 def _picture(colour: str = "red") -> bytes:
@@ -52,7 +53,7 @@ def _inline(data: bytes) -> str:
 HELLO: JsonObject = {"role": "user", "content": "hello"}
 
 
-def test_an_answer_has_text_message_prompt_and_body(client: AnyClient) -> None:
+def test_an_answer_has_text_message_prompt_and_body(client: Client) -> None:
     answer = client.chat(model="m", messages=[HELLO])
     assert answer.text == "Four pictures, all of coats."
     assert answer.message == {"role": "assistant", "content": answer.text}
@@ -60,7 +61,7 @@ def test_an_answer_has_text_message_prompt_and_body(client: AnyClient) -> None:
     assert answer.body["id"] == "1"
 
 
-def test_fields_and_headers_go_along(client: AnyClient, server: FakeServer) -> None:
+def test_fields_and_headers_go_along(client: Client, server: FakeServer) -> None:
     client.chat(
         model="m",
         messages=[HELLO],
@@ -75,14 +76,14 @@ def test_fields_and_headers_go_along(client: AnyClient, server: FakeServer) -> N
     assert seen.headers["Authorization"] == "Bearer cck_test"
 
 
-def test_the_upstreams_key_moves_ours_aside(client: AnyClient, server: FakeServer) -> None:
+def test_the_upstreams_key_moves_ours_aside(client: Client, server: FakeServer) -> None:
     client.chat(model="m", messages=[HELLO], extra_headers={"authorization": "Bearer theirs"})
     headers = {name.lower(): value for name, value in server.chats[0].headers.items()}
     assert headers["authorization"] == "Bearer theirs"
     assert headers["coatcheck-key"] == "cck_test"
 
 
-def test_the_callers_messages_are_not_changed(client: AnyClient, server: FakeServer) -> None:
+def test_the_callers_messages_are_not_changed(client: Client, server: FakeServer) -> None:
     messages = [_looking_at(_inline(_picture()))]
     client.chat(model="m", messages=messages)
     assert messages == [_looking_at(_inline(_picture()))]
@@ -90,7 +91,7 @@ def test_the_callers_messages_are_not_changed(client: AnyClient, server: FakeSer
     assert server.chats[0].json["coatcheck"] == {"parent": None, "append": [_looking_at(ref)]}
 
 
-def test_a_pointer_becomes_a_ref(client: AnyClient, server: FakeServer) -> None:
+def test_a_pointer_becomes_a_ref(client: Client, server: FakeServer) -> None:
     digest = server.put(_picture())
     pointer = Descriptor.of(digest=digest, size=1, media_type="image/png").pointer
     client.chat(model="m", messages=[_looking_at(_inline(pointer.encode()))])
@@ -98,7 +99,7 @@ def test_a_pointer_becomes_a_ref(client: AnyClient, server: FakeServer) -> None:
     assert server.chats[0].json["coatcheck"] == {"parent": None, "append": [_looking_at(ref)]}
 
 
-def test_tool_calls_are_part_of_the_message(client: AnyClient, server: FakeServer) -> None:
+def test_tool_calls_are_part_of_the_message(client: Client, server: FakeServer) -> None:
     calls: list[JsonObject] = [
         {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     ]
@@ -108,7 +109,7 @@ def test_tool_calls_are_part_of_the_message(client: AnyClient, server: FakeServe
     assert answer.text == ""
 
 
-def test_a_forgotten_prompt_is_sent_whole_once(client: AnyClient, server: FakeServer) -> None:
+def test_a_forgotten_prompt_is_sent_whole_once(client: Client, server: FakeServer) -> None:
     messages = [_looking_at(_inline(_picture()))]
     answer = client.chat(model="m", messages=messages)
     server.prompts.clear()
@@ -127,7 +128,7 @@ def test_a_forgotten_prompt_is_sent_whole_once(client: AnyClient, server: FakeSe
 
 
 def test_a_server_that_never_finds_the_prompt_is_not_asked_on(
-    client: AnyClient, server: FakeServer
+    client: Client, server: FakeServer
 ) -> None:
     client.chat(model="m", messages=[HELLO])
     server.seen.clear()
@@ -139,7 +140,7 @@ def test_a_server_that_never_finds_the_prompt_is_not_asked_on(
 
 
 def test_a_lost_blob_is_uploaded_again_from_the_messages(
-    client: AnyClient, server: FakeServer
+    client: Client, server: FakeServer
 ) -> None:
     messages = [_looking_at(_inline(_picture()))]
     answer = client.chat(model="m", messages=messages)
@@ -155,7 +156,7 @@ def test_a_lost_blob_is_uploaded_again_from_the_messages(
 
 
 def test_a_blob_that_stays_lost_is_not_uploaded_for_ever(
-    client: AnyClient, server: FakeServer
+    client: Client, server: FakeServer
 ) -> None:
     digest = Digest.of(_picture())
     server.loses.add(digest)
@@ -165,7 +166,7 @@ def test_a_blob_that_stays_lost_is_not_uploaded_for_ever(
     assert len(server.chats) == 2
 
 
-def test_a_ref_without_bytes_is_the_callers_to_put(client: AnyClient, server: FakeServer) -> None:
+def test_a_ref_without_bytes_is_the_callers_to_put(client: Client, server: FakeServer) -> None:
     absent = Digest.of(b"nobody has this")
     messages = [_looking_at(_inline(_picture())), _looking_at(f"blob:{absent}")]
     with pytest.raises(BlobNotFoundError) as caught:
@@ -176,7 +177,7 @@ def test_a_ref_without_bytes_is_the_callers_to_put(client: AnyClient, server: Fa
     assert len(server.chats) == 1
 
 
-def test_an_upstreams_refusal_keeps_the_prompt(client: AnyClient, server: FakeServer) -> None:
+def test_an_upstreams_refusal_keeps_the_prompt(client: Client, server: FakeServer) -> None:
     prompt = prompt_digests("openai.chat", [HELLO])[-1]
     error: JsonObject = {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}
     server.wrong_answer = lambda: web.json_response(
@@ -192,7 +193,7 @@ def test_an_upstreams_refusal_keeps_the_prompt(client: AnyClient, server: FakeSe
     assert server.chats[1].json["coatcheck"] == {"parent": prompt, "append": []}
 
 
-def test_another_prompt_than_ours_is_not_believed(client: AnyClient, server: FakeServer) -> None:
+def test_another_prompt_than_ours_is_not_believed(client: Client, server: FakeServer) -> None:
     other = prompt_digests("openai.chat", [HELLO, HELLO])[-1]
     answer: JsonObject = {"choices": [{"message": {"role": "assistant", "content": "hi"}}]}
     server.wrong_answer = lambda: web.json_response(answer, headers={"Coatcheck-Prompt": other})
@@ -200,7 +201,7 @@ def test_another_prompt_than_ours_is_not_believed(client: AnyClient, server: Fak
 
 
 def test_a_list_without_a_digest_goes_without_an_envelope(
-    client: AnyClient, server: FakeServer
+    client: Client, server: FakeServer
 ) -> None:
     messages: list[JsonObject] = [{"role": "user", "content": "hello", "seed": 2**60}]
     answer = client.chat(model="m", messages=messages)
@@ -212,7 +213,7 @@ def test_a_list_without_a_digest_goes_without_an_envelope(
     "body", [b"", b"not json", b"[]", b"{}", b'{"choices":[]}', b'{"choices":[{"message":"x"}]}']
 )
 def test_an_answer_that_is_none_is_the_servers_fault(
-    client: AnyClient, server: FakeServer, body: bytes
+    client: Client, server: FakeServer, body: bytes
 ) -> None:
     server.wrong_answer = lambda: web.Response(body=body)
     with pytest.raises(InvalidAnswerError):
@@ -257,7 +258,7 @@ def test_no_messages_are_refused(make_client: MakeClient) -> None:
 
 @pytest.mark.parametrize("headers", [{"X": "a\r\nEvil: b"}, {"X\n": "a"}, {"": "a"}, {"X": "ä"}])
 def test_a_header_that_could_split_is_refused(
-    client: AnyClient, server: FakeServer, headers: dict[str, str]
+    client: Client, server: FakeServer, headers: dict[str, str]
 ) -> None:
     with pytest.raises(InvalidArgumentError):
         client.chat(model="m", messages=[HELLO], extra_headers=headers)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from coatcheck.client import InvalidArgumentError
+from coatcheck.client import Client, InvalidArgumentError
 from coatcheck.protocol import (
     Descriptor,
     Digest,
@@ -21,7 +21,7 @@ from coatcheck.protocol import (
 )
 
 if TYPE_CHECKING:
-    from tests.client.conftest import AnyClient, FakeServer
+    from tests.client.conftest import FakeServer
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
 PDF = b"%PDF-1.7 a coat"
@@ -65,45 +65,45 @@ def _messages() -> list[JsonObject]:
     ]
 
 
-def test_the_result_is_the_protocols_ref_form(client: AnyClient) -> None:
+def test_the_result_is_the_protocols_ref_form(client: Client) -> None:
     messages = _messages()
     assert client.dehydrate(messages) == ref_form(dialect("openai.chat"), messages).messages
     assert messages == _messages()
 
 
-def test_a_dehydrated_list_stays_as_it_is(client: AnyClient, server: FakeServer) -> None:
+def test_a_dehydrated_list_stays_as_it_is(client: Client, server: FakeServer) -> None:
     once = client.dehydrate(_messages())
     server.seen.clear()
     assert client.dehydrate(once) == once
     assert server.seen == []
 
 
-def test_declared_types_go_along(client: AnyClient, server: FakeServer) -> None:
+def test_declared_types_go_along(client: Client, server: FakeServer) -> None:
     client.dehydrate(_messages())
     types = {seen.headers.get("Content-Type") for seen in server.sent("PUT")}
     assert types <= {"image/png", "image/x-coat", "application/pdf", None}
     assert set(server.blobs) == {Digest.of(data) for data in (_png(), WAV, PDF)}
 
 
-def test_tuples_are_lists(client: AnyClient) -> None:
+def test_tuples_are_lists(client: Client) -> None:
     message = {"role": "user", "content": ({"type": "text", "text": "x"},)}
     assert client.dehydrate([message]) == [
         {"role": "user", "content": [{"type": "text", "text": "x"}]}
     ]
 
 
-def test_an_unknown_dialect_is_named(client: AnyClient) -> None:
+def test_an_unknown_dialect_is_named(client: Client) -> None:
     with pytest.raises(UnknownDialectError, match="esperanto"):
         client.dehydrate([], "esperanto")
 
 
-def test_a_malformed_ref_is_named_by_path(client: AnyClient) -> None:
+def test_a_malformed_ref_is_named_by_path(client: Client) -> None:
     part: JsonObject = {"type": "image_url", "image_url": {"url": "blob:sha256:12"}}
     with pytest.raises(MalformedMessageError, match=r"messages\.0\.content\.0\.image_url"):
         client.dehydrate([{"role": "user", "content": [part]}])
 
 
-def test_a_list_that_holds_itself_is_refused(client: AnyClient) -> None:
+def test_a_list_that_holds_itself_is_refused(client: Client) -> None:
     endless: list[object] = []
     endless.append(endless)
     with pytest.raises(InvalidArgumentError, match="nested deeper"):

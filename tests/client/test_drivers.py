@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import os
 import threading
@@ -129,3 +130,16 @@ def test_an_async_client_can_be_made_without_a_loop(server: FakeServer) -> None:
             return await client.get(await client.put(DATA))
 
     assert asyncio.run(use()) == DATA
+
+
+def test_both_clients_take_the_same_calls() -> None:
+    def calls(kind: type) -> dict[str, list[inspect.Parameter]]:
+        methods = inspect.getmembers(kind, inspect.isfunction)
+        return {
+            name: list(inspect.signature(method).parameters.values())
+            for name, method in methods
+            if not name.startswith("_") or name == "__init__"
+        }
+
+    assert calls(Client) == calls(AsyncClient)
+    assert len(calls(Client)) > 12

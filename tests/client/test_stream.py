@@ -20,12 +20,12 @@ from coatcheck.client import (
 from coatcheck.protocol import Digest, JsonObject, Problem, dialect, prompt_digests
 
 if TYPE_CHECKING:
-    from tests.client.conftest import AnyClient, FakeServer, MakeClient
+    from tests.client.conftest import FakeServer, MakeClient
 
 HELLO: JsonObject = {"role": "user", "content": "hello"}
 
 
-def test_chunks_come_and_make_up_the_message(client: AnyClient, server: FakeServer) -> None:
+def test_chunks_come_and_make_up_the_message(client: Client, server: FakeServer) -> None:
     stream = client.chat_stream(model="m", messages=[HELLO])
     chunks = list(stream)
     assert len(chunks) > 3
@@ -37,7 +37,7 @@ def test_chunks_come_and_make_up_the_message(client: AnyClient, server: FakeServ
     assert server.chats[0].json["stream"] is True
 
 
-def test_tool_calls_are_put_together(client: AnyClient, server: FakeServer) -> None:
+def test_tool_calls_are_put_together(client: Client, server: FakeServer) -> None:
     calls: list[JsonObject] = [
         {
             "id": f"c{number}",
@@ -52,9 +52,7 @@ def test_tool_calls_are_put_together(client: AnyClient, server: FakeServer) -> N
     assert stream.message == server.answer
 
 
-def test_a_stream_that_was_read_leaves_the_connection(
-    client: AnyClient, server: FakeServer
-) -> None:
+def test_a_stream_that_was_read_leaves_the_connection(client: Client, server: FakeServer) -> None:
     for _ in range(3):
         stream = client.chat_stream(model="m", messages=[HELLO])
         list(stream)
@@ -63,9 +61,7 @@ def test_a_stream_that_was_read_leaves_the_connection(
 
 
 @pytest.mark.parametrize("_", range(5))
-def test_an_error_event_is_raised_with_its_code(
-    client: AnyClient, server: FakeServer, _: int
-) -> None:
+def test_an_error_event_is_raised_with_its_code(client: Client, server: FakeServer, _: int) -> None:
     # Repeated, because the break may be noticed before or after the event was read.
     problem = Problem(502, "upstream_failed", "Upstream failed", "it went away")
     server.stream_end = dialect("openai.chat").error_event(problem)
@@ -79,7 +75,7 @@ def test_an_error_event_is_raised_with_its_code(
 
 
 @pytest.mark.parametrize("is_cut", [True, False])
-def test_a_stream_that_stops_is_broken(client: AnyClient, server: FakeServer, is_cut: bool) -> None:
+def test_a_stream_that_stops_is_broken(client: Client, server: FakeServer, is_cut: bool) -> None:
     server.stream_end = b""
     server.is_cut = is_cut
     stream = client.chat_stream(model="m", messages=[HELLO])
@@ -89,7 +85,7 @@ def test_a_stream_that_stops_is_broken(client: AnyClient, server: FakeServer, is
 
 @pytest.mark.parametrize("data", [b"data: not json\n\n", b"data: 7\n\n"])
 def test_an_event_that_is_no_chunk_is_the_servers_fault(
-    client: AnyClient, server: FakeServer, data: bytes
+    client: Client, server: FakeServer, data: bytes
 ) -> None:
     server.stream_end = data
     with pytest.raises(InvalidAnswerError):
@@ -104,7 +100,7 @@ def test_a_silent_stream_times_out(make_client: MakeClient, server: FakeServer) 
     assert server.stream_closed_early.wait(5)
 
 
-def test_closing_early_closes_the_connection(client: AnyClient, server: FakeServer) -> None:
+def test_closing_early_closes_the_connection(client: Client, server: FakeServer) -> None:
     server.hangs_in_stream = True
     stream = client.chat_stream(model="m", messages=[HELLO])
     next(iter(stream))
@@ -130,7 +126,7 @@ async def test_leaving_the_async_with_closes_the_connection(server: FakeServer) 
 
 
 def test_a_forgotten_prompt_is_sent_whole_before_the_stream_begins(
-    client: AnyClient, server: FakeServer
+    client: Client, server: FakeServer
 ) -> None:
     list(client.chat_stream(model="m", messages=[HELLO]))
     server.prompts.clear()
@@ -139,7 +135,7 @@ def test_a_forgotten_prompt_is_sent_whole_before_the_stream_begins(
     assert len(server.chats) == 3
 
 
-def test_a_refusal_comes_before_the_stream(client: AnyClient) -> None:
+def test_a_refusal_comes_before_the_stream(client: Client) -> None:
     url = f"blob:{Digest.of(b'nobody has this')}"
     part: JsonObject = {"type": "image_url", "image_url": {"url": url}}
     with pytest.raises(BlobNotFoundError):
@@ -147,14 +143,14 @@ def test_a_refusal_comes_before_the_stream(client: AnyClient) -> None:
 
 
 def test_an_answer_that_is_no_stream_is_the_servers_fault(
-    client: AnyClient, server: FakeServer
+    client: Client, server: FakeServer
 ) -> None:
     server.answers_unstreamed = True
     with pytest.raises(InvalidAnswerError, match="application/json"):
         client.chat_stream(model="m", messages=[HELLO])
 
 
-def test_an_ended_stream_stays_ended(client: AnyClient) -> None:
+def test_an_ended_stream_stays_ended(client: Client) -> None:
     stream = client.chat_stream(model="m", messages=[HELLO])
     assert list(stream)
     assert list(stream) == []

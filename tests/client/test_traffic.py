@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from coatcheck.client import Client
 from coatcheck.protocol import Digest, Json, JsonObject, prompt_digests
 
 if TYPE_CHECKING:
-    from tests.client.conftest import AnyClient, FakeServer
+    from tests.client.conftest import FakeServer
 
 DATA = bytes(range(256)) * 4000
 
@@ -37,7 +38,7 @@ def _uploaded(server: FakeServer) -> list[int]:
     return [len(seen.body) for seen in server.sent("PUT")]
 
 
-def test_a_first_put_sends_exactly_the_bytes(client: AnyClient, server: FakeServer) -> None:
+def test_a_first_put_sends_exactly_the_bytes(client: Client, server: FakeServer) -> None:
     client.put(DATA)
     (put,) = server.sent("PUT")
     assert put.body == DATA
@@ -46,7 +47,7 @@ def test_a_first_put_sends_exactly_the_bytes(client: AnyClient, server: FakeServ
     assert "Content-Type" not in put.headers
 
 
-def test_a_second_put_sends_no_byte_of_the_content(client: AnyClient, server: FakeServer) -> None:
+def test_a_second_put_sends_no_byte_of_the_content(client: Client, server: FakeServer) -> None:
     client.put(DATA)
     server.seen.clear()
     client.put(DATA)
@@ -54,21 +55,19 @@ def test_a_second_put_sends_no_byte_of_the_content(client: AnyClient, server: Fa
     assert sum(len(seen.body) for seen in server.seen) < 200
 
 
-def test_progress_is_not_told_when_nothing_is_sent(client: AnyClient, server: FakeServer) -> None:
+def test_progress_is_not_told_when_nothing_is_sent(client: Client, server: FakeServer) -> None:
     server.put(DATA)
     told: list[tuple[int, int]] = []
     client.put(DATA, progress=lambda sent, total: told.append((sent, total)))
     assert told == []
 
 
-def test_a_download_is_asked_for_once(client: AnyClient, server: FakeServer) -> None:
+def test_a_download_is_asked_for_once(client: Client, server: FakeServer) -> None:
     client.get(server.put(DATA))
     assert [(seen.method, seen.body) for seen in server.seen] == [("GET", b"")]
 
 
-def test_dehydrate_asks_once_and_sends_each_blob_once(
-    client: AnyClient, server: FakeServer
-) -> None:
+def test_dehydrate_asks_once_and_sends_each_blob_once(client: Client, server: FakeServer) -> None:
     red, blue, green = (_picture(colour) for colour in ("red", "blue", "green"))
     server.put(red)
     messages = [_user("one", red, blue), _user("two", blue, green)]
@@ -77,13 +76,13 @@ def test_dehydrate_asks_once_and_sends_each_blob_once(
     assert sorted(_uploaded(server)) == sorted([len(blue), len(green)])
 
 
-def test_dehydrate_without_attachments_asks_nothing(client: AnyClient, server: FakeServer) -> None:
+def test_dehydrate_without_attachments_asks_nothing(client: Client, server: FakeServer) -> None:
     messages = [{"role": "user", "content": "hello"}]
     assert client.dehydrate(messages) == messages
     assert server.seen == []
 
 
-def test_turn_n_sends_only_the_new_messages(client: AnyClient, server: FakeServer) -> None:
+def test_turn_n_sends_only_the_new_messages(client: Client, server: FakeServer) -> None:
     pictures = [_picture(colour) for colour in ("red", "blue", "green")]
     messages: list[JsonObject] = [{"role": "system", "content": "Be brief. " * 200}]
     messages.append(_user("What is this?", *pictures))
@@ -97,7 +96,7 @@ def test_turn_n_sends_only_the_new_messages(client: AnyClient, server: FakeServe
     assert len(server.sent("POST", "/missing")) == 1
 
 
-def test_an_appended_answer_is_not_sent_back(client: AnyClient, server: FakeServer) -> None:
+def test_an_appended_answer_is_not_sent_back(client: Client, server: FakeServer) -> None:
     question = _user("What is this?")
     answer = client.chat(model="m", messages=[question])
     client.chat(model="m", messages=[question, answer.message, _user("Sure?")])
@@ -107,7 +106,7 @@ def test_an_appended_answer_is_not_sent_back(client: AnyClient, server: FakeServ
     }
 
 
-def test_a_streamed_answer_is_not_sent_back(client: AnyClient, server: FakeServer) -> None:
+def test_a_streamed_answer_is_not_sent_back(client: Client, server: FakeServer) -> None:
     question = _user("What is this?")
     stream = client.chat_stream(model="m", messages=[question])
     assert list(stream)
@@ -119,9 +118,7 @@ def test_a_streamed_answer_is_not_sent_back(client: AnyClient, server: FakeServe
     }
 
 
-def test_a_branch_continues_the_prefix_that_both_share(
-    client: AnyClient, server: FakeServer
-) -> None:
+def test_a_branch_continues_the_prefix_that_both_share(client: Client, server: FakeServer) -> None:
     start: list[JsonObject] = [_user("one"), {"role": "assistant", "content": "1"}]
     client.chat(model="m", messages=[*start, _user("two")])
     client.chat(model="m", messages=[*start, _user("three")])
@@ -131,7 +128,7 @@ def test_a_branch_continues_the_prefix_that_both_share(
     }
 
 
-def test_the_same_list_again_appends_nothing(client: AnyClient, server: FakeServer) -> None:
+def test_the_same_list_again_appends_nothing(client: Client, server: FakeServer) -> None:
     client.chat(model="m", messages=[_user("one")])
     client.chat(model="m", messages=[_user("one")])
     assert server.chats[1].json["coatcheck"] == {
@@ -141,7 +138,7 @@ def test_the_same_list_again_appends_nothing(client: AnyClient, server: FakeServ
 
 
 def test_a_new_picture_in_a_later_turn_is_the_only_one_asked_for(
-    client: AnyClient, server: FakeServer
+    client: Client, server: FakeServer
 ) -> None:
     messages = [_user("one", _picture("red"))]
     answer = client.chat(model="m", messages=messages)
@@ -153,7 +150,7 @@ def test_a_new_picture_in_a_later_turn_is_the_only_one_asked_for(
 
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_a_server_that_keeps_nothing_is_sent_everything(
-    client: AnyClient, server: FakeServer, is_streamed: bool
+    client: Client, server: FakeServer, is_streamed: bool
 ) -> None:
     server.keeps_prompts = False
     messages = [_user("one")]
