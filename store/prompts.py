@@ -117,8 +117,9 @@ class Prompts:
         for row in rows:
             self._pending[row.key] = row
             self._pending_bytes += _size(row.text)
-            self._remember(row.key, _head_of(row))
         self._waiting.rows += rows
+        if rows:  # what the next append most likely continues
+            self._remember(rows[-1].key, _head_of(rows[-1]))
         self._ask()
         if self._pending_bytes > self._pending_limit:
             await self._wait(lambda: self._pending_bytes <= self._pending_limit)
@@ -176,6 +177,9 @@ class Prompts:
         known = self._heads.get(key)
         if known is not None and known.expires_at > now:
             return known
+        row = self._pending.get(key)
+        if row is not None and row.expires_at > now:
+            return _head_of(row)
         return await self._database.run(lambda c: prompt_table.find_head(c, key, now))
 
     def _renewed(self, key: PromptKey, head: PromptHead, now: float) -> PromptHead:

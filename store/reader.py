@@ -7,7 +7,7 @@
 """
 
 import asyncio
-import contextlib
+import mmap
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Executor
@@ -25,6 +25,7 @@ from coatcheck.protocol import (
 from .backend import Backend, BlobFile
 from .errors import CorruptBlobError, StoreUnavailableError
 from .grant import Grant, HeldBlob
+from .piece_buffers import PieceBuffers
 
 
 class BlobReader:
@@ -35,6 +36,7 @@ class BlobReader:
         held: HeldBlob,
         seed: int,
         backend: Backend,
+        buffers: PieceBuffers,
         executor: Executor,
         on_damage: Callable[[HeldBlob], Awaitable[None]],
     ) -> None:
@@ -42,10 +44,12 @@ class BlobReader:
         self._held = held
         self._seed = seed
         self._backend = backend
+        self._buffers = buffers
         self._executor = executor
         self._on_damage = on_damage
         self._file: BlobFile | None = None
-        self._buffer = memoryview(b"")
+        self._buffer: mmap.mmap | None = None
+        self._lent: memoryview | None = None
         self._loaded: int | None = None
         self._closed = False
         # A cancelled read may still be running in its thread when the next call comes.
@@ -81,10 +85,11 @@ class BlobReader:
         return self
 
     async def read_piece(self, index: int) -> memoryview:
-        """Piece `index` of the blob, verified; a read-only view that the next call overwrites.
+        """Piece `index` of the blob, verified: a read-only view, good until the next call.
 
-        A piece has `PIECE_BYTES` bytes, the last one what is left. Whoever keeps the bytes beyond
-        the next call, such as a transport with a full socket, has to copy them first.
+        A piece has `PIECE_BYTES` bytes, the last one what is left. After the next read, or
+        `close`, the memory has other bytes. Whoever keeps these longer, such as a transport with
+        a full socket, has to copy them first.
 
         Raises:
             IndexError: the blob has no such piece.
@@ -95,7 +100,9 @@ class BlobReader:
             raise IndexError(f"a blob of {self.size} bytes has no piece {index}")
         if index != self._loaded:
             await self._in_thread(index)
-        return self._buffer[: self._piece_bytes(index)].toreadonly()
+        assert self._buffer is not None
+        self._lent = memoryview(self._buffer)[: self._piece_bytes(index)].toreadonly()
+        return self._lent
 
     async def chunks(
         self, start: int = 0, stop: int | None = None, chunk_bytes: int = 256 * 1024
@@ -117,15 +124,23 @@ class BlobReader:
             start += end - offset
 
     async def close(self) -> None:
-        """Lets go of the file and the buffer, without waiting for the disk. May be called twice."""
+        """Lets go of the file and the buffer. May be called twice, also after the store's end."""
         if self._closed:
             return
         self._closed = True
         self._loaded = None
-        try:
-            self._executor.submit(self._shut)
-        except RuntimeError:  # the store was closed first
-            self._shut()
+        if self._lock.acquire(blocking=False):
+            # Closing a file that was only read waits for nothing, so it needs no thread; and the
+            # next reader finds the buffer.
+            try:
+                self._shut()
+            finally:
+                self._lock.release()
+            return
+        try:  # a cancelled read still runs
+            self._executor.submit(self._shut_after_read)
+        except RuntimeError:  # the store was closed meanwhile, which waits for that read
+            self._shut_after_read()
 
     async def __aenter__(self) -> Self:
         return self
@@ -156,9 +171,9 @@ class BlobReader:
                 self._file = self._backend.open(self.digest)
             if self._file is None or self._file.size != self.size:
                 return False
-            if not self._buffer:
-                self._buffer = memoryview(bytearray(min(self.size, PIECE_BYTES)))
-            piece = self._buffer[: self._piece_bytes(index)]
+            if self._buffer is None:
+                self._buffer = self._buffers.take()
+            piece = memoryview(self._buffer)[: self._piece_bytes(index)]
             if self._file.read_into(index * PIECE_BYTES, piece) != piece.nbytes:
                 return False
             at = index * CHECKSUM_BYTES
@@ -166,11 +181,25 @@ class BlobReader:
                 piece_checksum(piece, self._seed) == self._held.checksums[at : at + CHECKSUM_BYTES]
             )
 
+    def _shut_after_read(self) -> None:
+        with self._lock:
+            self._shut()
+
     def _shut(self) -> None:
-        with self._lock, contextlib.suppress(OSError):
-            self._buffer = memoryview(b"")
-            if self._file is not None:
-                self._file.close()
+        if self._file is not None:
+            self._file.close()
+        buffer, self._buffer = self._buffer, None
+        if buffer is not None and self._is_returned():
+            self._buffers.give_back(buffer)
+
+    def _is_returned(self) -> bool:
+        """Ends the view that was lent last; false while a thread of the caller's still reads it."""
+        try:
+            if self._lent is not None:
+                self._lent.release()
+        except BufferError:
+            return False
+        return True
 
     def _piece_bytes(self, index: int) -> int:
         return min(PIECE_BYTES, self.size - index * PIECE_BYTES)

@@ -27,7 +27,13 @@ from coatcheck.protocol import (
 
 from .backend import Backend, Spool
 from .digest_locks import DigestLocks
-from .errors import BlobTooLargeError, DigestMismatchError, EmptyBlobError, SizeMismatchError
+from .errors import (
+    BlobTooLargeError,
+    DigestMismatchError,
+    EmptyBlobError,
+    SizeMismatchError,
+    StoreClosedError,
+)
 from .finisher import Finisher
 from .grant import Receipt
 from .hot import HotGrants
@@ -77,25 +83,57 @@ class Receiver:
         self._max_blob_bytes = max_blob_bytes
         self._lease = lease
         self._clock = clock
+        self._closed = False
+        # What ends each upload that is still being received when the store closes.
+        self._scopes: set[asyncio.Timeout] = set()
         self._in_progress = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def in_progress(self) -> int:
-        """Uploads being received."""
+        """Uploads being received or committed."""
         return self._in_progress
+
+    async def close(self) -> None:
+        """Ends the uploads that are being received; returns when none is. May be called twice."""
+        self._closed = True
+        for scope in self._scopes:
+            scope.reschedule(0)
+        await self._idle.wait()
 
     async def receive(self, tenant: str, body: AsyncIterable[bytes], promise: Promise) -> Receipt:
         """Receives one body; see `Store.receive`."""
+        if self._closed:
+            raise StoreClosedError
         declared_type = promise.declared_type and parse_media_type(promise.declared_type)
         if promise.size is not None:
             self._check_size(promise.size)
         spool = self._backend.spool()
         self._in_progress += 1
+        self._idle.clear()
         try:
-            blob = await self._fill(spool, body, promise)
+            blob = await self._fill_until_closed(spool, body, promise)
             return await self._finisher.run(self._commit(tenant, spool, blob, declared_type))
         finally:
             self._in_progress -= 1
+            if not self._in_progress:
+                self._idle.set()
+
+    async def _fill_until_closed(
+        self, spool: Spool, body: AsyncIterable[bytes], promise: Promise
+    ) -> NewBlob:
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._scopes.add(scope)
+                return await self._fill(spool, body, promise)
+        except TimeoutError as error:
+            if scope.expired():
+                raise StoreClosedError from error
+            raise
+        finally:
+            self._scopes.discard(scope)
 
     async def _fill(self, spool: Spool, body: AsyncIterable[bytes], promise: Promise) -> NewBlob:
         intake = _Intake(spool, Hasher(self._seeds.current), self._executor)

@@ -1,6 +1,6 @@
 """What a store is made of, opened in the order of need; the stack closes it in reverse.
 
-lock, threads, backend, index, prompts, and last the steps that must come to their end
+The order: lock, threads, backend, index, prompts, the steps that must come to their end, uploads.
 """
 
 import asyncio
@@ -91,6 +91,7 @@ async def open_resources(
         lease=Term(config.lease_seconds),
         clock=clock,
     )
+    stack.push_async_callback(receiver.close)
     return Resources(
         config, clock, backend, index, seeds, hot, locks, finisher, receiver, reading, prompts
     )

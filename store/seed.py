@@ -6,6 +6,7 @@ were made. A seed from the file is not believed for blobs whose seed the index h
 be another installation's, and would condemn good bytes. Those blobs' digests decide then.
 """
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,17 +41,17 @@ async def open_seeds(
 ) -> Seeds:
     """Reads the seeds, makes one where there is none, and brings the file up to date.
 
-    The file, when a path is given, is read and written without a thread: it has 19 bytes.
+    Without a path there is no file.
 
     Raises:
         StoreFullError, StoreUnavailableError: the disk or the index failed.
     """
     try:
-        in_file = _read(path) if path else None
+        in_file = await asyncio.to_thread(_read, path) if path else None
         known = await database.run(lambda c: _settle(c, in_file, now, random))
         version = max(known)
         if path and in_file != (version, known[version]):
-            _write(path, version, known[version])
+            await asyncio.to_thread(_write, path, version, known[version])
     except OSError as error:
         raise disk_error(error) from error
     return Seeds(version, known)

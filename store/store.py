@@ -24,6 +24,7 @@ from .backend import Measured
 from .config import StoreConfig
 from .errors import BlobNotFoundError, CorruptBlobError, StoreClosedError, StoreError
 from .grant import Grant, HeldBlob, Hold, Missing, Page, Receipt, StoreStats
+from .piece_buffers import PieceBuffers
 from .prompts import Prompts
 from .reader import BlobReader
 from .receive import Promise
@@ -48,6 +49,7 @@ class Store:
         self._receiver = resources.receiver
         self._reading = resources.reading
         self._clock = resources.clock
+        self._buffers = PieceBuffers()
         self._lease = Term(resources.config.lease_seconds)
         self._stack = stack
         self._closed = False
@@ -145,7 +147,9 @@ class Store:
         if held.seed_version not in self._seeds.by_version:
             held = await self._finisher.run(self._recheck(held))
         seed = self._seeds.by_version[held.seed_version]
-        reader = BlobReader(held, seed, self._backend, self._reading, self._report_damage)
+        reader = BlobReader(
+            held, seed, self._backend, self._buffers, self._reading, self._report_damage
+        )
         return await reader.open(min(start, held.grant.size - 1) // PIECE_BYTES)
 
     async def missing(self, tenant: str, digests: Sequence[Digest]) -> Missing:
@@ -159,10 +163,12 @@ class Store:
         ]
         if due:
             held = await self._refresh(tenant, held, due, self._index.lease)
-        ends = [blob.grant.lease_expires_at for blob in held.values()]
+        ends = (blob.grant.lease_expires_at for blob in held.values())
         return Missing(
             missing=[digest for digest in dict.fromkeys(digests) if digest not in held],
-            lease_expires_at=min((end for end in ends if end), default=self._lease.end(now)),
+            lease_expires_at=min(
+                (end for end in ends if end is not None), default=self._lease.end(now)
+            ),
         )
 
     async def list_grants(self, tenant: str, *, after: str | None, limit: int) -> Page[Grant]:
@@ -272,7 +278,8 @@ class Store:
         due = [
             digest
             for digest, blob in held.items()
-            if (end := blob.grant.lease_expires_at) and not self._lease.is_fresh(end, now)
+            if (end := blob.grant.lease_expires_at) is not None
+            and not self._lease.is_fresh(end, now)
         ]
         return await self._refresh(tenant, held, due, self._index.renew) if due else held
 
@@ -281,7 +288,7 @@ class Store:
         tenant: str,
         held: dict[Digest, HeldBlob],
         due: Sequence[Digest],
-        renew: "Renew",
+        renew: "_Renew",
     ) -> dict[Digest, HeldBlob]:
         """`held` as it is after the leases that are due were written."""
 
@@ -332,7 +339,7 @@ class Store:
         return replace(held, checksums=found.checksums, seed_version=seeds.version)
 
 
-class Renew(Protocol):
+class _Renew(Protocol):
     """How `Index` extends leases: the live ones only, or also where there is none."""
 
     async def __call__(

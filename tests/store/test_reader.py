@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from pickle import PickleBuffer
 
 import pytest
 
@@ -211,6 +212,27 @@ async def test_a_cancelled_read_does_not_disturb_the_next(store: Store, put: Put
             reading.cancel()
             await asyncio.wait([reading])
             assert await reader.read_piece(0) == LARGE[:PIECE_BYTES]
+
+
+async def test_a_view_ends_with_its_reader(store: Store, put: Put) -> None:
+    await put(store, "a", LARGE)
+    reader = await store.open_blob("a", DIGEST)
+    piece = await reader.read_piece(0)
+    await reader.close()
+    with pytest.raises(ValueError, match="released"):
+        bytes(piece)
+
+
+async def test_memory_that_somebody_still_reads_is_not_lent_again(store: Store, put: Put) -> None:
+    await put(store, "a", LARGE)
+    await put(store, "a", b"other bytes")
+    reader = await store.open_blob("a", DIGEST)
+    reading = PickleBuffer(await reader.read_piece(0))  # as a thread that encodes it does
+    await reader.close()
+    async with await store.open_blob("a", Digest.of(b"other bytes")) as other:
+        await other.read_piece(0)
+    assert reading.raw() == LARGE[:PIECE_BYTES]
+    reading.release()
 
 
 async def test_a_closed_reader_cannot_be_read(disk_store: Store, put: Put) -> None:

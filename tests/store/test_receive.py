@@ -223,6 +223,34 @@ async def test_close_lets_a_commit_that_began_come_to_its_end(
     assert await store.stat("a", Digest.of(PNG)) is not None
 
 
+async def test_closing_ends_an_upload_that_is_still_received(
+    disk_store: Store, folder: Path
+) -> None:
+    begun = asyncio.Event()
+    stalled = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield bytes(3_000_000)
+        begun.set()
+        await stalled.wait()
+
+    upload = asyncio.create_task(disk_store.receive("a", body()))
+    await begun.wait()
+    await disk_store.close()
+    with pytest.raises(StoreClosedError):
+        await upload
+    assert files_in(folder) == []
+
+
+async def test_a_timeout_of_the_body_is_its_own(store: Store) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise TimeoutError("too slow")
+
+    with pytest.raises(TimeoutError, match="too slow"):
+        await store.receive("a", body())
+
+
 async def test_an_upload_to_a_closed_store_is_refused(store: Store, put: Put) -> None:
     await store.close()
     with pytest.raises(StoreClosedError):

@@ -1,0 +1,33 @@
+"""Buffers for one piece each, used again instead of being allocated for each read.
+
+A fresh buffer costs more page faults than the reading it is for, and what `malloc` gets back
+from many threads it keeps: 32 readers of 2.6 MB at once grew the process by twice their buffers.
+A buffer here is a mapping of its own. Only the pages that a piece fills exist, and a mapping that
+is dropped is gone.
+"""
+
+import mmap
+from collections import deque
+
+from coatcheck.protocol import PIECE_BYTES
+
+# Enough that readers one after another never allocate; at most 8 MiB that nobody uses.
+_KEPT = 2
+
+
+class PieceBuffers:
+    """Lends buffers of `PIECE_BYTES`, any number at once. Safe across threads."""
+
+    def __init__(self) -> None:
+        self._free: deque[mmap.mmap] = deque(maxlen=_KEPT)
+
+    def take(self) -> mmap.mmap:
+        """A buffer with any content."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return mmap.mmap(-1, PIECE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+    def give_back(self, buffer: mmap.mmap) -> None:
+        """Ends a loan. Beyond the few that are kept, the memory goes back to the system."""
+        self._free.append(buffer)
