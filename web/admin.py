@@ -28,6 +28,11 @@ code{font-size:.85em;overflow-wrap:anywhere}
 img.thumb{display:block;height:4rem;max-width:8rem;object-fit:contain;background:#8882}
 dl{display:flex;flex-wrap:wrap;gap:.5rem 2rem}dt{color:#888}dd{margin:0}
 """
+_ICON = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path fill="#2a7" d="M1 4h14v3a1 1 0 0 0 0 \
+2v3H1V9a1 1 0 0 0 0-2z"/><path stroke="#fff" stroke-dasharray="1 1" d="M10.5 4v8"/></svg>
+"""
+_ICON_PATH = "/admin/icon.svg"
 _STYLE_PATH = f"/admin/style-{hashlib.sha256(_STYLE.encode()).hexdigest()[:12]}.css"
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -61,6 +66,7 @@ def admin_routes(sections: Sequence[AdminSection], *, title: str) -> list[Route]
             "admin.html",
             title=title,
             style_path=_STYLE_PATH,
+            icon_path=_ICON_PATH,
             sections=list(zip(sections, contents, strict=True)),
         )
         return web.Response(text=html, content_type="text/html", headers=_HEADERS)
@@ -69,4 +75,12 @@ def admin_routes(sections: Sequence[AdminSection], *, title: str) -> list[Route]
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
         return web.Response(text=_STYLE, content_type="text/css", headers=headers)
 
-    return [Route("GET", "/admin", page), Route("GET", _STYLE_PATH, style)]
+    async def icon(request: web.Request) -> web.StreamResponse:
+        headers = {"Cache-Control": "public, max-age=86400"}
+        return web.Response(text=_ICON, content_type="image/svg+xml", headers=headers)
+
+    return [
+        Route("GET", "/admin", page),
+        Route("GET", _STYLE_PATH, style),
+        Route("GET", _ICON_PATH, icon),
+    ]

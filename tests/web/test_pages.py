@@ -122,7 +122,7 @@ async def test_the_admin_page_holds_every_section_and_loads_nothing_foreign(
     assert "<script" not in page
     assert "style=" not in page
     assert "//" not in page
-    style = page.partition('href="')[2].partition('"')[0]
+    style = page.partition('rel="stylesheet" href="')[2].partition('"')[0]
     async with http.get(f"{server.address.url}{style}") as answer:
         assert (answer.status, answer.content_type) == (200, "text/css")
 
@@ -215,7 +215,9 @@ def test_times_are_written_in_utc() -> None:
 
 
 def test_templates_escape_what_they_are_given() -> None:
-    page = Templates("coatcheck.web").render("admin.html", title="<b>", style_path="x", sections=[])
+    page = Templates("coatcheck.web").render(
+        "admin.html", title="<b>", style_path="x", icon_path="y", sections=[]
+    )
     assert "<b>" not in page
 
 
