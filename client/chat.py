@@ -19,13 +19,14 @@ from coatcheck.protocol import (
     Json,
     JsonObject,
     PromptDigestError,
+    RefForm,
     dialect,
     encode_json,
     prompt_digests,
 )
 
 from .answer import ChatAnswer, answer_of
-from .dehydrate import Dehydrated, Messages, bring, copy_object, to_ref_form, upload_all
+from .dehydrate import Messages, bring, copy_object, to_ref_form, upload_all
 from .errors import BlobNotFoundError, InvalidAnswerError, InvalidArgumentError, PromptNotFoundError
 from .exchange import Exchange, Reply, Request, Work
 from .kept import KeptPrompts
@@ -59,7 +60,7 @@ class Prepared:
 
     turn: Turn
     fields: JsonObject
-    dehydrated: Dehydrated
+    dehydrated: RefForm
     digests: list[Digest]
 
     def request(self, start: int) -> Request:
@@ -132,7 +133,7 @@ def _prepare(turn: Turn) -> Exchange[Prepared]:
     return Prepared(turn, fields, dehydrated, digests)
 
 
-def _digests(messages: list[JsonObject]) -> list[Digest]:
+def _digests(messages: list[Json]) -> list[Digest]:
     try:
         return prompt_digests(DIALECT, messages)
     except PromptDigestError:
@@ -141,17 +142,17 @@ def _digests(messages: list[JsonObject]) -> list[Digest]:
 
 def _offer(prepared: Prepared, start: int, stop: int) -> Exchange[None]:
     """Upload what some of the messages need; a kept prompt holds what its messages name."""
-    inlines = prepared.dehydrated.inlines
+    inlines = prepared.dehydrated.inline
     yield from bring([inline for inline in inlines if start <= inline.message < stop])
 
 
 def _heal(prepared: Prepared, error: BlobNotFoundError) -> Exchange[None]:
-    at_hand = {inline.digest for inline in prepared.dehydrated.inlines}
+    at_hand = {inline.digest for inline in prepared.dehydrated.inline}
     lost = {entry.digest for entry in error.missing}
     absent = [digest for digest in lost if digest is not None and digest in at_hand]
     if not absent or len(absent) < len(lost):
         raise error  # sending some would not make the turn possible
-    yield from upload_all(absent, prepared.dehydrated.inlines)
+    yield from upload_all(absent, prepared.dehydrated.inline)
 
 
 def _check_kind(turn: Turn, reply: Reply) -> None:

@@ -2,21 +2,18 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, cast
 
 from coatcheck.protocol import (
     Dialect,
     Digest,
-    FoundInline,
-    FoundPointer,
+    InlineBlob,
     Json,
     JsonObject,
-    Slot,
+    RefForm,
     dialect,
-    inline_ref,
-    sniff,
+    ref_form,
 )
 
 from .blobs import missing
@@ -30,23 +27,6 @@ Messages: TypeAlias = Sequence[Mapping[str, object]]
 MAX_DEPTH = 200  # the deepest nesting that a server reads
 
 
-@dataclass(frozen=True, slots=True)
-class Inline:
-    """An attachment whose bytes the caller passed: in which message, and what it is called."""
-
-    message: int
-    digest: Digest
-    found: FoundInline
-
-
-@dataclass(frozen=True, slots=True)
-class Dehydrated:
-    """Messages in ref form, and the bytes that the refs took the place of."""
-
-    messages: list[JsonObject]
-    inlines: tuple[Inline, ...]
-
-
 def dehydrate(messages: Messages, dialect_name: str) -> Exchange[list[JsonObject]]:
     """Return the messages in ref form, after uploading what the server is missing.
 
@@ -56,30 +36,29 @@ def dehydrate(messages: Messages, dialect_name: str) -> Exchange[list[JsonObject
         MalformedMessageError: a message is not the dialect's.
     """
     dehydrated = yield from to_ref_form(messages, dialect(dialect_name))
-    yield from bring(dehydrated.inlines)
-    return dehydrated.messages
+    yield from bring(dehydrated.inline)
+    return [message for message in dehydrated.messages if isinstance(message, dict)]
 
 
-def to_ref_form(messages: Messages, of: Dialect) -> Exchange[Dehydrated]:
-    """Copy the messages and replace inline bytes and pointers by refs; uploads nothing."""
+def to_ref_form(messages: Messages, of: Dialect) -> Exchange[RefForm]:
+    """Return the messages in ref form; uploads nothing."""
     copied = [copy_object(message, f"messages.{at}") for at, message in enumerate(messages)]
-    return (yield from Work(partial(_replace, copied, of)))
+    return (yield from Work(partial(ref_form, of, copied)))
 
 
-def bring(inlines: Sequence[Inline]) -> Exchange[None]:
+def bring(inlines: Sequence[InlineBlob]) -> Exchange[None]:
     """Upload those that the server is missing, after asking for all of them at once."""
     if inlines:
         absent = yield from missing(inline.digest for inline in inlines)
         yield from upload_all(absent, inlines)
 
 
-def upload_all(digests: Iterable[Digest], inlines: Sequence[Inline]) -> Exchange[None]:
+def upload_all(digests: Iterable[Digest], inlines: Sequence[InlineBlob]) -> Exchange[None]:
     """Upload the named ones, one after the other: each is decoded, sent, and let go."""
-    found = {inline.digest: inline.found for inline in inlines}
+    by_digest = {inline.digest: inline for inline in inlines}
     for digest in digests:
-        source = yield from Work(found[digest].decode)
-        assert source is not None  # it was decoded before, to be hashed
-        yield from send(source, found[digest].media_type)
+        source = yield from Work(by_digest[digest].decode)
+        yield from send(source, by_digest[digest].media_type)
 
 
 def copy_object(value: Mapping[str, object], path: str) -> JsonObject:
@@ -120,20 +99,3 @@ def _key(key: object, path: str) -> str:
     if not isinstance(key, str):
         raise InvalidArgumentError(f"{path}: the key {key!r:.40} is no string")
     return key
-
-
-def _replace(messages: list[JsonObject], of: Dialect) -> Dehydrated:
-    inlines: list[Inline] = []
-    for slot in of.walk(messages):
-        found = slot.found
-        if isinstance(found, FoundPointer):
-            slot.put_ref(inline_ref(found, found.pointer.digest, None))
-        elif isinstance(found, FoundInline) and (data := found.decode()):
-            digest = Digest.of(data)
-            slot.put_ref(inline_ref(found, digest, sniff(data[:64])))
-            inlines.append(Inline(_message_of(slot), digest, found))
-    return Dehydrated(messages, tuple(inlines))
-
-
-def _message_of(slot: Slot) -> int:
-    return next(step for step in slot.path if isinstance(step, int))

@@ -102,7 +102,8 @@ class Keeper:
 
     async def _absorb(self, tenant: str, blob: InlineBlob) -> None:
         if blob.digest not in await self._blobs.resolve(tenant, [blob.digest]):
-            await self._blobs.absorb(tenant, blob.data, blob.media_type)
+            data = await asyncio.to_thread(blob.decode)
+            await self._blobs.absorb(tenant, data, blob.media_type)
 
 
 def _kept_messages(dialect: str, form: RefForm, parent: Digest) -> list[KeptMessage]:

@@ -16,11 +16,22 @@ from .sniff import SNIFF_BYTES, sniff
 
 @dataclass(frozen=True, slots=True)
 class InlineBlob:
-    """Bytes that stood in a message, the type declared for them, and their digest."""
+    """Bytes that stood in a message: which one, their digest, and where they can be decoded."""
 
+    message: int
     digest: Digest
-    data: bytes
-    media_type: str | None
+    found: FoundInline
+
+    @property
+    def media_type(self) -> str | None:
+        """The type declared for them."""
+        return self.found.media_type
+
+    def decode(self) -> bytes:
+        """Return the bytes, decoded anew: nobody has to hold those of all blobs at once."""
+        data = self.found.decode()
+        assert data is not None  # they were decoded once, to be hashed
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,8 @@ class RefForm:
 def ref_form(dialect: Dialect, messages: Sequence[Json], origins: Collection[str] = ()) -> RefForm:
     """Return the ref form of a message list; the list itself is not changed.
 
-    Decodes and hashes inline bytes: about 1 ms a megabyte, so large lists belong in a thread.
+    Decodes and hashes inline bytes, one blob at a time: about 1 ms a megabyte, so large lists
+    belong in a thread.
     Base64 that is not strict stays as it is.
 
     Raises:
@@ -46,6 +58,7 @@ def ref_form(dialect: Dialect, messages: Sequence[Json], origins: Collection[str
     inline: list[InlineBlob] = []
     for slot in dialect.walk(copied, origins):
         found = slot.found
+        message = next(step for step in slot.path if isinstance(step, int))
         match found:
             case FoundRef():
                 digest = found.ref.digest
@@ -58,10 +71,8 @@ def ref_form(dialect: Dialect, messages: Sequence[Json], origins: Collection[str
                     continue
                 digest = Digest.of(data)
                 slot.put_ref(inline_ref(found, digest, sniff(data[:SNIFF_BYTES])))
-                inline.append(InlineBlob(digest, data, found.media_type))
+                inline.append(InlineBlob(message, digest, found))
             case _:
                 continue
-        index = slot.path[1]
-        assert isinstance(index, int)
-        blobs[index].append(digest)
+        blobs[message].append(digest)
     return RefForm(copied, [tuple(dict.fromkeys(named)) for named in blobs], inline)

@@ -152,7 +152,7 @@ def test_messages_become_their_ref_form(vectors: Vectors) -> None:
         assert json.dumps(form.messages) == json.dumps(row["ref_form"])  # the order of keys too
         assert json.dumps(row["messages"]) == before
         inline = [
-            (blob.digest, base64.b64encode(blob.data).decode(), blob.media_type)
+            (blob.digest, base64.b64encode(blob.decode()).decode(), blob.media_type)
             for blob in form.inline
         ]
         assert inline == [(b["digest"], b["base64"], b["media_type"]) for b in row["inline"]]

@@ -1,7 +1,9 @@
 """Verified reads: damaged bytes never leave, and are out of every answer from then on."""
 
 import asyncio
+import errno
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from pickle import PickleBuffer
@@ -233,6 +235,59 @@ async def test_memory_that_somebody_still_reads_is_not_lent_again(store: Store, 
         await other.read_piece(0)
     assert reading.raw() == LARGE[:PIECE_BYTES]
     reading.release()
+
+
+async def test_a_reader_is_closed_while_a_cancelled_read_still_runs(
+    disk_store: Store, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(disk_store, "a", LARGE)
+    reader = await disk_store.open_blob("a", DIGEST)
+    reading, go_on = threading.Event(), threading.Event()
+    preadv = os.preadv
+
+    def slow(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        reading.set()
+        go_on.wait()
+        return preadv(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", slow)
+    read = asyncio.create_task(reader.read_piece(1))
+    await asyncio.to_thread(reading.wait)
+    read.cancel()
+    await asyncio.wait([read])
+    await reader.close()
+    assert [name for name in open_names() if DIGEST.hex in name]
+    go_on.set()
+    await disk_store.close()
+    assert not [name for name in open_names() if DIGEST.hex in name]
+
+
+async def test_bytes_that_cannot_be_moved_aside_are_out_of_every_answer_too(
+    disk_store: Store, put: Put, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await put(disk_store, "a", LARGE)
+    flip(blob_path(folder, DIGEST), 0)
+    (folder / "quarantine" / DIGEST.hex).mkdir()
+    with pytest.raises(CorruptBlobError):
+        await disk_store.open_blob("a", DIGEST)
+    assert "could not be moved aside" in caplog.text
+    assert await disk_store.stat("a", DIGEST) is None
+    assert (await put(disk_store, "a", LARGE)).created
+
+
+async def test_a_disk_that_does_not_answer_is_no_damage(
+    disk_store: Store, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(disk_store, "a", LARGE)
+
+    def failing(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "preadv", failing)
+        with pytest.raises(StoreUnavailableError):
+            await disk_store.open_blob("a", DIGEST)
+    await (await disk_store.open_blob("a", DIGEST)).close()
 
 
 async def test_a_closed_reader_cannot_be_read(disk_store: Store, put: Put) -> None:

@@ -1,5 +1,6 @@
 """Grants and what holds them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from coatcheck.store import (
     StoreClosedError,
     StoreConfig,
     StoreFullError,
+    StoreUnavailableError,
 )
 
 Put = Callable[..., Awaitable[Receipt]]
@@ -250,6 +252,44 @@ async def test_a_closed_store_answers_nothing(disk_store: Store, put: Put) -> No
         await disk_store.pin("a", DIGEST)
     with pytest.raises(StoreClosedError):
         await disk_store.prompts.append("a", "d", prompt_root("d"), [])
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_cancelled_release_leaves_no_contradiction(
+    disk_store: Store, put: Put, turns: int
+) -> None:
+    await put(disk_store, "a", DATA)
+    await disk_store.stat("a", DIGEST)
+    release = asyncio.create_task(disk_store.release("a", DIGEST))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    release.cancel()
+    await asyncio.wait([release])
+    listed = (await disk_store.list_grants("a", after=None, limit=1)).items
+    grant = await disk_store.stat("a", DIGEST)
+    assert ([grant] if grant else []) == listed
+
+
+async def test_the_files_are_the_owners_alone(disk_store: Store, put: Put, folder: Path) -> None:
+    await put(disk_store, "a", DATA)
+    for path in folder.iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path.name
+
+
+async def test_a_folder_that_cannot_be_made(open_store: Open, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreUnavailableError):
+        await open_store(StoreConfig(tmp_path / "file" / "data"))
+
+
+async def test_an_index_that_cannot_be_opened(open_store: Open, folder: Path) -> None:
+    (folder / "index.sqlite").mkdir(parents=True)
+    with pytest.raises(StoreUnavailableError):
+        await open_store(StoreConfig(folder))
+
+
+async def test_memory_has_no_bound(store: Store) -> None:
+    assert (await store.stats()).disk_free_bytes is None
 
 
 async def test_stats(disk_store: Store, put: Put) -> None:
