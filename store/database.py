@@ -6,6 +6,7 @@ acknowledged row in simulated power cuts; WAL with NORMAL lost some and is for w
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,13 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from .errors import SchemaError, StoreClosedError, StoreFullError, StoreUnavailableError
+from .errors import (
+    SchemaError,
+    StoreClosedError,
+    StoreFullError,
+    StoreUnavailableError,
+    disk_error,
+)
 from .migrate import migrate
 
 T = TypeVar("T")
@@ -99,9 +106,19 @@ def sql_error(error: SQLAlchemyError) -> StoreFullError | StoreUnavailableError:
     return StoreUnavailableError(f"the index failed: {cause or error}")
 
 
+def _make_private(path: Path) -> None:
+    """Makes the file, readable by its owner alone; SQLite gives its log files the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise disk_error(error) from error
+
+
 def _connect(
     path: Path | None, history: str, synchronous: Literal["FULL", "NORMAL"]
 ) -> tuple[Engine, Connection]:
+    if path:
+        _make_private(path)
     url = URL.create("sqlite", database=str(path) if path else None)
     engine = create_engine(url, poolclass=StaticPool)
 

@@ -45,10 +45,9 @@ class MemoryBackend:
         if data is not None:
             self._quarantined[digest] = data
 
-    def free_bytes(self) -> int:
-        """Room left; without a capacity, more than any upload takes."""
+    def free_bytes(self) -> int | None:
         if self._capacity_bytes is None:
-            return 1 << 62
+            return None
         kept = sum(len(data) for data in (*self._blobs.values(), *self._quarantined.values()))
         return self._capacity_bytes - kept - self._reserved_bytes
 
@@ -58,7 +57,8 @@ class MemoryBackend:
 
     def reserve(self, count: int) -> None:
         """Sets room aside, or gives it back when negative; a spool's business."""
-        if count > 0 and count > self.free_bytes():
+        free_bytes = self.free_bytes()
+        if free_bytes is not None and 0 < count > free_bytes:
             raise StoreFullError
         self._reserved_bytes += count
 

@@ -111,6 +111,8 @@ class Prompts:
         now = self._clock()
         key = PromptKey(tenant, dialect, parent)
         head = await self._head(key, now)
+        if self._closing:
+            raise StoreClosedError
         if head is None:
             raise PromptNotFoundError(parent)
         rows = self._follow(key, self._renewed(key, head, now), now, steps)
@@ -185,7 +187,7 @@ class Prompts:
     def _renewed(self, key: PromptKey, head: PromptHead, now: float) -> PromptHead:
         """The head as it is after this use; asks for the writing if that is due."""
         head = self._newest(key, head)
-        if not self._term.is_fresh(head.expires_at, now):
+        if not self._closing and not self._term.is_fresh(head.expires_at, now):
             head = replace(head, expires_at=self._term.end(now))
             self._waiting.renewals.append(_Renewal(key, now, head.expires_at))
             self._ask()

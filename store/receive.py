@@ -195,10 +195,14 @@ class _Intake:
         self._reserved_bytes = total_bytes
 
     async def take(self, chunk: bytes) -> None:
-        self.size += len(chunk)
-        self._slab += chunk
-        if len(self._slab) >= _SLAB_BYTES:
-            await self._flush()
+        view = memoryview(chunk)
+        while view.nbytes:
+            part = view[: _SLAB_BYTES - len(self._slab)]
+            self._slab += part
+            self.size += part.nbytes
+            view = view[part.nbytes :]
+            if len(self._slab) == _SLAB_BYTES:
+                await self._flush()
 
     async def conclude(self, seed_version: int) -> NewBlob:
         """Writes what is left and says what the whole was."""

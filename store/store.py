@@ -188,6 +188,7 @@ class Store:
         Raises:
             BlobNotFoundError: the tenant holds no such blob.
         """
+        self._require_open()
         await self.prompts.flush()  # their holds count from the append on
 
         async def work() -> list[Hold]:
