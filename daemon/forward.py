@@ -140,6 +140,7 @@ class _HttpAnswer:
         self._response = response
         self._name = config.name
         self._timeouts = config.timeouts
+        self._broken: Exception | None = None
         self._ends_at = asyncio.get_running_loop().time() + config.timeouts.total_seconds
 
     @property
@@ -155,6 +156,8 @@ class _HttpAnswer:
             yield chunk
 
     async def _read(self) -> bytes:
+        if self._broken:
+            raise self._cut() from self._broken
         loop = asyncio.get_running_loop()
         idle_ends_at = loop.time() + self._timeouts.idle_seconds
         try:
@@ -164,7 +167,22 @@ class _HttpAnswer:
             limit = "idle_seconds" if idle_ends_at <= self._ends_at else "total_seconds"
             raise UpstreamTimeoutError(_too_slow(self._name, limit, self._timeouts)) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise UpstreamCutError(f"upstream {self._name} broke off its answer") from error
+            self._broken = error
+            if rest := _unread(self._response.content):
+                return rest
+            raise self._cut() from error
+
+    def _cut(self) -> UpstreamCutError:
+        return UpstreamCutError(f"upstream {self._name} broke off its answer")
+
+
+def _unread(content: aiohttp.StreamReader) -> bytes:
+    """Return what arrived before the connection broke.
+
+    aiohttp gives out no byte any more once it knows of the break, unless that mark is taken off.
+    """
+    content.set_exception(None)  # type: ignore[arg-type]  # its type leaves this use out
+    return content.read_nowait()
 
 
 def _translated(error: Exception, config: UpstreamConfig) -> UpstreamError:

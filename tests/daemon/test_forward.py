@@ -8,6 +8,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web as aioweb
+from aiohttp.client_proto import ResponseHandler
 
 from coatcheck.daemon import Timeouts, UpstreamConfig
 
@@ -103,6 +105,39 @@ async def test_a_cut_stream_ends_in_the_dialects_error(
     assert first == b"data: 1"
     assert json.loads(error.removeprefix(b"data: "))["error"]["code"] == "upstream_cut"
     assert rest == b""
+
+
+async def test_what_came_before_the_cut_is_passed_on(run_daemon: Fixture, run_raw: Fixture) -> None:
+    events = b"".join(b"data: %d\n\n" % number for number in range(20_000))
+    speak = await says(SSE + chunk(events) + b"5\r\nda")
+    daemon = await run_daemon(config(await run_raw(speak)))
+    received = await broken_stream(daemon)
+    assert received.startswith(events)
+    assert b"upstream_cut" in received
+
+
+async def test_bytes_that_wait_when_the_break_is_noticed_are_not_lost(
+    run_daemon: Fixture, run_raw: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay is held back until aiohttp knows of the break and holds unread bytes."""
+    noticed = asyncio.Event()
+    lost = ResponseHandler.connection_lost
+
+    def connection_lost(handler: Any, error: BaseException | None) -> None:
+        lost(handler, error)
+        noticed.set()
+
+    monkeypatch.setattr(ResponseHandler, "connection_lost", connection_lost)
+    prepare = aioweb.StreamResponse.prepare
+
+    async def prepare_late(response: aioweb.StreamResponse, request: Any) -> Any:
+        await asyncio.wait_for(noticed.wait(), 5)
+        return await prepare(response, request)
+
+    monkeypatch.setattr(aioweb.StreamResponse, "prepare", prepare_late)
+    speak = await says(SSE + chunk(b"data: 1\n\n") + b"5\r\nda")
+    daemon = await run_daemon(config(await run_raw(speak)))
+    assert (await broken_stream(daemon)).startswith(b"data: 1\n\ndata: ")
 
 
 async def test_a_stream_that_falls_silent(run_daemon: Fixture, run_raw: Fixture) -> None:
