@@ -116,9 +116,6 @@ class Backend(Protocol):
 class Measured(Protocol):
     """Optional: a backend that knows how much room it has."""
 
-    def free_bytes(self) -> int | None:
-        """Bytes that uploads may still take, the reserve and running uploads counted off.
-
-        `None` when nothing bounds them.
-        """
+    def free_bytes(self) -> int:
+        """Bytes that uploads may still take, the reserve and running uploads counted off."""
         ...

@@ -117,4 +117,4 @@ class StoreStats:
     """Live messages kept."""
     uploads_in_progress: int
     disk_free_bytes: int | None
-    """What uploads may still take; `None` when nothing bounds it, or the backend cannot say."""
+    """What uploads may still take; `None` when the backend cannot say."""

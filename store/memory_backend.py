@@ -4,6 +4,7 @@ Bytes are immutable once committed, so a blob that is open stays readable after 
 or replaced, as an open file does.
 """
 
+import os
 from collections.abc import Iterator
 
 from coatcheck.protocol import Buffer, Digest
@@ -14,13 +15,17 @@ from .errors import StoreFullError, StoreUnavailableError
 class MemoryBackend:
     """A `Backend` and `Measured` over a dict.
 
-    `capacity_bytes` bounds committed and spooled bytes together; `None` leaves it to the machine.
+    `capacity_bytes` bounds committed and spooled bytes together; `None` is what the
+    machine has.
     """
 
     def __init__(self, capacity_bytes: int | None = None) -> None:
+        if capacity_bytes is None:
+            capacity_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self._capacity_bytes = capacity_bytes
         self._blobs: dict[Digest, bytes] = {}
         self._quarantined: dict[Digest, bytes] = {}
+        self._kept_bytes = 0
         self._reserved_bytes = 0
 
     def spool(self) -> "MemorySpool":
@@ -35,7 +40,7 @@ class MemoryBackend:
         return None if data is None else len(data)
 
     def remove(self, digest: Digest) -> None:
-        self._blobs.pop(digest, None)
+        self._kept_bytes -= len(self._blobs.pop(digest, b""))
 
     def list(self) -> Iterator[Digest]:
         return iter(tuple(self._blobs))
@@ -43,27 +48,26 @@ class MemoryBackend:
     def quarantine(self, digest: Digest) -> None:
         data = self._blobs.pop(digest, None)
         if data is not None:
+            self._kept_bytes -= len(self._quarantined.get(digest, b""))
             self._quarantined[digest] = data
 
-    def free_bytes(self) -> int | None:
-        if self._capacity_bytes is None:
-            return None
-        kept = sum(len(data) for data in (*self._blobs.values(), *self._quarantined.values()))
-        return self._capacity_bytes - kept - self._reserved_bytes
+    def free_bytes(self) -> int:
+        return max(0, self._capacity_bytes - self._kept_bytes - self._reserved_bytes)
 
     def close(self) -> None:
         self._blobs.clear()
         self._quarantined.clear()
+        self._kept_bytes = 0
 
     def reserve(self, count: int) -> None:
         """Sets room aside, or gives it back when negative; a spool's business."""
-        free_bytes = self.free_bytes()
-        if free_bytes is not None and 0 < count > free_bytes:
+        if count > 0 and count > self.free_bytes():
             raise StoreFullError
         self._reserved_bytes += count
 
     def put(self, digest: Digest, data: bytes) -> None:
         """Keeps verified bytes; a spool's business."""
+        self._kept_bytes += len(data) - len(self._blobs.get(digest, b""))
         self._blobs[digest] = data
 
 

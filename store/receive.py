@@ -198,7 +198,7 @@ class _Intake:
         view = memoryview(chunk)
         while view.nbytes:
             part = view[: _SLAB_BYTES - len(self._slab)]
-            self._slab += part
+            self._slab.extend(part)
             self.size += part.nbytes
             view = view[part.nbytes :]
             if len(self._slab) == _SLAB_BYTES:

@@ -141,9 +141,6 @@ class BackendContract:
         within = narrow.free_bytes()
         await spool.discard()
         after = narrow.free_bytes()
-        assert before is not None
-        assert within is not None
-        assert after is not None
         assert within <= before - 600 < after
 
     async def test_close_twice(self, backend: Backend) -> None:

@@ -289,8 +289,11 @@ async def test_an_index_that_cannot_be_opened(open_store: Open, folder: Path) ->
         await open_store(StoreConfig(folder))
 
 
-async def test_memory_has_no_bound(store: Store) -> None:
-    assert (await store.stats()).disk_free_bytes is None
+async def test_memory_is_bounded_by_the_machine(store: Store, put: Put) -> None:
+    before = (await store.stats()).disk_free_bytes
+    assert before is not None
+    await put(store, "a", DATA)
+    assert (await store.stats()).disk_free_bytes == before - len(DATA)
 
 
 async def test_stats(disk_store: Store, put: Put) -> None:
