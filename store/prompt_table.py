@@ -1,4 +1,4 @@
-"""Kept messages in SQL: a row for each, pointing at the one before.
+"""Kept messages in SQL: a row for each, pointing at the one before. Statements are built once.
 
 A row expires no earlier than any row behind it, because whoever extends a row extends the rows
 before it to the same time. So a list is whole as long as its last row lives.
@@ -7,7 +7,17 @@ before it to the same time. So a list is whole as long as its last row lives.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import CTE, Connection, and_, func, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Float,
+    String,
+    and_,
+    bindparam,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert
 
 from coatcheck.protocol import Digest
@@ -55,27 +65,61 @@ class Expansion:
     head: PromptHead
 
 
+_is_last = and_(
+    prompts.c.tenant == bindparam("of_tenant", type_=String),
+    prompts.c.dialect == bindparam("of_dialect", type_=String),
+    prompts.c.digest == bindparam("of_digest", type_=String),
+)
+# The rows of a list, from the last one back. The depth ends it even in a damaged table.
+_last = select(prompts).where(_is_last).cte("chain", recursive=True)
+_chain = _last.union_all(
+    select(prompts).join(
+        _last,
+        and_(
+            prompts.c.tenant == _last.c.tenant,
+            prompts.c.dialect == _last.c.dialect,
+            prompts.c.digest == _last.c.parent,
+            prompts.c.depth == _last.c.depth - 1,
+        ),
+    )
+)
+
+_find_head = select(prompts.c.depth, prompts.c.list_bytes, prompts.c.expires_at).where(
+    _is_last, prompts.c.expires_at > bindparam("now", type_=Float)
+)
+_expand = select(_chain.c.depth, _chain.c.text, _chain.c.list_bytes, _chain.c.expires_at).order_by(
+    _chain.c.depth
+)
+_named_blobs = select(_chain.c.digest, _chain.c.blobs).where(_chain.c.blobs != "")
+_extend = (
+    update(prompts)
+    .where(
+        tuple_(prompts.c.tenant, prompts.c.dialect, prompts.c.digest).in_(
+            select(_chain.c.tenant, _chain.c.dialect, _chain.c.digest)
+        ),
+        prompts.c.expires_at < bindparam("until", type_=Float),
+    )
+    .values(expires_at=bindparam("until", type_=Float))
+)
+_count_live = (
+    select(func.count()).select_from(prompts).where(prompts.c.expires_at > bindparam("now"))
+)
+_insert = insert(prompts)
+_put = _insert.on_conflict_do_update(
+    index_elements=[prompts.c.tenant, prompts.c.dialect, prompts.c.digest],
+    set_={"expires_at": func.max(prompts.c.expires_at, _insert.excluded.expires_at)},
+)
+
+
 def find_head(connection: Connection, key: PromptKey, now: float) -> PromptHead | None:
     """The prompt's last row, if it lives."""
-    row = connection.execute(
-        select(prompts.c.depth, prompts.c.list_bytes, prompts.c.expires_at).where(
-            prompts.c.tenant == key.tenant,
-            prompts.c.dialect == key.dialect,
-            prompts.c.digest == key.digest,
-            prompts.c.expires_at > now,
-        )
-    ).one_or_none()
+    row = connection.execute(_find_head, _named(key) | {"now": now}).one_or_none()
     return None if row is None else PromptHead(row.depth, row.list_bytes, row.expires_at)
 
 
 def expand(connection: Connection, key: PromptKey) -> Expansion | None:
     """All of the prompt in one query, if it is there and whole; it may have expired."""
-    chain = _chain(key)
-    rows = connection.execute(
-        select(chain.c.depth, chain.c.text, chain.c.list_bytes, chain.c.expires_at).order_by(
-            chain.c.depth
-        )
-    ).all()
+    rows = connection.execute(_expand, _named(key)).all()
     if not rows or rows[-1].depth != len(rows):
         return None
     last = rows[-1]
@@ -86,13 +130,8 @@ def expand(connection: Connection, key: PromptKey) -> Expansion | None:
 
 def put_rows(connection: Connection, rows: Sequence[PromptRow]) -> None:
     """Adds rows; one that is there keeps its text and takes the later expiry."""
-    statement = insert(prompts)
-    later = func.max(prompts.c.expires_at, statement.excluded.expires_at)
     connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[prompts.c.tenant, prompts.c.dialect, prompts.c.digest],
-            set_={"expires_at": later},
-        ),
+        _put,
         [
             {
                 "tenant": row.key.tenant,
@@ -113,49 +152,19 @@ def put_rows(connection: Connection, rows: Sequence[PromptRow]) -> None:
 
 def named_blobs(connection: Connection, key: PromptKey) -> list[tuple[Digest, Digest]]:
     """Each prompt digest of the list with each blob that its message names."""
-    chain = _chain(key)
-    rows = connection.execute(
-        select(chain.c.digest, chain.c.blobs).where(chain.c.blobs != "")
-    ).all()
+    rows = connection.execute(_named_blobs, _named(key)).all()
     return [(Digest(row.digest), Digest(blob)) for row in rows for blob in row.blobs.split(" ")]
 
 
 def extend(connection: Connection, key: PromptKey, expires_at: float) -> None:
     """Extends the list's last row and all before it."""
-    chain = _chain(key)
-    connection.execute(
-        update(prompts)
-        .where(
-            tuple_(prompts.c.tenant, prompts.c.dialect, prompts.c.digest).in_(
-                select(chain.c.tenant, chain.c.dialect, chain.c.digest)
-            ),
-            prompts.c.expires_at < expires_at,
-        )
-        .values(expires_at=expires_at)
-    )
+    connection.execute(_extend, _named(key) | {"until": expires_at})
 
 
 def count_live(connection: Connection, now: float) -> int:
     """How many messages live."""
-    live = select(func.count()).select_from(prompts).where(prompts.c.expires_at > now)
-    return connection.execute(live).scalar_one()
+    return connection.execute(_count_live, {"now": now}).scalar_one()
 
 
-def _chain(key: PromptKey) -> CTE:
-    """The rows of a list, from the last one back. The depth ends it even in a damaged table."""
-    chain = (
-        select(prompts)
-        .where(
-            prompts.c.tenant == key.tenant,
-            prompts.c.dialect == key.dialect,
-            prompts.c.digest == key.digest,
-        )
-        .cte("chain", recursive=True)
-    )
-    before = and_(
-        prompts.c.tenant == chain.c.tenant,
-        prompts.c.dialect == chain.c.dialect,
-        prompts.c.digest == chain.c.parent,
-        prompts.c.depth == chain.c.depth - 1,
-    )
-    return chain.union_all(select(prompts).join(chain, before))
+def _named(key: PromptKey) -> dict[str, str | float]:
+    return {"of_tenant": key.tenant, "of_dialect": key.dialect, "of_digest": key.digest}

@@ -28,6 +28,8 @@ from .term import Term
 _logger = logging.getLogger(__name__)
 
 _HEADS = 4096
+# So that a long list's holds do not keep others from the index: about 20 ms a turn.
+_HOLDS_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +279,8 @@ class Prompts:
 
     async def _hold(self, wanted: Iterable[PromptHold]) -> None:
         holds = list(wanted)
-        if holds:
-            await self._index.hold_for_prompts(holds)
+        for at in range(0, len(holds), _HOLDS_AT_ONCE):
+            await self._index.hold_for_prompts(holds[at : at + _HOLDS_AT_ONCE])
 
     def _give_up(self, batch: _Batch) -> _Batch:
         """Forgets what could not be written and what waits behind it, which may build on it."""
