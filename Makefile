@@ -3,15 +3,19 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
+RUNNABLE := $(VENV)/.ready-to-run
 READY := $(VENV)/.ready
 CODE := api cli client daemon protocol store web tests bench src/coatcheck/__init__.py
 
 .PHONY: demo test test-fast check format bench nightly build clean
 
-$(READY): pyproject.toml constraints.txt .ci/setup
-	bash .ci/setup $(VENV)
+$(RUNNABLE): pyproject.toml constraints.txt .ci/setup
+	bash .ci/setup $(VENV) run
 
-demo: $(READY)
+$(READY): $(RUNNABLE)
+	bash .ci/setup $(VENV) dev
+
+demo: $(RUNNABLE)
 	$(BIN)/coatcheck demo $(DEMO)
 
 test: $(READY)

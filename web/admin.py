@@ -23,7 +23,7 @@ nav a{margin-right:1rem}
 table{border-collapse:collapse;width:100%}
 .wide{overflow-x:auto}
 th,td{border-bottom:1px solid #8884;padding:.3rem .6rem;text-align:left;vertical-align:middle}
-td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
+td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 code{font-size:.85em;overflow-wrap:anywhere}
 img.thumb{display:block;height:4rem;max-width:8rem;object-fit:contain;background:#8882}
 dl{display:flex;flex-wrap:wrap;gap:.5rem 2rem}dt{color:#888}dd{margin:0}
