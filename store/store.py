@@ -22,7 +22,14 @@ from coatcheck.protocol import PIECE_BYTES, Digest
 
 from .backend import Measured
 from .config import StoreConfig
-from .errors import BlobNotFoundError, CorruptBlobError, StoreClosedError, StoreError
+from .errors import (
+    BlobNotFoundError,
+    CorruptBlobError,
+    StoreClosedError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from .grant import Grant, HeldBlob, Hold, Missing, Page, Receipt, StoreStats
 from .piece_buffers import PieceBuffers
 from .prompts import Prompts
@@ -127,7 +134,10 @@ class Store:
         return held.grant if held else None
 
     async def stat_many(self, tenant: str, digests: Sequence[Digest]) -> dict[Digest, Grant]:
-        """The live grants among these digests; counts as a use of each and renews its lease."""
+        """The live grants among these digests; counts as a use of each and renews its lease.
+
+        A disk that is full keeps a lease from being renewed, not a blob from being used.
+        """
         used = await self._use(tenant, digests)
         return {digest: held.grant for digest, held in used.items()}
 
@@ -282,7 +292,14 @@ class Store:
             if (end := blob.grant.lease_expires_at) is not None
             and not self._lease.is_fresh(end, now)
         ]
-        return await self._refresh(tenant, held, due, self._index.renew) if due else held
+        if not due:
+            return held
+        try:
+            return await self._refresh(tenant, held, due, self._index.renew)
+        except (StoreFullError, StoreUnavailableError) as error:
+            # What can be read is read; the leases end as they were going to.
+            _logger.warning("%d leases of %r could not be renewed: %s", len(due), tenant, error)
+            return held
 
     async def _refresh(
         self,
@@ -307,7 +324,11 @@ class Store:
         return {digest: blob for digest, blob in held.items() if digest not in due} | renewed
 
     async def _report_damage(self, held: HeldBlob) -> None:
-        await self._finisher.run(self._quarantine(held))
+        try:
+            await self._finisher.run(self._quarantine(held))
+        except StoreError:
+            # The bytes fail their check again at the next read.
+            _logger.exception("%s could not be put in quarantine", held.grant.digest)
 
     async def _quarantine(self, held: HeldBlob) -> None:
         """Takes damaged bytes out of every answer, unless an upload has replaced them since."""

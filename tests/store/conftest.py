@@ -1,7 +1,8 @@
 """Stores that close themselves, a clock that tests set, and a way to put bytes in."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+import resource
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -64,6 +65,22 @@ def folder(tmp_path: Path) -> Path:
 async def disk_store(open_store: Callable[[StoreConfig], Awaitable[Store]], folder: Path) -> Store:
     """A store in `folder`."""
     return await open_store(StoreConfig(folder))
+
+
+@pytest.fixture
+def largest_file() -> Callable[[int], AbstractContextManager[None]]:
+    """Lets no file of this process grow beyond so many bytes, as a full disk would."""
+
+    @contextmanager
+    def limit(size: int) -> Generator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 import asyncio
 import errno
 import os
-import resource
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +44,6 @@ async def forever() -> AsyncIterator[bytes]:
     while True:
         yield bytes(64 * 1024)
         await asyncio.sleep(0)
-
-
-@contextmanager
-def largest_file(size: int) -> Generator[None]:
-    """Lets no file of this process grow beyond `size`, as a full disk would."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def test_an_image_is_received_described_and_readable(disk_store: Store, put: Put) -> None:
@@ -267,7 +255,10 @@ async def test_without_room_nothing_is_written(open_store: Open, put: Put, folde
 
 
 async def test_a_disk_that_fills_up_meanwhile_loses_nothing(
-    disk_store: Store, put: Put, folder: Path
+    disk_store: Store,
+    put: Put,
+    folder: Path,
+    largest_file: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     kept = (await put(disk_store, "a", PNG)).grant
     big = os.urandom(6_000_000)

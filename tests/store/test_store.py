@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,24 @@ async def test_a_lease_is_not_rewritten_in_its_first_sixteenth(
     assert (await store.stat_many("a", [DIGEST]))[DIGEST].lease_expires_at == 1_000_000 + DAY
     now[0] += 1
     assert (await store.stat_many("a", [DIGEST]))[DIGEST].lease_expires_at == now[0] + DAY
+
+
+async def test_a_blob_is_used_though_its_lease_cannot_be_written(
+    disk_store: Store,
+    put: Put,
+    now: list[float],
+    largest_file: Callable[[int], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    grant = (await put(disk_store, "a", DATA)).grant
+    now[0] += DAY / 2
+    with largest_file(1):
+        assert await disk_store.stat_many("a", [DIGEST]) == {DIGEST: grant}
+        await (await disk_store.open_blob("a", DIGEST)).close()
+        with pytest.raises(StoreUnavailableError):
+            await disk_store.pin("a", DIGEST)
+    assert "could not be renewed" in caplog.text
+    assert (await disk_store.pin("a", DIGEST)).pinned
 
 
 async def test_missing_names_what_is_absent_and_renews_the_rest(
