@@ -75,8 +75,9 @@ def _problem_response(error: Exception, request_id: str) -> web.Response:
 def _break(error: Exception, request: web.Request, connection: Connection) -> web.StreamResponse:
     """End a begun answer so that no client takes it for whole.
 
-    A chunked answer without its last chunk says so itself, and what was written still goes out: it
-    may be an error event. Any other answer could pass for whole, so the connection is reset.
+    A chunked answer without its last chunk says so itself, and so does one shorter than its
+    Content-Length that its handler broke off: what was written still goes out, it may be an error
+    event. Any other answer could pass for whole, so the connection is reset.
     """
     is_foreseen = isinstance(error, WebError | ProtocolError)
     logger.log(
@@ -87,8 +88,9 @@ def _break(error: Exception, request: web.Request, connection: Connection) -> we
         exc_info=None if is_foreseen else error,
     )
     connection.abandon(request, "broken")
-    is_chunked = request.writer.length is None and request.version >= HttpVersion11
-    if not is_chunked and not isinstance(error, BrokenAnswerError):
+    missing = request.writer.length  # None where the answer declared no length
+    is_chunked = missing is None and request.version >= HttpVersion11
+    if not is_chunked and not (missing and isinstance(error, BrokenAnswerError)):
         connection.reset()
     elif request.transport is not None:
         request.transport.close()

@@ -9,7 +9,16 @@ import pytest
 from aiohttp import ClientPayloadError, ClientSession, web
 
 from coatcheck.protocol import Digest, MalformedMessageError, Problem
-from coatcheck.web import Principal, ProblemError, Route, Server, close_paths, refuse, tenant_of
+from coatcheck.web import (
+    BrokenAnswerError,
+    Principal,
+    ProblemError,
+    Route,
+    Server,
+    close_paths,
+    refuse,
+    tenant_of,
+)
 
 Serve = Callable[..., Awaitable[Server]]
 Talk = Callable[[Server, bytes], Awaitable[bytes]]
@@ -130,6 +139,28 @@ async def test_a_begun_answer_that_fails_is_reset(serve: Serve, request_line: st
     server = await serve([Route("GET", "/{name}", begin_and_fail)])
     reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
     writer.write(f"{request_line}\r\nHost: localhost\r\n\r\n".encode())
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "size"),
+    [("1.0", None), ("1.1", len(b"first bytes"))],
+)
+async def test_an_answer_broken_off_where_it_could_be_whole_is_reset(
+    serve: Serve, version: str, size: int | None
+) -> None:
+    async def breaking(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = size
+        await response.prepare(request)
+        await response.write(b"first bytes")
+        raise BrokenAnswerError("half way")
+
+    server = await serve([Route("GET", "/any", breaking)])
+    reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
+    writer.write(f"GET /any HTTP/{version}\r\nHost: localhost\r\n\r\n".encode())
     with pytest.raises(ConnectionResetError):
         await reader.read()
     writer.close()
