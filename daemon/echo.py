@@ -100,7 +100,7 @@ async def _describe(request: JsonObject) -> str:
         raise RequestRefusedError("a list of messages is required", "invalid_request", "messages")
     for index, message in enumerate(messages):
         role = message.get("role") if isinstance(message, dict) else None
-        if role not in _ROLES:
+        if not isinstance(role, str) or role not in _ROLES:
             raise RequestRefusedError(
                 f"unknown role {role!r}", "invalid_value", f"messages.{index}.role"
             )

@@ -117,3 +117,11 @@ async def test_files_and_audio_are_described_by_type(run_daemon: Fixture) -> Non
     )
     assert status == 200
     assert f"application/pdf, {pdf}" in body["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("role", [[], {}, 1, None, "wizard"])
+async def test_a_role_of_any_type_is_refused_by_name(run_daemon: Fixture, role: Json) -> None:
+    daemon = await run_daemon()
+    status, answer, _ = await daemon.chat({"model": "m", "messages": [{"role": role}]})
+    assert (status, answer["error"]["code"]) == (400, "invalid_value")
+    assert answer["error"]["param"] == "messages.0.role"
