@@ -84,8 +84,10 @@ class _Reader:
     async def read_piece(self, index: int) -> memoryview:
         try:
             return await self._reader.read_piece(index)
-        except StoreError as error:
+        except BlobNotFoundError as error:
             raise BlobUnreadableError(self._digest) from error
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
 
     async def close(self) -> None:
         await self._reader.close()
