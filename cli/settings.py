@@ -18,7 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from coatcheck.daemon import DaemonConfig, GatewayConfig, Timeouts, UpstreamConfig
+from coatcheck.daemon import DaemonConfig, GatewayConfig, Timeouts, TurnLimits, UpstreamConfig
 from coatcheck.protocol import DIALECTS
 from coatcheck.store import StoreConfig
 
@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     max_blob_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
     min_free_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
     max_request_bytes: int = Field(default=GatewayConfig().max_request_bytes, gt=0)
+    max_upstream_bytes: int = Field(default=GatewayConfig().max_upstream_bytes, gt=0)
+    max_values: int = Field(default=TurnLimits().max_values, gt=0)
+    max_attachments: int = Field(default=TurnLimits().max_attachments, gt=0)
     drain_seconds: float = Field(default=10.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     upstream: tuple[UpstreamSettings, ...] = ()
@@ -98,6 +101,8 @@ class Settings(BaseSettings):
             upstreams=tuple(_upstream(item, environment) for item in self.upstream),
             gateway=GatewayConfig(
                 max_request_bytes=self.max_request_bytes,
+                max_upstream_bytes=self.max_upstream_bytes,
+                turn=TurnLimits(self.max_values, self.max_attachments),
                 public_origins=frozenset(_authority(url) for url in self.public_urls),
             ),
         )

@@ -5,6 +5,7 @@ from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError
 from .gateway import GatewayConfig
 from .source import BlobSource, KeptMessage, PieceReader, PromptSource, Resolved
+from .turn import TurnLimits
 from .upstream import ECHO, Timeouts, UpstreamConfig
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "PromptSource",
     "Resolved",
     "Timeouts",
+    "TurnLimits",
     "UpstreamConfig",
 ]

@@ -50,6 +50,25 @@ class RequestRefusedError(DaemonError):
         return {"path": self._path} if self._path else {}
 
 
+class TooLargeError(DaemonError):
+    """The request asks for more than a limit allows; `limit` is the limit, `code` says of what."""
+
+    status = 413
+    title = "The request is too large"
+
+    def __init__(self, message: str, code: str, limit: int) -> None:
+        super().__init__(f"{message}: at most {limit}")
+        self._code, self._limit = code, limit
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(413, self._code, self.title, str(self), self.extensions)
+
+    @property
+    def extensions(self) -> Mapping[str, Json]:
+        return {"limit": self._limit}
+
+
 class EncodingRefusedError(DaemonError):
     """The client compressed its request, which the gateway does not inflate."""
 

@@ -11,6 +11,7 @@ from typing import Self
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 from multidict import CIMultiDictProxy
 from yarl import URL
 
@@ -60,11 +61,17 @@ class HttpUpstream:
     async def send(self, outgoing: Outgoing) -> AsyncGenerator["_HttpAnswer"]:
         """Send a request; see `Upstream.send`."""
         payload = _Payload(outgoing.body)
-        response = await self._request(outgoing, payload)
+        is_whole = False
         try:
-            yield _HttpAnswer(response, self._config)
+            response = await self._request(outgoing, payload)
+            try:
+                yield _HttpAnswer(response, self._config)
+            finally:
+                is_whole = response.content.is_eof() and payload.is_sent
+                response.release() if is_whole else response.close()
         finally:
-            response.close() if not response.content.is_eof() else response.release()
+            if not is_whole:
+                payload.abort()
 
     async def close(self) -> None:
         """Close every connection. May be called twice."""
@@ -74,7 +81,7 @@ class HttpUpstream:
         try:
             async with asyncio.timeout(None) as deadline:
                 payload.patience = _Patience(deadline, self._config.timeouts.first_byte_seconds)
-                return await self._session.post(
+                response = await self._session.post(
                     URL(self._base_url + outgoing.path, encoded=True),
                     data=payload,
                     headers=outgoing.headers,
@@ -84,6 +91,11 @@ class HttpUpstream:
             if payload.failure:
                 raise payload.failure from error
             raise _translated(error, self._config) from error
+        if not 200 <= response.status <= 599:
+            # 101 would turn the client's connection into something that neither side asked for.
+            response.close()
+            raise UpstreamGarbageError(f"upstream {self._config.name} answered no final status")
+        return response
 
 
 class _Patience:
@@ -111,6 +123,8 @@ class _Payload(aiohttp.Payload):
         super().__init__(body, headers={})
         self._size = body.size
         self._body = body
+        self._transport: asyncio.Transport | None = None
+        self.is_sent = False
         self.failure: DaemonError | None = None
         self.patience: _Patience | None = None
 
@@ -120,6 +134,8 @@ class _Payload(aiohttp.Payload):
     async def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None
     ) -> None:
+        if isinstance(writer, StreamWriter):
+            self._transport = writer.transport
         try:
             async for chunk in self._body.chunks():
                 await writer.write(chunk)
@@ -128,6 +144,15 @@ class _Payload(aiohttp.Payload):
         except DaemonError as error:
             self.failure = error
             raise
+        self.is_sent = True
+
+    def abort(self) -> None:
+        """Drop the connection that this was written to, and what its buffer still holds.
+
+        aiohttp closes it, which waits for an upstream to read the rest; some never do.
+        """
+        if self._transport:
+            self._transport.abort()
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         raise TypeError("a streamed body has no text")

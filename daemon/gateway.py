@@ -21,21 +21,28 @@ from coatcheck.protocol import (
     Dialect,
     Digest,
     Problem,
-    copy_json,
     encode_json,
     prompt_root,
 )
 from coatcheck.web import BrokenAnswerError, ProblemError, read_body, tenant_of
 
 from .body import Body, RawBody, SplicedBody
-from .errors import DaemonError, EncodingRefusedError, PromptNotFoundError
+from .errors import (
+    BlobsNotFoundError,
+    BlobUnreadableError,
+    DaemonError,
+    EncodingRefusedError,
+    PromptNotFoundError,
+    TooLargeError,
+    UpstreamCutError,
+)
 from .headers import answer_headers, request_headers
 from .keeper import Keeper
 from .relay import EventGate
 from .resolver import Resolver
 from .source import PromptSource
 from .splice import splice
-from .turn import ParsedRequest, Turn, build_turn, fill, parse_request
+from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, parse_request
 from .upstream import Answer, Outgoing, Upstream, Upstreams
 
 _log = logging.getLogger(__name__)
@@ -50,6 +57,9 @@ class GatewayConfig:
     """Limits and names. `public_urls` are further authorities under which clients know us."""
 
     max_request_bytes: int = 128 * 1024 * 1024  # 2.5 x the largest body a provider takes
+    # A kilobyte of refs can name any number of bytes. One blob of the largest size fits in base64.
+    max_upstream_bytes: int = 1024 * 1024 * 1024
+    turn: TurnLimits = field(default_factory=TurnLimits)
     public_origins: frozenset[str] = field(default_factory=frozenset[str])
 
 
@@ -86,7 +96,7 @@ class Gateway:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise EncodingRefusedError("send the request uncompressed")
         raw = await read_body(request, self._config.max_request_bytes)
-        parsed = await _heavy(len(raw), partial(parse_request, raw, dialect))
+        parsed = await _heavy(len(raw), partial(parse_request, raw, dialect, self._config.turn))
         upstream = self._upstreams.choose(dialect.name, parsed.model)
         tenant = tenant_of(request)
         outgoing_headers = request_headers(request.headers.items(), upstream.config.api_key)
@@ -99,8 +109,8 @@ class Gateway:
         origins = self._origins(request)
         turn = await self._expand(parsed, tenant, dialect, origins)
         is_kept = _is_kept(parsed, request)
-        # Hydration writes into the messages, so what is kept of them is copied before.
-        sent = [copy_json(item) for item in turn.appended] if is_kept or turn.has_inline else []
+        is_used_again = is_kept or turn.has_inline
+        sent = await _heavy(turn.size, turn.copy_appended) if is_used_again else []
         body = await self._hydrate(turn, tenant, raw, is_whole=parsed.envelope is None)
         keeping: asyncio.Task[Digest | None] | None = None
         if is_kept:
@@ -111,6 +121,9 @@ class Gateway:
         try:
             outgoing = Outgoing(target, outgoing_headers, body)
             return await self._forward(dialect, request, upstream, outgoing, keeping)
+        except BlobUnreadableError as error:
+            gone = await self._places(turn, tenant, error)
+            return refusal(dialect, gone.problem, await _kept_headers(keeping))
         finally:
             if keeping:
                 keeping.cancel()
@@ -130,17 +143,33 @@ class Gateway:
             if kept is None:
                 raise PromptNotFoundError(parent)
             before = kept
-        work = partial(build_turn, parsed, before, dialect, origins)
-        return await _heavy(sum(map(len, before)), work)
+        work = partial(build_turn, parsed, before, dialect, origins, self._config.turn)
+        return await _heavy(parsed.size + sum(map(len, before)), work)
 
     async def _hydrate(self, turn: Turn, tenant: str, raw: bytes, *, is_whole: bool) -> Body:
         """Return the upstream's body: the client's own bytes where nothing is replaced."""
         resolved = await self._resolver.resolve(tenant, turn.digests)
-        fillings = fill(turn.slots, resolved)
+        fillings = await _heavy(turn.size, partial(fill, turn.slots, resolved))
         if is_whole and not fillings:
             return RawBody(raw)
-        segments = await _heavy(len(raw), partial(splice, turn.body, fillings, self._random(16)))
-        return SplicedBody(segments, partial(self._resolver.open, tenant))
+        segments = await _heavy(turn.size, partial(splice, turn.body, fillings, self._random(16)))
+        body = SplicedBody(segments, partial(self._resolver.open, tenant))
+        limit = self._config.max_upstream_bytes
+        if body.size > limit:
+            raise TooLargeError("bytes for the upstream", "upstream_body_too_large", limit)
+        return body
+
+    async def _places(
+        self, turn: Turn, tenant: str, error: BlobUnreadableError
+    ) -> BlobsNotFoundError | BlobUnreadableError:
+        """Say of a blob that went bad on the way where it stands, and what else is missing now."""
+        resolved = await self._resolver.resolve(tenant, turn.digests)
+        resolved.pop(error.digest, None)
+        try:
+            fill(turn.slots, resolved)
+        except BlobsNotFoundError as missing:
+            return missing
+        return error
 
     async def _forward(
         self,
@@ -153,6 +182,8 @@ class Gateway:
         try:
             async with upstream.send(outgoing) as answer:
                 return await _relay(dialect, request, answer, await _kept_headers(keeping))
+        except BlobUnreadableError:
+            raise
         except DaemonError as error:
             return refusal(dialect, error.problem, await _kept_headers(keeping))
 
@@ -164,11 +195,16 @@ async def _relay(
     response.headers.extend(answer_headers(answer.headers.items()))
     response.headers.update(extra)
     gate = EventGate() if _is_plain_stream(answer.headers) else None
+    if gate:
+        # With a length, an error event could end just where a whole answer would.
+        response.headers.popall("Content-Length", None)
     await response.prepare(request)
     try:
         async for chunk in answer.chunks():
             if data := gate.feed(chunk) if gate else chunk:
                 await response.write(data)
+        if gate and gate.is_torn and not _is_framed(answer.headers):
+            raise UpstreamCutError("the upstream's answer ends inside an event")
     except DaemonError as error:
         _log.warning("answer broke off: %s", error)
         if gate:
@@ -196,6 +232,11 @@ def _is_plain_stream(headers: Mapping[str, str]) -> bool:
         headers.get("Content-Type", "").lower().startswith("text/event-stream")
         and headers.get("Content-Encoding", "identity").lower() == "identity"
     )
+
+
+def _is_framed(headers: Mapping[str, str]) -> bool:
+    """Whether HTTP says where the answer ends; else it ends with the connection, whole or not."""
+    return "Content-Length" in headers or "Transfer-Encoding" in headers
 
 
 async def _kept_headers(keeping: "asyncio.Task[Digest | None] | None") -> Mapping[str, str]:

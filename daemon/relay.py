@@ -31,6 +31,11 @@ class EventGate:
         del self._held[:end]
         return passed
 
+    @property
+    def is_torn(self) -> bool:
+        """True when the bytes so far end inside a line."""
+        return bool(self._held) and self._held[-1] not in b"\r\n"
+
     def finish(self) -> bytes:
         """Return what is left at a clean end."""
         rest = bytes(self._held)

@@ -14,7 +14,9 @@ from coatcheck.cli.settings import Settings, TimeoutSettings, UpstreamSettings
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("protocol", "store", "web", "api", "daemon")
 # Calls that make an answer, and which of their arguments is the code.
-MAKERS = {"refuse": 1, "Problem": 1, "_Row": 2, "RequestRefusedError": 1, "_refused": 1}
+MAKERS = {"refuse": 1, "Problem": 1, "_Row": 2, "RequestRefusedError": 1, "_refused": 1} | {
+    "TooLargeError": 1
+}
 
 
 def _codes(tree: ast.AST) -> Iterator[str]:

@@ -180,3 +180,57 @@ async def test_a_body_of_50_mb_passes(run_daemon: Fixture, run_upstream: Fixture
     ).encode()
     assert (await daemon.chat(raw))[0] == 200
     assert upstream.seen[0].body == raw
+
+
+async def test_a_cut_stream_with_a_length_never_ends_where_a_whole_one_would(
+    run_daemon: Fixture, run_raw: Fixture
+) -> None:
+    events = b"data: 1\n\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 12\r\n\r\n"
+    daemon = await run_daemon(config(await run_raw(await says(head + events))))
+    assert b"upstream_cut" in await broken_stream(daemon)
+
+
+async def test_a_stream_without_framing_that_ends_inside_an_event_was_cut(
+    run_daemon: Fixture, run_raw: Fixture
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    daemon = await run_daemon(config(await run_raw(await says(head + b"data: 1\n\ndata: ha"))))
+    received = await broken_stream(daemon)
+    assert received.startswith(b"data: 1\n\ndata: {")
+    assert b"upstream_cut" in received
+
+
+@pytest.mark.parametrize("status", [b"101 Switching Protocols", b"099 Early", b"999 Late"])
+async def test_a_status_that_ends_no_request_is_garbage(
+    run_daemon: Fixture, run_raw: Fixture, status: bytes
+) -> None:
+    answer = b"HTTP/1.1 " + status + b"\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    daemon = await run_daemon(config(await run_raw(await says(answer))))
+    code, body, _ = await daemon.chat(ASK)
+    assert (code, body["error"]["code"]) == (502, "upstream_garbage")
+
+
+async def test_an_upstream_that_reads_nothing_holds_no_connection(
+    run_daemon: Fixture, run_raw: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing alone would wait for it to take what is buffered."""
+    ended, lost = asyncio.Event(), ResponseHandler.connection_lost
+
+    def connection_lost(handler: Any, error: BaseException | None) -> None:
+        lost(handler, error)
+        ended.set()
+
+    monkeypatch.setattr(ResponseHandler, "connection_lost", connection_lost)
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.wait_for(ended.wait(), 5)
+
+    daemon = await run_daemon(config(await run_raw(speak)))
+    digest = daemon.blobs.add(b"x" * (20 << 20))
+    part = {"type": "image_url", "image_url": {"url": f"blob:{digest}"}}
+    status, body, _ = await daemon.chat(
+        {"model": "m", "messages": [{"role": "user", "content": [part]}]}
+    )
+    assert (status, body["error"]["code"]) == (504, "upstream_timeout")
+    await asyncio.wait_for(ended.wait(), 2)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web as aioweb
 from yarl import URL
 
-from coatcheck.daemon import GatewayConfig
+from coatcheck.daemon import GatewayConfig, TurnLimits
 from coatcheck.protocol import Digest, Json, JsonObject, Pointer, encode_json, prompt_digests
 
 Fixture = Callable[..., Any]
@@ -310,11 +310,15 @@ async def test_a_blob_that_turns_out_bad_is_reported_as_missing(
 ) -> None:
     upstream = await run_upstream()
     daemon = await run_daemon(upstream.config)
-    digest = daemon.blobs.add(picture())
+    digest, sound = daemon.blobs.add(picture()), daemon.blobs.add(picture("blue"))
     daemon.blobs.rotten.add(digest)
-    status, answer, _ = await daemon.chat(ask(image(f"blob:{digest}")))
+    parts = [image(f"blob:{name}") for name in (sound, digest, digest)]
+    status, answer, _ = await daemon.chat(ask(*parts))
     assert (status, answer["error"]["code"]) == (404, "blob_not_found")
-    assert answer["error"]["missing"] == [{"digest": digest}]
+    assert answer["error"]["missing"] == [
+        {"digest": digest, "path": "messages.0.content.1.image_url"},
+        {"digest": digest, "path": "messages.0.content.2.image_url"},
+    ]
 
 
 async def test_pass_mode_forwards_and_nothing_else(
@@ -467,3 +471,44 @@ async def test_closing_ends_what_goes_on_in_the_background(
     daemon = await run_daemon()
     await daemon.chat(ask(image(data_url(picture()))))
     # The fixtures close the daemon; pytest's unraisable hook turns a task left behind into an error.
+
+
+async def test_refs_that_would_fill_too_large_a_body_are_refused_before_it(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config, gateway=GatewayConfig(max_upstream_bytes=50_000))
+    digest = daemon.blobs.add(b"x" * 30_000)
+    assert (await daemon.chat(ask(image(f"blob:{digest}"))))[0] == 200
+    status, answer, response = await daemon.chat(ask(*[image(f"blob:{digest}")] * 2))
+    assert (status, answer["error"]["code"]) == (413, "upstream_body_too_large")
+    assert answer["error"]["limit"] == 50_000
+    assert response.headers["x-should-retry"] == "false"
+    assert len(upstream.seen) == 1
+    assert len(daemon.blobs.readers) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        (TurnLimits(max_values=25), "too_many_values"),
+        (TurnLimits(max_attachments=3), "too_many_attachments"),
+    ],
+)
+async def test_what_was_kept_counts_towards_the_limits_of_a_turn(
+    run_daemon: Fixture, run_upstream: Fixture, limits: TurnLimits, code: str
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config, gateway=GatewayConfig(turn=limits))
+    digest = daemon.blobs.add(b"bytes")
+    messages: list[Json] = [{"role": "user", "content": [image(f"blob:{digest}")] * 2}]
+
+    async def send(parent: Json) -> Any:
+        envelope: JsonObject = {"parent": parent, "append": messages}
+        return await daemon.chat({"model": "m", "coatcheck": envelope})
+
+    status, _, response = await send(None)
+    assert status == 200
+    status, answer, _ = await send(response.headers["Coatcheck-Prompt"])
+    assert (status, answer["error"]["code"]) == (413, code)
+    assert len(upstream.seen) == 1
