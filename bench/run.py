@@ -10,6 +10,7 @@ from .finding import Finding
 from .linearity import measure_linearity
 from .peak_memory import measure_memory
 from .server_process import ServerProcess
+from .spooling import measure_spooling
 from .turn_bodies import inline_turn, photographs, refs_turn, text_turn
 from .turns import MAX_REFS_RATIO, MAX_TEXT_RATIO, TurnCase, compare_turns
 
@@ -51,6 +52,8 @@ def run_bench(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator
         say("memory, in a fresh process on the same data")
         with _coatcheck(folder, upstream.url) as coatcheck:
             yield from measure_memory(coatcheck, refs_turn(refs[:1]), refs_turn(refs))
+    say("spooling an upload")
+    yield from measure_spooling(folder)
 
 
 def _cases(images: list[bytes], refs: list[str]) -> Iterator[TurnCase]:
