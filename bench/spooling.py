@@ -46,7 +46,7 @@ async def _seconds(
     start = time.perf_counter()
     await way(path, slabs)
     seconds = time.perf_counter() - start
-    path.unlink()
+    await asyncio.to_thread(path.unlink)
     return seconds
 
 
