@@ -54,9 +54,12 @@ class FoundInline:
         Such a text is left to the upstream as it is, since it could not be written back.
         """
         try:
-            return pybase64.b64decode(self.text[self.start :], validate=True) or None
+            data = pybase64.b64decode(self.text[self.start :], validate=True)
         except ValueError:
             return None
+        # Bits after the last byte must be zero, or the text could not be written back.
+        last = pybase64.b64encode(data[-(len(data) % 3 or 3) :]).decode()
+        return data if data and self.text.endswith(last) else None
 
 
 Found = FoundRef | FoundPointer | FoundFileId | FoundInline
@@ -126,9 +129,10 @@ def read_base64(
         MalformedMessageError: it spells a malformed pointer.
     """
     if text.startswith(_POINTER_PREFIX, start):
-        with_line_end = text[start : start + _MAX_POINTER_CHARS + 5]
+        # A whole number of quanta, one more than a pointer may have.
+        head = text[start : start + _MAX_POINTER_CHARS + 4]
         try:
-            pointer = parse_pointer(pybase64.b64decode(with_line_end, validate=True))
+            pointer = parse_pointer(pybase64.b64decode(head, validate=True))
         except ProtocolError as error:
             raise MalformedMessageError(str(error), dotted(path), error.code) from error
         except ValueError:

@@ -168,7 +168,7 @@ def _read_file(
             found = read_base64(data, 0, None, path)
         if found:
             yield _Slot(path, found, file, "file_data")
-    elif file_id and is_file_id(file_id):
+    if file_id and is_file_id(file_id):
         yield _FileIdSlot(path, FoundFileId(file_id), file, "file_id")
 
 

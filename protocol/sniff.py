@@ -5,7 +5,6 @@ read from the headers of PNG, GIF, JPEG and WebP within `SNIFF_BYTES`; nothing i
 """
 
 from dataclasses import dataclass
-from itertools import takewhile
 
 SNIFF_BYTES = 64 * 1024
 
@@ -38,7 +37,9 @@ _BRANDS = {  # ISO/IEC 14496-12 major brands
     b"M4A ": "audio/mp4",
     b"qt  ": "video/quicktime",
 }
-_NO_SIZE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})  # TEM, RSTn, SOI, EOI
+# ITU-T T.81 table B.1
+_LONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RSTn, SOI: no length follows
+_LAST_MARKERS = frozenset({0xD9, 0xDA})  # EOI, SOS: no frame header comes after
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn, without DHT, JPG, DAC
 
 
@@ -101,13 +102,14 @@ def _jpeg_size(head: bytes) -> ImageSize | None:
     at = 2
     while at + 9 <= len(head) and head[at] == 0xFF:
         marker = head[at + 1]
+        if marker in _FRAME_MARKERS:
+            height, width = head[at + 5 : at + 7], head[at + 7 : at + 9]
+            return ImageSize(int.from_bytes(width), int.from_bytes(height))
+        if marker in _LAST_MARKERS:
+            return None
         if marker == 0xFF:  # a fill byte
-            at += sum(1 for _ in takewhile(lambda byte: byte == 0xFF, head[at + 1 :]))
-        elif marker in _FRAME_MARKERS:
-            return ImageSize(
-                int.from_bytes(head[at + 7 : at + 9]), int.from_bytes(head[at + 5 : at + 7])
-            )
-        elif marker in _NO_SIZE_MARKERS:
+            at += 1
+        elif marker in _LONE_MARKERS:
             at += 2
         else:
             at += 2 + max(2, int.from_bytes(head[at + 2 : at + 4]))

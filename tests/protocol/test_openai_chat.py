@@ -103,6 +103,31 @@ def test_wrong_types_are_named_by_path(messages: Json, path: str, code: str) -> 
     assert (caught.value.path, caught.value.code) == (path, code)
 
 
+@pytest.mark.parametrize("size", [257, 258, 261, 262, 263, 300, 1000, 100_000])
+def test_a_pointer_over_its_length_is_refused(size: int) -> None:
+    data = f"version coatcheck-pointer/1\ndigest {DIGEST}\nsize 1\n".encode()
+    url = "data:image/png;base64," + base64.b64encode(data.ljust(size, b"x")).decode()
+    with pytest.raises(MalformedMessageError) as caught:
+        CHAT.walk(user(image(url)))
+    assert caught.value.code == "pointer_invalid"
+
+
+@pytest.mark.parametrize("text", ["QR==", "QQ=", "QUJ=", "QUJD\n", "QU JD", "QUJD=", "", "QQ-_"])
+def test_base64_that_could_not_be_written_back_is_not_strict(text: str) -> None:
+    assert FoundInline(text, 0, None).decode() is None
+
+
+@pytest.mark.parametrize("data", [b"A", b"AB", b"ABC", b"ABCD"])
+def test_strict_base64_is_decoded(data: bytes) -> None:
+    assert FoundInline("x" + base64.b64encode(data).decode(), 1, None).decode() == data
+
+
+def test_our_file_id_beside_file_data_is_found_too() -> None:
+    file: Json = {"file_data": f"blob:{DIGEST}", "file_id": "file-cc" + "a" * 24}
+    kinds = [type(slot.found) for slot in CHAT.walk(user({"type": "file", "file": file}))]
+    assert kinds == [FoundRef, FoundFileId]
+
+
 def test_a_file_id_gives_way_to_bytes_in_its_place() -> None:
     messages = user({"type": "file", "file": {"a": 1, "file_id": "file-cc" + "a" * 24, "z": 2}})
     (slot,) = CHAT.walk(messages)

@@ -2,6 +2,7 @@
 
 import io
 import random
+import time
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,26 @@ def test_a_header_without_pixels_has_no_size() -> None:
     data = bytearray(picture("PNG"))
     data[16:20] = b"\0\0\0\0"
     assert image_size(bytes(data)) is None
+
+
+def test_fill_bytes_are_skipped_in_linear_time() -> None:
+    def seconds(count: int) -> float:
+        data = b"\xff\xd8" + b"\xff\xff\x01" * count
+        times: list[float] = []
+        for _ in range(3):
+            start = time.perf_counter()
+            image_size(data)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert seconds(21_000) < 10 * 4 * seconds(2_100)  # linear is 10, quadratic 100
+
+
+def test_picture_data_is_not_searched_for_headers() -> None:
+    frame = b"\xff\xc0\x00\x11\x08\x00\x15\x00\x25"
+    assert image_size(b"\xff\xd8" + frame + b"rest") == ImageSize(37, 21)
+    assert image_size(b"\xff\xd8\xff\xda\x00\x02" + frame + b"rest") is None
+    assert image_size(b"\xff\xd8\xff\xd9" + frame + b"rest") is None
 
 
 @given(st.sampled_from(["PNG", "GIF", "JPEG", "WEBP"]), st.integers(0, 2**32), st.integers(0, 700))

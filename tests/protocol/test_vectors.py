@@ -34,6 +34,7 @@ from coatcheck.protocol import (
     prompt_root,
     read_envelope,
     ref_form,
+    sniff,
 )
 
 Vectors = Callable[[str], Any]
@@ -166,6 +167,11 @@ def test_ref_form_becomes_messages_again(vectors: Vectors) -> None:
             if blob := inline.get(dotted(slot.path)):
                 slot.put_inline(blob["media_type"] or "image/png", blob["base64"])
         assert ref_form(dialect(row["dialect"]), messages).messages == row["ref_form"]
+
+
+def test_first_bytes_show_types(vectors: Vectors) -> None:
+    for row in vectors("sniff")["heads"]:
+        assert sniff(base64.b64decode(row["base64"])) == row["media_type"], row
 
 
 def test_envelopes_read_and_write(vectors: Vectors) -> None:
