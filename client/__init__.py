@@ -24,6 +24,7 @@ from .errors import (
     TimedOutError,
 )
 from .stream import AsyncChatStream, ChatStream
+from .unread import unread
 
 __all__ = [
     "AsyncChatStream",
@@ -53,4 +54,5 @@ __all__ = [
     "StreamBrokenError",
     "StreamError",
     "TimedOutError",
+    "unread",
 ]

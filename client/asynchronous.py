@@ -20,6 +20,7 @@ from .errors import (
     TimedOutError,
 )
 from .exchange import MAX_ANSWER_BYTES, Exchange, Outgoing, Reply, Request, Sink, Step
+from .unread import unread
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ class AsyncBody:
                     return await self._response.content.read(READ_BYTES)
             except ConnectionFailedError as error:
                 self._error = error
-                if rest := _unread(self._response.content):
+                if rest := unread(self._response.content):
                     return rest
         raise self._error
 
@@ -231,15 +232,6 @@ async def _read_all(body: AsyncBody) -> bytes:
         if left < 0:
             raise InvalidAnswerError(f"an answer of over {MAX_ANSWER_BYTES} bytes")
     return b"".join(pieces)
-
-
-def _unread(content: aiohttp.StreamReader) -> bytes:
-    """Return what arrived before the connection broke: a stream's error event is in it.
-
-    aiohttp gives out no byte any more once it knows of the break, unless that mark is taken off.
-    """
-    content.set_exception(None)  # type: ignore[arg-type]  # its type leaves this use out
-    return content.read_nowait()
 
 
 @contextmanager
