@@ -6,6 +6,7 @@ from functools import partial
 from typing import TypeAlias, cast
 
 from coatcheck.protocol import (
+    MAX_DEPTH,
     Dialect,
     Digest,
     InlineBlob,
@@ -23,8 +24,6 @@ from .put import send
 
 Messages: TypeAlias = Sequence[Mapping[str, object]]
 """A dialect's message list: objects, lists, strings, numbers, booleans and None."""
-
-MAX_DEPTH = 200  # the deepest nesting that a server reads
 
 
 def dehydrate(messages: Messages, dialect_name: str) -> Exchange[list[JsonObject]]:

@@ -36,7 +36,7 @@ from .errors import (
     SseError,
     UnknownDialectError,
 )
-from .json_value import Json, JsonObject, copy_json, decode_json, encode_json
+from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
 from .media_type import OCTET_STREAM, parse_media_type
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
@@ -53,6 +53,7 @@ __all__ = [
     "DIALECTS",
     "ENVELOPE_KEY",
     "KEEP",
+    "MAX_DEPTH",
     "MAX_POINTER_BYTES",
     "OCTET_STREAM",
     "PIECE_BYTES",

@@ -16,6 +16,7 @@ Json = None | bool | int | float | str | Sequence["Json"] | dict[str, "Json"]
 JsonObject = dict[str, Json]
 
 MAX_DEPTH = 200
+"""Lists and objects inside one another, counted from the outermost: far above any real message."""
 
 
 def decode_json(data: Buffer | str) -> Json:
