@@ -56,11 +56,11 @@ class AdminSection:
 
 
 def admin_routes(sections: Sequence[AdminSection], *, title: str) -> list[Route]:
-    """Return the page and its style."""
+    """Return the page, for the scope `admin`, and its style and icon, for everybody."""
     templates = Templates("coatcheck.web")
 
     async def page(request: web.Request) -> web.StreamResponse:
-        tenant = tenant_of(request)
+        tenant = tenant_of(request, "admin")
         contents = await asyncio.gather(*(section.render(tenant) for section in sections))
         html = templates.render(
             "admin.html",

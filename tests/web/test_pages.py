@@ -1,6 +1,6 @@
 """What every process has once: health, the admin page, the document of its routes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
 import pytest
@@ -15,6 +15,7 @@ from coatcheck.web import (
     Face,
     Operation,
     Parameter,
+    Principal,
     ReadinessCheck,
     Route,
     Server,
@@ -125,6 +126,26 @@ async def test_the_admin_page_holds_every_section_and_loads_nothing_foreign(
     style = page.partition('rel="stylesheet" href="')[2].partition('"')[0]
     async with http.get(f"{server.address.url}{style}") as answer:
         assert (answer.status, answer.content_type) == (200, "text/css")
+
+
+class Keys:
+    """Knows a key for each scope: its own name."""
+
+    async def identify(self, headers: Mapping[str, str]) -> Principal | None:
+        match headers.get("Coatcheck-Key"):
+            case "read" | "admin" as scope:
+                return Principal("acme", frozenset([scope]))
+            case _:
+                return None
+
+
+@pytest.mark.parametrize(("key", "status"), [("", 401), ("read", 403), ("admin", 200)])
+async def test_the_admin_page_is_for_keys_that_may_administer(
+    serve: Serve, http: ClientSession, key: str, status: int
+) -> None:
+    server = await serve(join_faces([], title="Coatcheck", version="1"), None, Keys())
+    async with http.get(f"{server.address.url}/admin", headers={"Coatcheck-Key": key}) as answer:
+        assert answer.status == status
 
 
 async def test_the_first_face_wins_a_clash(serve: Serve, http: ClientSession) -> None:
