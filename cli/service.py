@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 from coatcheck import api, daemon, store, web
 
+from .descriptors import fit_connections
 from .settings import Settings, environment
 
 _log = logging.getLogger("coatcheck")
@@ -40,7 +41,11 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         routes = web.join_faces(
             [api.face(blobs), resolving.face()], title="Coatcheck", version=version("coatcheck")
         )
-        server = web.Server(web.build_app(routes))
+        wanted = web.Limits().max_connections
+        limits = web.Limits(max_connections=fit_connections(wanted))
+        if limits.max_connections < wanted:
+            _log.warning("the limit of open files carries %d connections", limits.max_connections)
+        server = web.Server(web.build_app(routes), limits)
         stack.push_async_callback(server.stop, settings.drain_seconds)
         address = await server.start(settings.host, settings.port)
         announce(address.url)

@@ -17,6 +17,7 @@ from .trust import is_loopback_host
 
 _CHECKS_PER_DEADLINE = 4
 _LONGEST_CHECK_SECONDS = 1.0
+_QUEUE = 512  # clients that the kernel holds for a loop that is busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,13 @@ class Server:
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(self._make_protocol, host, port, backlog=512)
+            self._listener = await loop.create_server(
+                self._make_protocol, host, port, backlog=_accepted_at_once(self._limits)
+            )
         except OSError as error:
             await self._runner.cleanup()
             raise AddressError(f"cannot listen on {host}:{port}: {error}") from error
+        _lengthen_queue(self._listener)
         self._plan_check(loop)
         bound_host, bound_port = self._listener.sockets[0].getsockname()[:2]
         self._address = BoundAddress(bound_host, bound_port)
@@ -140,3 +144,18 @@ class Server:
             self._check = loop.call_later(pause, check)
 
         self._check = loop.call_later(pause, check)
+
+
+def _accepted_at_once(limits: Limits) -> int:
+    """Bound the clients that asyncio accepts before it learns that there are too many connections.
+
+    A part of the limit, so that there are descriptors for them.
+    """
+    return max(8, limits.max_connections // 4)
+
+
+def _lengthen_queue(listener: asyncio.Server) -> None:
+    """Let more clients wait than are accepted at once; asyncio has one number for both."""
+    for bound in listener.sockets:
+        with bound.dup() as same:
+            same.listen(_QUEUE)

@@ -148,3 +148,20 @@ def test_nothing_is_left_running(serve: Fixture) -> None:
     assert children.read_text() == ""
     assert served.stop() == 0
     assert isinstance(served.process, subprocess.Popen)
+
+
+def test_more_clients_than_descriptors_are_told_so(serve: Fixture, tmp_path: Path) -> None:
+    served: Served = serve(command=("sh", "-c", 'ulimit -n 128; exec "$@"', "sh"))
+    parts = urlsplit(served.url)
+    clients = [
+        socket.create_connection((parts.hostname, parts.port), timeout=10) for _ in range(150)
+    ]
+    try:
+        assert clients[-1].recv(12) == b"HTTP/1.1 503"
+        clients[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert clients[0].recv(12) == b"HTTP/1.1 200"
+    finally:
+        for client in clients:
+            client.close()
+    assert served.stop() == 0
+    assert "Traceback" not in (tmp_path / "serve.log").read_text()
