@@ -21,6 +21,7 @@ from coatcheck.web import (
     json_response,
     read_body,
     refuse,
+    tenant_of,
 )
 
 from .inventory import Entry, Inventory, Totals
@@ -80,19 +81,23 @@ def cache_routes(inventory: Inventory) -> list[Route]:
     """Return the routes that list entries and evict one or all."""
 
     async def listing(request: web.Request) -> web.StreamResponse:
+        tenant_of(request, "admin")
         entries = [_entry(entry) for entry in inventory.entries(_limit(request))]
         return json_response(CacheListing(entries=entries, totals=_totals(inventory.totals())))
 
     async def evict(request: web.Request) -> web.StreamResponse:
+        tenant_of(request, "admin")
         digest = Digest(request.match_info["digest"])
         if not inventory.evict(digest):
             raise refuse(404, "blob_not_found", "Not in the cache", f"no entry has {digest}")
         return json_response(Evicted(evicted=1))
 
     async def evict_all(request: web.Request) -> web.StreamResponse:
+        tenant_of(request, "admin")
         return json_response(Evicted(evicted=inventory.evict_all()))
 
     async def evict_form(request: web.Request) -> web.StreamResponse:
+        tenant_of(request, "admin")
         form = parse_qs((await read_body(request, _MAX_FORM_BYTES)).decode("utf-8", "replace"))
         wanted = form.get("digest", [""])[0]
         if wanted == _ALL:

@@ -4,7 +4,8 @@ A spliced body knows its length beforehand and holds one piece of one blob at a 
 memory for a request does not grow with its images.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,8 +31,8 @@ class Body(Protocol):
         """Bytes."""
         ...
 
-    def chunks(self) -> AsyncIterator[Buffer]:
-        """Yield the bytes. May be called again for another attempt.
+    def chunks(self) -> AsyncGenerator[Buffer]:
+        """Yield the bytes. Close the generator, and an open blob is closed with it.
 
         Raises:
             BlobUnreadableError: a blob turned out bad.
@@ -50,7 +51,7 @@ class RawBody:
         """Bytes."""
         return len(self._data)
 
-    async def chunks(self) -> AsyncIterator[Buffer]:
+    async def chunks(self) -> AsyncGenerator[Buffer]:
         """Yield the bytes, in slices that a socket takes without much copying."""
         view = memoryview(self._data)
         for start in range(0, len(view), _SLICE_BYTES):
@@ -85,16 +86,17 @@ class SplicedBody:
             for segment in self._segments
         )
 
-    async def chunks(self) -> AsyncIterator[Buffer]:
+    async def chunks(self) -> AsyncGenerator[Buffer]:
         """Yield the texts, and each blob in base64 runs."""
         for segment in self._segments:
             if isinstance(segment, bytes):
                 yield segment
             else:
-                async for run in self._encoded(segment.digest):
-                    yield run
+                async with aclosing(self._encoded(segment.digest)) as runs:
+                    async for run in runs:
+                        yield run
 
-    async def _encoded(self, digest: Digest) -> AsyncIterator[bytes]:
+    async def _encoded(self, digest: Digest) -> AsyncGenerator[bytes]:
         reader = await self._open_blob(digest)
         try:
             rest = b""  # of the piece before: at most two bytes

@@ -5,7 +5,7 @@ left-over ref, bad base64, or bytes that are not the type they claim, are refuse
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -75,7 +75,7 @@ class _EchoAnswer:
     headers: Headers
     pieces: Sequence[bytes]
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         for piece in self.pieces:
             yield piece
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from coatcheck.protocol import Digest
 from coatcheck.store import BlobNotFoundError, BlobReader, PromptMessage, Store, StoreError
 
-from .errors import BlobUnreadableError, StoreUnavailableError
+from .errors import BlobUnreadableError, NotKeptError, StoreUnavailableError
 from .source import KeptMessage, PieceReader, Resolved
 
 
@@ -44,7 +44,7 @@ class EmbeddedBlobs:
                 tenant, _once(data), declared_type=media_type, expected_size=len(data)
             )
         except StoreError as error:
-            raise StoreUnavailableError(str(error)) from error
+            raise _not_kept(error) from error
         return receipt.grant.digest
 
 
@@ -69,7 +69,7 @@ class EmbeddedPrompts:
         try:
             await self._store.prompts.append(tenant, dialect, parent, kept)
         except StoreError as error:
-            raise StoreUnavailableError(str(error)) from error
+            raise _not_kept(error) from error
 
 
 class _Reader:
@@ -91,6 +91,10 @@ class _Reader:
 
     async def close(self) -> None:
         await self._reader.close()
+
+
+def _not_kept(error: StoreError) -> NotKeptError | StoreUnavailableError:
+    return StoreUnavailableError(str(error)) if error.retryable else NotKeptError(str(error))
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

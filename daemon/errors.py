@@ -164,6 +164,13 @@ class StoreUnavailableError(DaemonError):
     retryable = True
 
 
+class NotKeptError(DaemonError):
+    """The store refused something for what it is: too large, empty, or full. It stays refused."""
+
+    code = "not_kept"
+    title = "It could not be kept"
+
+
 class UpstreamError(DaemonError):
     """The upstream's fault, before its first byte reached the client."""
 

@@ -5,8 +5,8 @@ deciding to send it again is the client's.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
 from typing import Self
 
 import aiohttp
@@ -61,11 +61,12 @@ class HttpUpstream:
     async def send(self, outgoing: Outgoing) -> AsyncGenerator["_HttpAnswer"]:
         """Send a request; see `Upstream.send`."""
         payload = _Payload(outgoing.body)
+        ends_at = asyncio.get_running_loop().time() + self._config.timeouts.total_seconds
         is_whole = False
         try:
-            response = await self._request(outgoing, payload)
+            response = await self._request(outgoing, payload, ends_at)
             try:
-                yield _HttpAnswer(response, self._config)
+                yield _HttpAnswer(response, self._config, ends_at)
             finally:
                 is_whole = response.content.is_eof() and payload.is_sent
                 response.release() if is_whole else response.close()
@@ -77,10 +78,14 @@ class HttpUpstream:
         """Close every connection. May be called twice."""
         await self._session.close()
 
-    async def _request(self, outgoing: Outgoing, payload: "_Payload") -> aiohttp.ClientResponse:
+    async def _request(
+        self, outgoing: Outgoing, payload: "_Payload", ends_at: float
+    ) -> aiohttp.ClientResponse:
         try:
             async with asyncio.timeout(None) as deadline:
-                payload.patience = _Patience(deadline, self._config.timeouts.first_byte_seconds)
+                payload.patience = _Patience(
+                    deadline, self._config.timeouts.first_byte_seconds, ends_at
+                )
                 response = await self._session.post(
                     URL(self._base_url + outgoing.path, encoded=True),
                     data=payload,
@@ -90,7 +95,8 @@ class HttpUpstream:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             if payload.failure:
                 raise payload.failure from error
-            raise _translated(error, self._config) from error
+            is_over = asyncio.get_running_loop().time() >= ends_at
+            raise _translated(error, self._config, is_over=is_over) from error
         if not 200 <= response.status <= 599:
             # 101 would turn the client's connection into something that neither side asked for.
             response.close()
@@ -99,11 +105,15 @@ class HttpUpstream:
 
 
 class _Patience:
-    """The first byte is awaited from the last byte sent, so sending postpones the deadline."""
+    """The first byte is awaited from the last byte sent, so sending postpones the deadline.
 
-    def __init__(self, deadline: asyncio.Timeout, seconds: float) -> None:
+    It is never put beyond `ends_at`, of the loop's clock.
+    """
+
+    def __init__(self, deadline: asyncio.Timeout, seconds: float, ends_at: float) -> None:
         self._deadline = deadline
         self._seconds = seconds
+        self._ends_at = ends_at
         self._loop = asyncio.get_running_loop()
         self._renewed_at = float("-inf")
         self.renew()
@@ -112,7 +122,7 @@ class _Patience:
         """Wait the whole time again; to a sixteenth of it, since timers cost."""
         now = self._loop.time()
         if now - self._renewed_at > self._seconds / 16 and not self._deadline.expired():
-            self._deadline.reschedule(now + self._seconds)
+            self._deadline.reschedule(min(now + self._seconds, self._ends_at))
             self._renewed_at = now
 
 
@@ -137,10 +147,11 @@ class _Payload(aiohttp.Payload):
         if isinstance(writer, StreamWriter):
             self._transport = writer.transport
         try:
-            async for chunk in self._body.chunks():
-                await writer.write(chunk)
-                if self.patience:
-                    self.patience.renew()
+            async with aclosing(self._body.chunks()) as chunks:
+                async for chunk in chunks:
+                    await writer.write(chunk)
+                    if self.patience:
+                        self.patience.renew()
         except DaemonError as error:
             self.failure = error
             raise
@@ -161,12 +172,14 @@ class _Payload(aiohttp.Payload):
 class _HttpAnswer:
     """An answer over HTTP."""
 
-    def __init__(self, response: aiohttp.ClientResponse, config: UpstreamConfig) -> None:
+    def __init__(
+        self, response: aiohttp.ClientResponse, config: UpstreamConfig, ends_at: float
+    ) -> None:
         self._response = response
         self._name = config.name
         self._timeouts = config.timeouts
         self._broken: Exception | None = None
-        self._ends_at = asyncio.get_running_loop().time() + config.timeouts.total_seconds
+        self._ends_at = ends_at
 
     @property
     def status(self) -> int:
@@ -176,7 +189,7 @@ class _HttpAnswer:
     def headers(self) -> CIMultiDictProxy[str]:
         return self._response.headers
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         while chunk := await self._read():
             yield chunk
 
@@ -210,13 +223,14 @@ def _unread(content: aiohttp.StreamReader) -> bytes:
     return content.read_nowait()
 
 
-def _translated(error: Exception, config: UpstreamConfig) -> UpstreamError:
+def _translated(error: Exception, config: UpstreamConfig, *, is_over: bool) -> UpstreamError:
     name = config.name
     match error:
         case aiohttp.ConnectionTimeoutError():
             return UpstreamTimeoutError(_too_slow(name, "connect_seconds", config.timeouts))
         case TimeoutError():
-            return UpstreamTimeoutError(_too_slow(name, "first_byte_seconds", config.timeouts))
+            limit = "total_seconds" if is_over else "first_byte_seconds"
+            return UpstreamTimeoutError(_too_slow(name, limit, config.timeouts))
         case aiohttp.ClientConnectorError():
             return UpstreamUnreachableError(f"upstream {name} cannot be reached")
         case aiohttp.InvalidURL() | ValueError():

@@ -6,8 +6,7 @@ blob that the turn names is known to be held.
 """
 
 import asyncio
-import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -20,11 +19,10 @@ from coatcheck.protocol import (
     PROMPT_HEADER,
     Dialect,
     Digest,
-    Problem,
-    encode_json,
+    Json,
     prompt_root,
 )
-from coatcheck.web import BrokenAnswerError, ProblemError, read_body, tenant_of
+from coatcheck.web import ProblemError, read_body, tenant_of
 
 from .body import Body, RawBody, SplicedBody
 from .errors import (
@@ -34,18 +32,16 @@ from .errors import (
     EncodingRefusedError,
     PromptNotFoundError,
     TooLargeError,
-    UpstreamCutError,
 )
-from .headers import answer_headers, request_headers
+from .headers import request_headers
 from .keeper import Keeper
-from .relay import EventGate
+from .relay import refusal, relay
 from .resolver import Resolver
 from .source import PromptSource
 from .splice import splice
-from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, parse_request
-from .upstream import Answer, Outgoing, Upstream, Upstreams
+from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
+from .upstream import Outgoing, Upstream, Upstreams
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 # Reading JSON costs about 1 ms a megabyte; below this a thread costs more than it spares.
@@ -93,34 +89,23 @@ class Gateway:
             return refusal(dialect, error.problem, error.headers)
 
     async def _serve(self, dialect: Dialect, path: str, request: web.Request) -> web.StreamResponse:
+        tenant = tenant_of(request, "gateway")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise EncodingRefusedError("send the request uncompressed")
         raw = await read_body(request, self._config.max_request_bytes)
-        parsed = await _heavy(len(raw), partial(parse_request, raw, dialect, self._config.turn))
-        upstream = self._upstreams.choose(dialect.name, parsed.model)
-        tenant = tenant_of(request)
-        outgoing_headers = request_headers(request.headers.items(), upstream.config.api_key)
-        target = path + _query(request)
-
-        if upstream.config.mode == "pass":
-            outgoing = Outgoing(target, outgoing_headers, RawBody(raw))
-            return await self._forward(dialect, request, upstream, outgoing, None)
-
-        origins = self._origins(request)
-        turn = await self._expand(parsed, tenant, dialect, origins)
+        parsed, upstream = await self._read(raw, dialect)
+        headers = request_headers(request.headers.items(), upstream.config.api_key)
+        outgoing = partial(Outgoing, path + _query(request), headers)
+        if parsed is None:
+            return await self._forward(dialect, request, upstream, outgoing(RawBody(raw)), None)
+        turn = await self._expand(parsed, tenant, dialect, self._origins(request))
         is_kept = _is_kept(parsed, request)
         is_used_again = is_kept or turn.has_inline
         sent = await _heavy(turn.size, turn.copy_appended) if is_used_again else []
         body = await self._hydrate(turn, tenant, raw, is_whole=parsed.envelope is None)
-        keeping: asyncio.Task[Digest | None] | None = None
-        if is_kept:
-            keep = self._keeper.keep(tenant, dialect, turn.parent, sent, origins)
-            keeping = asyncio.create_task(keep)
-        elif turn.has_inline:
-            self._keeper.absorb_later(tenant, dialect, sent, origins)
+        keeping = self._begin_keeping(turn, sent, tenant, dialect, is_kept=is_kept)
         try:
-            outgoing = Outgoing(target, outgoing_headers, body)
-            return await self._forward(dialect, request, upstream, outgoing, keeping)
+            return await self._forward(dialect, request, upstream, outgoing(body), keeping)
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
             return refusal(dialect, gone.problem, await _kept_headers(keeping))
@@ -128,6 +113,35 @@ class Gateway:
             if keeping:
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _read(self, raw: bytes, dialect: Dialect) -> tuple[ParsedRequest | None, Upstream]:
+        """Parse a request and choose its upstream; None for one that is only forwarded.
+
+        Such a request may break every rule of ours that leaves its model readable.
+        """
+        try:
+            parsed = await _heavy(len(raw), partial(parse_request, raw, dialect, self._config.turn))
+        except DaemonError:
+            if not self._upstreams.has_passing:
+                raise
+            model = await _heavy(len(raw), partial(loose_model, raw))
+            upstream = self._upstreams.choose(dialect.name, model)
+            if upstream.config.mode != "pass":
+                raise
+            return None, upstream
+        upstream = self._upstreams.choose(dialect.name, parsed.model)
+        return None if upstream.config.mode == "pass" else parsed, upstream
+
+    def _begin_keeping(
+        self, turn: Turn, sent: Sequence[Json], tenant: str, dialect: Dialect, *, is_kept: bool
+    ) -> "asyncio.Task[Digest | None] | None":
+        """Keep the messages beside the forward where that was asked for, else absorb images."""
+        if is_kept:
+            keep = self._keeper.keep(tenant, dialect, turn.parent, sent, turn.origins)
+            return asyncio.create_task(keep)
+        if turn.has_inline:
+            self._keeper.absorb_later(tenant, dialect, sent, turn.origins)
+        return None
 
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host among them."""
@@ -181,39 +195,11 @@ class Gateway:
     ) -> web.StreamResponse:
         try:
             async with upstream.send(outgoing) as answer:
-                return await _relay(dialect, request, answer, await _kept_headers(keeping))
+                return await relay(dialect, request, answer, await _kept_headers(keeping))
         except BlobUnreadableError:
             raise
         except DaemonError as error:
             return refusal(dialect, error.problem, await _kept_headers(keeping))
-
-
-async def _relay(
-    dialect: Dialect, request: web.Request, answer: Answer, extra: Mapping[str, str]
-) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status)
-    response.headers.extend(answer_headers(answer.headers.items()))
-    response.headers.update(extra)
-    gate = EventGate() if _is_plain_stream(answer.headers) else None
-    if gate:
-        # With a length, an error event could end just where a whole answer would.
-        response.headers.popall("Content-Length", None)
-    await response.prepare(request)
-    try:
-        async for chunk in answer.chunks():
-            if data := gate.feed(chunk) if gate else chunk:
-                await response.write(data)
-        if gate and gate.is_torn and not _is_framed(answer.headers):
-            raise UpstreamCutError("the upstream's answer ends inside an event")
-    except DaemonError as error:
-        _log.warning("answer broke off: %s", error)
-        if gate:
-            await response.write(gate.break_off(dialect.error_event(error.problem)))
-        raise BrokenAnswerError(str(error)) from error
-    if gate and (rest := gate.finish()):
-        await response.write(rest)
-    await response.write_eof()
-    return response
 
 
 def _is_kept(parsed: ParsedRequest, request: web.Request) -> bool:
@@ -227,18 +213,6 @@ def _query(request: web.Request) -> str:
     return mark + query
 
 
-def _is_plain_stream(headers: Mapping[str, str]) -> bool:
-    return (
-        headers.get("Content-Type", "").lower().startswith("text/event-stream")
-        and headers.get("Content-Encoding", "identity").lower() == "identity"
-    )
-
-
-def _is_framed(headers: Mapping[str, str]) -> bool:
-    """Whether HTTP says where the answer ends; else it ends with the connection, whole or not."""
-    return "Content-Length" in headers or "Transfer-Encoding" in headers
-
-
 async def _kept_headers(keeping: "asyncio.Task[Digest | None] | None") -> Mapping[str, str]:
     digest = await keeping if keeping else None
     return {PROMPT_HEADER: digest} if digest else _NO_HEADERS
@@ -246,15 +220,3 @@ async def _kept_headers(keeping: "asyncio.Task[Digest | None] | None") -> Mappin
 
 async def _heavy(size: int, work: Callable[[], _T]) -> _T:
     return await asyncio.to_thread(work) if size >= _THREAD_FROM_BYTES else work()
-
-
-def refusal(
-    dialect: Dialect, problem: Problem, headers: Mapping[str, str] = _NO_HEADERS
-) -> web.Response:
-    """Return an error answer in the dialect's own shape."""
-    retry = {} if problem.retryable else {"x-should-retry": "false"}
-    return web.Response(
-        status=problem.status,
-        body=encode_json(dialect.error(problem)),
-        headers={"Content-Type": "application/json", **retry, **headers},
-    )

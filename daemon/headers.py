@@ -23,6 +23,7 @@ _HOP_BY_HOP = frozenset(
 _NOT_UPSTREAM = _HOP_BY_HOP | {"host", "cookie", "content-length", "expect"}
 _NOT_BACK = _HOP_BY_HOP | {"set-cookie"}
 _OURS = "coatcheck-"
+_KEY_PREFIX = "cck_"
 
 
 def request_headers(
@@ -36,16 +37,27 @@ def request_headers(
     passed = [
         (name, value)
         for name, value in received
-        if name.lower() not in dropped and not name.lower().startswith(_OURS)
+        if name.lower() not in dropped
+        and not name.lower().startswith(_OURS)
+        and not _holds_our_key(value)
     ]
     return passed if api_key is None else [*passed, ("Authorization", f"Bearer {api_key}")]
 
 
 def answer_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the headers for the client."""
+    """Return the headers for the client. Only this server says `Coatcheck-*` here."""
     received = list(headers)
     dropped = _NOT_BACK | _named_by_connection(received)
-    return [(name, value) for name, value in received if name.lower() not in dropped]
+    return [
+        (name, value)
+        for name, value in received
+        if name.lower() not in dropped and not name.lower().startswith(_OURS)
+    ]
+
+
+def _holds_our_key(value: str) -> bool:
+    """Whether a header is one of our keys, in whichever scheme: `Bearer cck_..`, `cck_..`."""
+    return any(word.startswith(_KEY_PREFIX) for word in value.replace(",", " ").split())
 
 
 def _named_by_connection(headers: Iterable[tuple[str, str]]) -> frozenset[str]:

@@ -21,7 +21,7 @@ from coatcheck.protocol import (
     ref_form,
 )
 
-from .errors import StoreUnavailableError
+from .errors import NotKeptError, StoreUnavailableError
 from .source import BlobSource, KeptMessage, PromptSource
 
 _log = logging.getLogger(__name__)
@@ -56,10 +56,7 @@ class Keeper:
             for blob in form.inline:
                 await self._absorb(tenant, blob)
             await self._prompts.append(tenant, dialect.name, start, kept)
-        except PromptDigestError as error:
-            _log.info("prompt not kept: %s", error)
-            return None
-        except StoreUnavailableError as error:
+        except (PromptDigestError, NotKeptError, StoreUnavailableError) as error:
             _log.warning("prompt not kept: %s", error)
             return None
         return kept[-1].digest if kept else start
@@ -96,7 +93,7 @@ class Keeper:
         for blob in form.inline:
             try:
                 await self._absorb(tenant, blob)
-            except StoreUnavailableError as error:
+            except (NotKeptError, StoreUnavailableError) as error:
                 _log.warning("inline blob not absorbed: %s", error)
                 return
 

@@ -19,7 +19,7 @@ FORMATS = {
     "image/gif": "GIF",
     "image/webp": "WEBP",
 }
-MAX_PIXELS = 40_000_000  # 120 MB once decoded; today's phones take 12 to 50 megapixels
+MAX_PIXELS = 40_000_000  # 120 MB once decoded; most phones' pictures have 12 or 24 million
 _DRAFT = (64, 64)  # a JPEG is decoded at an eighth of its size, enough for a mean
 
 

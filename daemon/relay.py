@@ -1,51 +1,80 @@
-"""The way back: an upstream's answer to the client, byte for byte.
+"""The way back to the client: an upstream's answer byte for byte, or an error in its place.
 
-Events are let go whole, so that an answer which breaks off can still end in an error event that
-a client reads. After that event the connection is broken, never ended cleanly.
+After an error event the connection is broken, never ended cleanly.
 """
 
-from coatcheck.protocol import event_end
+import logging
+from collections.abc import Mapping
+from contextlib import aclosing
+from types import MappingProxyType
 
-HOLD_BYTES = 64 * 1024  # an event longer than this is passed on as it comes
+from aiohttp import web
+
+from coatcheck.protocol import Dialect, Problem, encode_json
+from coatcheck.web import BrokenAnswerError
+
+from .errors import DaemonError, UpstreamCutError
+from .event_gate import EventGate
+from .headers import answer_headers
+from .upstream import Answer
+
+_log = logging.getLogger(__name__)
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
-class EventGate:
-    """Passes bytes on at the ends of events. Linear in the length of an event."""
+async def relay(
+    dialect: Dialect, request: web.Request, answer: Answer, extra: Mapping[str, str]
+) -> web.StreamResponse:
+    """Pass an answer on, its headers joined by `extra`.
 
-    def __init__(self, hold_bytes: int = HOLD_BYTES) -> None:
-        self._hold_bytes = hold_bytes
-        self._held = bytearray()
-        self._is_inside = False  # part of an event has been passed on
+    Raises:
+        BrokenAnswerError: the upstream broke off; what there was to say has been written.
+    """
+    response = web.StreamResponse(status=answer.status)
+    response.headers.extend(answer_headers(answer.headers.items()))
+    response.headers.update(extra)
+    gate = EventGate() if _is_plain_stream(answer.headers) else None
+    if gate:
+        # With a length, an error event could end just where a whole answer would.
+        response.headers.popall("Content-Length", None)
+    await response.prepare(request)
+    try:
+        async with aclosing(answer.chunks()) as chunks:
+            async for chunk in chunks:
+                if data := gate.feed(chunk) if gate else chunk:
+                    await response.write(data)
+        if gate and gate.is_torn and not _is_framed(answer.headers):
+            raise UpstreamCutError("the upstream's answer ends inside an event")
+    except DaemonError as error:
+        _log.warning("answer broke off: %s", error)
+        if gate:
+            await response.write(gate.break_off(dialect.error_event(error.problem)))
+        raise BrokenAnswerError(str(error)) from error
+    if gate and (rest := gate.finish()):
+        await response.write(rest)
+    await response.write_eof()
+    return response
 
-    def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; return those that may go, possibly none."""
-        seen = len(self._held)
-        self._held += data
-        end = event_end(self._held, max(0, seen - 3))  # a blank line may straddle the seam
-        if end:
-            self._is_inside = False
-        elif len(self._held) > self._hold_bytes:
-            end = len(self._held) - 3
-            self._is_inside = True
-        passed = bytes(self._held[:end])
-        del self._held[:end]
-        return passed
 
-    @property
-    def is_torn(self) -> bool:
-        """True when the bytes so far end inside a line."""
-        return bool(self._held) and self._held[-1] not in b"\r\n"
+def refusal(
+    dialect: Dialect, problem: Problem, headers: Mapping[str, str] = _NO_HEADERS
+) -> web.Response:
+    """Return an error answer in the dialect's own shape."""
+    retry = {} if problem.retryable else {"x-should-retry": "false"}
+    return web.Response(
+        status=problem.status,
+        body=encode_json(dialect.error(problem)),
+        headers={"Content-Type": "application/json", **retry, **headers},
+    )
 
-    def finish(self) -> bytes:
-        """Return what is left at a clean end."""
-        rest = bytes(self._held)
-        self._held.clear()
-        return rest
 
-    def break_off(self, error_event: bytes) -> bytes:
-        """Return what to send when the upstream broke off: `error_event`, on a line of its own.
+def _is_plain_stream(headers: Mapping[str, str]) -> bool:
+    return (
+        headers.get("Content-Type", "").lower().startswith("text/event-stream")
+        and headers.get("Content-Encoding", "identity").lower() == "identity"
+    )
 
-        An event that is not whole is dropped, unless part of it has gone already.
-        """
-        rest = self.finish()
-        return rest + b"\n\n" + error_event if self._is_inside else error_event
+
+def _is_framed(headers: Mapping[str, str]) -> bool:
+    """Whether HTTP says where the answer ends; else it ends with the connection, whole or not."""
+    return "Content-Length" in headers or "Transfer-Encoding" in headers

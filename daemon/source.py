@@ -75,7 +75,8 @@ class BlobSource(Protocol):
         """Take bytes that came inline, verified like any upload.
 
         Raises:
-            StoreUnavailableError: there is no room, or the store is away.
+            NotKeptError: they are empty or too large, or there is no room.
+            StoreUnavailableError: the store is away.
         """
         ...
 
@@ -93,6 +94,7 @@ class PromptSource(Protocol):
         """Keep messages that continue `parent`, in order. Keeping one again renews it.
 
         Raises:
-            StoreUnavailableError: they could not be kept.
+            NotKeptError: the prompt would be too large.
+            StoreUnavailableError: the store is away.
         """
         ...

@@ -3,6 +3,7 @@
 Everything here is synchronous and touches no I/O; `gateway.py` awaits between the steps.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,7 +72,8 @@ class Turn:
     """A request with its whole message list.
 
     `slots` are the attachments of all messages. `appended` are the messages that the client sent
-    now; `parent` is the digest of those before them, None when there are none. `size` is the
+    now; `parent` is the digest of those before them, None when there are none. `origins` are the
+    authorities whose `/v1/blobs/` URLs were read as refs. `size` is the
     length of all the JSON that it was read from, about in bytes.
     """
 
@@ -80,6 +82,7 @@ class Turn:
     slots: Sequence[Slot]
     parent: Digest | None
     appended: Sequence[Json]
+    origins: Collection[str]
 
     @property
     def digests(self) -> set[Digest]:
@@ -123,6 +126,16 @@ def parse_request(raw: bytes, dialect: Dialect, limits: TurnLimits) -> ParsedReq
     return ParsedRequest(len(raw), values, body, model, envelope)
 
 
+def loose_model(raw: bytes) -> str:
+    """Return the model of a request that breaks our rules; empty when it cannot be read."""
+    try:
+        body: Json = json.loads(raw)
+    except (ValueError, RecursionError):
+        return ""
+    model = body.get("model") if isinstance(body, dict) else None
+    return model if isinstance(model, str) else ""
+
+
 def build_turn(
     parsed: ParsedRequest,
     before: Sequence[str],
@@ -155,7 +168,7 @@ def build_turn(
         raise RequestRefusedError(str(error), error.code, error.path) from error
     if len(slots) > limits.max_attachments:
         raise TooLargeError("attachments", "too_many_attachments", limits.max_attachments)
-    return Turn(parsed.size + sum(map(len, before)), body, slots, parent, appended)
+    return Turn(parsed.size + sum(map(len, before)), body, slots, parent, appended, origins)
 
 
 def fill(slots: Sequence[Slot], resolved: Mapping[Digest, Resolved]) -> list[Filling]:

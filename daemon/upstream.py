@@ -1,6 +1,6 @@
 """Upstreams: who serves a model, and on which terms."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -21,7 +21,7 @@ class Timeouts:
     connect_seconds: float = 10.0  # a host that is up answers a handshake in milliseconds
     first_byte_seconds: float = 600.0  # reasoning models think for minutes before they speak
     idle_seconds: float = 300.0  # between two pieces of a stream
-    total_seconds: float = 3600.0  # bounds what a stuck answer can hold on to
+    total_seconds: float = 3600.0  # from the first byte sent: bounds what a turn can hold on to
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Answer(Protocol):
         """Headers as they came, possibly repeated."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncGenerator[bytes]:
         """Yield the body as it comes, undecoded. May be iterated once.
 
         Raises:
@@ -101,6 +101,11 @@ class Upstreams:
 
     def __init__(self, upstreams: Sequence[Upstream]) -> None:
         self._upstreams = tuple(upstreams)
+
+    @property
+    def has_passing(self) -> bool:
+        """Whether any upstream takes requests as they come."""
+        return any(upstream.config.mode == "pass" for upstream in self._upstreams)
 
     def choose(self, dialect: str, model: str) -> Upstream:
         """Return the first upstream of the dialect whose patterns match the model.

@@ -36,6 +36,7 @@ class MemoryReader:
     digest: Digest
     bad: bool = False
     closed: bool = False
+    when_closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def size(self) -> int:
@@ -48,6 +49,7 @@ class MemoryReader:
 
     async def close(self) -> None:
         self.closed = True
+        self.when_closed.set()
 
 
 @dataclass

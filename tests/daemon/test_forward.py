@@ -155,6 +155,14 @@ async def test_a_stream_over_its_total(run_daemon: Fixture, run_raw: Fixture) ->
     assert b"total_seconds" in await broken_stream(daemon)
 
 
+async def test_the_total_counts_from_the_start(run_daemon: Fixture, run_raw: Fixture) -> None:
+    timeouts = Timeouts(first_byte_seconds=30.0, idle_seconds=30.0, total_seconds=0.2)
+    daemon = await run_daemon(config(await run_raw(await says(b"", then_waits=True)), timeouts))
+    status, body, _ = await daemon.chat(ASK)
+    assert (status, body["error"]["code"]) == (504, "upstream_timeout")
+    assert "total_seconds" in body["error"]["message"]
+
+
 async def test_a_cut_answer_that_is_no_stream(run_daemon: Fixture, run_raw: Fixture) -> None:
     speak = await says(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
     daemon = await run_daemon(config(await run_raw(speak)))

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web as aioweb
 from yarl import URL
 
-from coatcheck.daemon import GatewayConfig, TurnLimits
+from coatcheck.daemon import GatewayConfig, TurnLimits, UpstreamConfig
 from coatcheck.protocol import Digest, Json, JsonObject, Pointer, encode_json, prompt_digests
 
 Fixture = Callable[..., Any]
@@ -329,6 +329,61 @@ async def test_pass_mode_forwards_and_nothing_else(
     raw = encode_json(ask(image(f"blob:{Digest.of(b'unknown')}")))
     assert (await daemon.chat(raw))[0] == 200
     assert upstream.seen[0].body == raw
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"model":"m","messages":1,"model":"m"}',
+        b'{"model":"m","coatcheck":{"parent":7,"fields":{}}}',
+        b'{"model":"m","n":NaN}',
+        b"nonsense",
+    ],
+)
+async def test_pass_mode_has_no_rules_of_its_own(
+    run_daemon: Fixture, run_upstream: Fixture, raw: bytes
+) -> None:
+    upstream = await run_upstream(mode="pass")
+    daemon = await run_daemon(upstream.config)
+    assert (await daemon.chat(raw))[0] == 200
+    assert upstream.seen[0].body == raw
+
+
+async def test_another_upstreams_rules_hold_beside_one_that_passes(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    passing, strict = await run_upstream(mode="pass", models=("p",)), await run_upstream()
+    daemon = await run_daemon(passing.config, strict.config)
+    status, answer, _ = await daemon.chat(b'{"model":"m","messages":1}')
+    assert (status, answer["error"]["code"]) == (400, "message_malformed")
+    status, answer, _ = await daemon.chat(b'{"model":"m","messages":[],"model":"m"}')
+    assert (status, answer["error"]["code"]) == (400, "json_invalid")
+
+
+async def test_our_key_stays_here(run_daemon: Fixture, run_upstream: Fixture) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    await daemon.chat(ask("hi"), {"Authorization": "Bearer cck_secret", "x-api-key": "cck_other"})
+    assert not any("cck_" in value for value in upstream.seen[0].headers.values())
+
+
+async def test_a_client_that_leaves_while_images_are_sent_closes_the_blob(
+    run_daemon: Fixture, run_raw: Fixture
+) -> None:
+    begun = asyncio.Event()
+
+    async def never_reads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.set()
+        await asyncio.wait_for(writer.wait_closed(), 5)
+
+    daemon = await run_daemon(UpstreamConfig(name="slow", base_url=await run_raw(never_reads)))
+    digest = daemon.blobs.add(bytes(50_000_000))
+    turn = asyncio.create_task(daemon.chat(ask(image(f"blob:{digest}"))))
+    await begun.wait()
+    turn.cancel()
+    await asyncio.gather(turn, return_exceptions=True)
+    (reader,) = daemon.blobs.readers
+    await asyncio.wait_for(reader.when_closed.wait(), 5)
 
 
 async def test_a_stream_comes_back_byte_for_byte(

@@ -25,6 +25,16 @@ def test_what_goes_upstream() -> None:
     ]
 
 
+def test_our_keys_never_go_upstream() -> None:
+    received = [
+        ("Authorization", "Bearer cck_secret"),
+        ("x-api-key", "cck_secret"),
+        ("X-Goog-Api-Key", "cck_secret"),
+        ("X-Api-Key", "theirs"),
+    ]
+    assert request_headers(received, None) == received[3:]
+
+
 def test_what_comes_back() -> None:
     received = [
         ("Content-Type", "text/event-stream"),
@@ -33,5 +43,6 @@ def test_what_comes_back() -> None:
         ("Transfer-Encoding", "chunked"),
         ("X-Request-Id", "1"),
         ("Content-Length", "3"),
+        ("Coatcheck-Prompt", "sha256:of another server"),
     ]
     assert answer_headers(received) == [received[0], received[4], received[5]]

@@ -5,7 +5,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck.daemon.relay import EventGate
+from coatcheck.daemon.event_gate import EventGate
 
 _pieces = st.lists(
     st.sampled_from([b"data: a", b"\n", b"\n\n", b"\r\n\r\n", b"\r", b"x" * 50, b": c"]),
