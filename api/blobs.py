@@ -1,10 +1,19 @@
 """The blob routes: hand in, ask, list, pin, let go."""
 
+from collections.abc import Sequence
 from contextlib import aclosing
 
 from aiohttp import web
 
-from coatcheck.protocol import BLOB_PATH, Digest, InvalidDigestError, MalformedRequestError
+from coatcheck.protocol import (
+    BLOB_PATH,
+    Digest,
+    InvalidDigestError,
+    MalformedRequestError,
+    MissingAnswer,
+    MissingRequest,
+    Released,
+)
 from coatcheck.store import Store
 from coatcheck.web import (
     digest_mismatch,
@@ -17,13 +26,7 @@ from coatcheck.web import (
 from .config import ApiConfig
 from .download import send_blob
 from .listing import page_response, read_page
-from .models import (
-    BlobEntry,
-    HoldEntry,
-    MissingAnswer,
-    MissingRequest,
-    Released,
-)
+from .models import blob_entry, hold_entry
 
 
 class BlobHandlers:
@@ -52,7 +55,7 @@ class BlobHandlers:
         answer = await self._store.missing(tenant, _digests(body.digests))
         return json_response(
             MissingAnswer(
-                missing=list(answer.missing), lease_expires_at=int(answer.lease_expires_at)
+                missing=tuple(answer.missing), lease_expires_at=int(answer.lease_expires_at)
             )
         )
 
@@ -64,19 +67,17 @@ class BlobHandlers:
         """Drop the lease and the pin."""
         digest = _digest_of(request)
         holds = await self._store.release(tenant_of(request, "write"), digest)
-        return json_response(
-            Released(digest=digest, holds=[HoldEntry.from_hold(hold) for hold in holds])
-        )
+        return json_response(Released(digest=digest, holds=tuple(map(hold_entry, holds))))
 
     async def pin(self, request: web.Request) -> web.StreamResponse:
         """Keep a blob."""
         grant = await self._store.pin(tenant_of(request, "write"), _digest_of(request))
-        return json_response(BlobEntry.from_grant(grant))
+        return json_response(blob_entry(grant))
 
     async def unpin(self, request: web.Request) -> web.StreamResponse:
         """Let a blob's lease decide again."""
         grant = await self._store.unpin(tenant_of(request, "write"), _digest_of(request))
-        return json_response(BlobEntry.from_grant(grant))
+        return json_response(blob_entry(grant))
 
     async def _receive(self, request: web.Request, named: Digest | None) -> web.StreamResponse:
         tenant = tenant_of(request, "write")
@@ -100,7 +101,7 @@ def _digest_of(request: web.Request) -> Digest:
     return Digest(request.match_info["digest"])
 
 
-def _digests(texts: list[str]) -> list[Digest]:
+def _digests(texts: Sequence[str]) -> list[Digest]:
     digests: list[Digest] = []
     for index, text in enumerate(texts):
         try:

@@ -2,11 +2,12 @@
 
 from aiohttp import web
 
+from coatcheck.protocol import BlobPage
 from coatcheck.store import Store
 from coatcheck.web import Scope, json_response, refuse, tenant_of
 
 from .config import ApiConfig
-from .models import BlobEntry, BlobPage
+from .models import blob_entry
 
 
 async def read_page(
@@ -21,9 +22,7 @@ async def read_page(
     tenant = tenant_of(request, scope)
     limit = _limit(request.query.get("limit"), config)
     page = await store.list_grants(tenant, after=request.query.get("cursor"), limit=limit)
-    return BlobPage(
-        blobs=[BlobEntry.from_grant(grant) for grant in page.items], next_cursor=page.next_cursor
-    )
+    return BlobPage(blobs=tuple(map(blob_entry, page.items)), next_cursor=page.next_cursor)
 
 
 def page_response(page: BlobPage) -> web.StreamResponse:

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from coatcheck.protocol import BLOB_PATH, Descriptor, Digest
+from coatcheck.protocol import (
+    BLOB_PATH,
+    BlobEntry,
+    BlobPage,
+    Descriptor,
+    Digest,
+    MissingAnswer,
+    MissingRequest,
+    Released,
+)
 from coatcheck.store import Store, StoreError
 from coatcheck.web import (
     Answer,
@@ -12,21 +21,13 @@ from coatcheck.web import (
     Parameter,
     ReadinessCheck,
     Route,
-    close_paths,
 )
 
 from .admin import AdminHandlers, admin_sections
 from .blobs import BlobHandlers
 from .config import ApiConfig
 from .errors import translating
-from .models import (
-    BlobEntry,
-    BlobPage,
-    MissingAnswer,
-    MissingRequest,
-    Released,
-    StatsAnswer,
-)
+from .models import StatsAnswer
 
 _BLOBS = BLOB_PATH.rstrip("/")
 _BLOB = f"{BLOB_PATH}{{digest}}"
@@ -48,17 +49,15 @@ _PAGING = (
 
 
 def routes(store: Store, config: ApiConfig | None = None) -> Sequence[Route]:
-    """Return the store's routes. Methods that a path does not take are answered 405."""
+    """Return the store's routes."""
     config = config or ApiConfig()
-    open_routes = [
+    table = [
         *_upload_routes(BlobHandlers(store, config)),
         *_read_routes(BlobHandlers(store, config)),
         *_hold_routes(BlobHandlers(store, config)),
         *_admin_routes(AdminHandlers(store, config)),
     ]
-    return close_paths(
-        [replace(route, handler=translating(route.handler)) for route in open_routes]
-    )
+    return [replace(route, handler=translating(route.handler)) for route in table]
 
 
 def face(store: Store, config: ApiConfig | None = None) -> Face:

@@ -2,7 +2,7 @@
 
 from .answer import ChatAnswer
 from .async_client import AsyncClient
-from .blobs import BlobName, Entry, Hold, Released
+from .blobs import BlobName
 from .client import Client
 from .content import Progress, Source
 from .dehydrate import Messages
@@ -38,9 +38,7 @@ __all__ = [
     "ClientError",
     "ConnectionFailedError",
     "DigestMismatchError",
-    "Entry",
     "FileChangedError",
-    "Hold",
     "InvalidAnswerError",
     "InvalidArgumentError",
     "LocalFileError",
@@ -48,7 +46,6 @@ __all__ = [
     "MissingBlob",
     "Progress",
     "PromptNotFoundError",
-    "Released",
     "ServerError",
     "Source",
     "StreamBrokenError",

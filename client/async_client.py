@@ -6,12 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from coatcheck.protocol import Descriptor, Digest, JsonObject
+from coatcheck.protocol import BlobEntry, Descriptor, Digest, JsonObject, Released
 
 from . import blobs, fetch
 from .answer import ChatAnswer
 from .asynchronous import AsyncDriver
-from .blobs import BlobName, Entry, Released, named
+from .blobs import BlobName, named
 from .chat import Turn, chat, take
 from .content import Progress, Source
 from .dehydrate import Messages, dehydrate
@@ -121,7 +121,7 @@ class AsyncClient:
         """
         return await self._driver.run(blobs.delete(named(blob)))
 
-    async def pin(self, blob: BlobName) -> Entry:
+    async def pin(self, blob: BlobName) -> BlobEntry:
         """Keep a blob until it is unpinned or deleted. May be called twice.
 
         Raises:
@@ -129,7 +129,7 @@ class AsyncClient:
         """
         return await self._driver.run(blobs.pin(named(blob)))
 
-    async def unpin(self, blob: BlobName) -> Entry:
+    async def unpin(self, blob: BlobName) -> BlobEntry:
         """Let the blob's lease decide again. May be called twice.
 
         Raises:
@@ -137,7 +137,7 @@ class AsyncClient:
         """
         return await self._driver.run(blobs.unpin(named(blob)))
 
-    async def list(self) -> AsyncIterator[Entry]:
+    async def list(self) -> AsyncIterator[BlobEntry]:
         """Iterate over the blobs that this key holds, newest first, asking page by page."""
         cursor: str | None = None
         while True:

@@ -3,15 +3,18 @@
 from collections.abc import Iterable
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict
-
 from coatcheck.protocol import (
     BLOB_PATH,
+    MAX_DIGESTS,
     OCTET_STREAM,
+    BlobEntry,
+    BlobPage,
     Descriptor,
     Digest,
+    MissingAnswer,
+    MissingRequest,
     Ref,
-    encode_json,
+    Released,
     parse_ref,
 )
 
@@ -19,57 +22,9 @@ from .errors import InvalidAnswerError
 from .exchange import Exchange, Reply, Request
 from .refusal import read, refusal
 
-MAX_DIGESTS = 1000
-"""The most that one `missing` request takes."""
-
 JSON_HEADERS = {"Content-Type": "application/json"}
 
 BlobName = Digest | Ref | Descriptor | str
-
-
-class MissingAnswer(BaseModel):
-    """Which of the digests have to be uploaded."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    missing: tuple[Digest, ...]
-
-
-class Entry(Descriptor):
-    """A blob in a listing, and what this key's grant of it says; times in Unix seconds."""
-
-    created_at: int
-    lease_expires_at: int | None = None
-    pinned: bool = False
-
-
-class Hold(BaseModel):
-    """Something that still keeps a blob: a `file` or a `prompt`, by its name."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    kind: str
-    name: str
-    purpose: str | None = None
-    expires_at: int | None = None
-
-
-class Released(BaseModel):
-    """What a delete leaves: while there are `holds`, the blob still resolves."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    digest: Digest
-    holds: tuple[Hold, ...]
-
-
-class Page(BaseModel):
-    """Part of a listing; `next_cursor` asks for the next part, None after the last."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    blobs: tuple[Entry, ...]
-    next_cursor: str | None
 
 
 def named(blob: BlobName) -> Digest:
@@ -109,8 +64,8 @@ def missing(digests: Iterable[Digest]) -> Exchange[list[Digest]]:
     wanted = list(dict.fromkeys(digests))
     absent: set[Digest] = set()
     for start in range(0, len(wanted), MAX_DIGESTS):
-        portion = wanted[start : start + MAX_DIGESTS]
-        body = encode_json({"digests": portion})
+        asked = MissingRequest(digests=tuple(wanted[start : start + MAX_DIGESTS]))
+        body = asked.model_dump_json().encode()
         reply = yield from Request("POST", f"{BLOB_PATH}missing", JSON_HEADERS, body)
         absent.update(read(MissingAnswer, reply).missing)
     return [digest for digest in wanted if digest in absent]
@@ -125,28 +80,28 @@ def delete(digest: Digest) -> Exchange[Released]:
     return read(Released, (yield from Request("DELETE", path_of(digest))))
 
 
-def pin(digest: Digest) -> Exchange[Entry]:
+def pin(digest: Digest) -> Exchange[BlobEntry]:
     """Keep the blob until it is unpinned or deleted. May be done twice.
 
     Raises:
         BlobNotFoundError: this key holds no grant of it.
     """
-    return read(Entry, (yield from Request("PUT", f"{path_of(digest)}/pin")))
+    return read(BlobEntry, (yield from Request("PUT", f"{path_of(digest)}/pin")))
 
 
-def unpin(digest: Digest) -> Exchange[Entry]:
+def unpin(digest: Digest) -> Exchange[BlobEntry]:
     """Let the blob's lease decide again. May be done twice.
 
     Raises:
         BlobNotFoundError: this key holds no grant of it.
     """
-    return read(Entry, (yield from Request("DELETE", f"{path_of(digest)}/pin")))
+    return read(BlobEntry, (yield from Request("DELETE", f"{path_of(digest)}/pin")))
 
 
-def page(cursor: str | None) -> Exchange[Page]:
+def page(cursor: str | None) -> Exchange[BlobPage]:
     """Return one part of the listing of this key's blobs."""
     query = f"?{urlencode({'cursor': cursor})}" if cursor is not None else ""
-    return read(Page, (yield from Request("GET", BLOB_PATH.rstrip("/") + query)))
+    return read(BlobPage, (yield from Request("GET", BLOB_PATH.rstrip("/") + query)))
 
 
 def _described(digest: Digest, reply: Reply) -> Descriptor:

@@ -6,11 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from coatcheck.protocol import Descriptor, Digest, JsonObject
+from coatcheck.protocol import BlobEntry, Descriptor, Digest, JsonObject, Released
 
 from . import blobs, fetch
 from .answer import ChatAnswer
-from .blobs import BlobName, Entry, Released, named
+from .blobs import BlobName, named
 from .blocking import BlockingDriver
 from .chat import Turn, chat, take
 from .content import Progress, Source
@@ -119,7 +119,7 @@ class Client:
         """
         return self._driver.run(blobs.delete(named(blob)))
 
-    def pin(self, blob: BlobName) -> Entry:
+    def pin(self, blob: BlobName) -> BlobEntry:
         """Keep a blob until it is unpinned or deleted. May be called twice.
 
         Raises:
@@ -127,7 +127,7 @@ class Client:
         """
         return self._driver.run(blobs.pin(named(blob)))
 
-    def unpin(self, blob: BlobName) -> Entry:
+    def unpin(self, blob: BlobName) -> BlobEntry:
         """Let the blob's lease decide again. May be called twice.
 
         Raises:
@@ -135,7 +135,7 @@ class Client:
         """
         return self._driver.run(blobs.unpin(named(blob)))
 
-    def list(self) -> Iterator[Entry]:
+    def list(self) -> Iterator[BlobEntry]:
         """Iterate over the blobs that this key holds, newest first, asking page by page."""
         cursor: str | None = None
         while True:

@@ -37,6 +37,15 @@ from .errors import (
     UnknownDialectError,
 )
 from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
+from .listing import (
+    MAX_DIGESTS,
+    BlobEntry,
+    BlobPage,
+    HoldEntry,
+    MissingAnswer,
+    MissingRequest,
+    Released,
+)
 from .media_type import OCTET_STREAM, parse_media_type
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
@@ -54,12 +63,15 @@ __all__ = [
     "ENVELOPE_KEY",
     "KEEP",
     "MAX_DEPTH",
+    "MAX_DIGESTS",
     "MAX_POINTER_BYTES",
     "OCTET_STREAM",
     "PIECE_BYTES",
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
     "SNIFF_BYTES",
+    "BlobEntry",
+    "BlobPage",
     "Buffer",
     "Descriptor",
     "Dialect",
@@ -72,6 +84,7 @@ __all__ = [
     "FoundPointer",
     "FoundRef",
     "Hasher",
+    "HoldEntry",
     "ImageSize",
     "InlineBlob",
     "InvalidDigestError",
@@ -83,6 +96,8 @@ __all__ = [
     "JsonObject",
     "MalformedMessageError",
     "MalformedRequestError",
+    "MissingAnswer",
+    "MissingRequest",
     "Path",
     "Pointer",
     "PointerInvalidError",
@@ -91,6 +106,7 @@ __all__ = [
     "ProtocolError",
     "Ref",
     "RefForm",
+    "Released",
     "Slot",
     "SseError",
     "SseEvent",

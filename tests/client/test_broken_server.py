@@ -16,13 +16,12 @@ from coatcheck.client import (
     ConnectionFailedError,
     DigestMismatchError,
     FileChangedError,
-    Hold,
     InvalidAnswerError,
     InvalidArgumentError,
     ServerError,
     TimedOutError,
 )
-from coatcheck.protocol import Descriptor, Digest
+from coatcheck.protocol import Descriptor, Digest, HoldEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,7 +176,7 @@ def test_a_refusal_says_its_code_and_whether_to_retry(client: Client, server: Fa
 def test_a_delete_names_what_still_holds_the_blob(client: Client, server: FakeServer) -> None:
     digest = server.put(DATA)
     server.held.add(digest)
-    assert client.delete(digest).holds == (Hold(kind="file", name="file-cc", expires_at=7),)
+    assert client.delete(digest).holds == (HoldEntry(kind="file", name="file-cc", expires_at=7),)
     assert client.stat(digest) is not None
 
 

@@ -18,7 +18,7 @@ def _descriptor(data: bytes = DATA) -> Reply:
 
 
 def _missing(*digests: Digest) -> Reply:
-    return Reply(200, {}, encode_json({"missing": list(digests)}))
+    return Reply(200, {}, encode_json({"missing": list(digests), "lease_expires_at": 1}))
 
 
 def _drive(exchange: Exchange[T], *replies: Reply) -> tuple[T, list[Request]]:
