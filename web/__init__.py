@@ -28,7 +28,7 @@ from .keyring import (
 from .limits import Limits
 from .openapi import openapi_document, openapi_route
 from .problems import problem_response
-from .route import Answer, Handler, Operation, Parameter, Route, close_paths, join_routes
+from .route import Answer, Handler, Operation, Parameter, Route, join_routes
 from .runner import BoundAddress, Server
 from .template import Templates
 from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
@@ -64,7 +64,6 @@ __all__ = [
     "admin_routes",
     "body_chunks",
     "build_app",
-    "close_paths",
     "connection_of",
     "digest_mismatch",
     "health_routes",

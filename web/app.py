@@ -6,7 +6,7 @@ from aiohttp import web
 
 from .edge import make_edge
 from .keyring import Keyring, OpenKeyring
-from .route import ANY_METHOD, Route
+from .route import Route, close_paths
 from .trust import LoopbackGuard
 
 NEEDS_LOOPBACK: web.AppKey[bool] = web.AppKey("needs_loopback", bool)
@@ -24,18 +24,10 @@ def build_app(routes: Sequence[Route], *, keyring: Keyring | None = None) -> web
         middlewares=[make_edge(keyring or OpenKeyring(), guard)], client_max_size=_NO_BOUND
     )
     app[NEEDS_LOOPBACK] = keyring is None
-    for path, group in _by_path(routes).items():
-        resource = app.router.add_resource(path)
-        for route in sorted(group, key=lambda route: route.method == ANY_METHOD):
-            resource.add_route(route.method, route.handler, expect_handler=_continue_later)
+    for route in close_paths(routes):
+        resource = app.router.add_resource(route.path)
+        resource.add_route(route.method, route.handler, expect_handler=_continue_later)
     return app
-
-
-def _by_path(routes: Sequence[Route]) -> dict[str, list[Route]]:
-    groups: dict[str, list[Route]] = {}
-    for route in routes:
-        groups.setdefault(route.path, []).append(route)
-    return groups
 
 
 async def _continue_later(request: web.Request) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .admin import AdminSection, admin_routes
 from .health import ReadinessCheck, health_routes
 from .openapi import openapi_route
-from .route import Route, close_paths, join_routes
+from .route import Route, join_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def join_faces(faces: Sequence[Face], *, title: str, version: str) -> list[Route
     routes = join_routes(
         [
             *(face.routes for face in faces),
-            close_paths([*health_routes(checks), *admin_routes(sections, title=title)]),
+            [*health_routes(checks), *admin_routes(sections, title=title)],
         ]
     )
     return [*routes, openapi_route(routes, title=title, version=version)]

@@ -1,7 +1,7 @@
 """Routes as values: a face is a sequence of them, and one process joins several faces."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -47,7 +47,9 @@ class Operation:
 class Route:
     """One method on one path, in aiohttp's path syntax (`/v1/blobs/{digest}`).
 
-    The handler is an `async def`, or a `partial` of one. `operation` is None for routes that the document leaves out.
+    The handler is an `async def`, or a `partial` of one. `operation` is None for routes that the
+    document leaves out. A GET answers HEAD too, where the path has no route for it: its handler
+    runs, and the body stays here.
     """
 
     method: str
@@ -66,25 +68,34 @@ def join_routes(tables: Iterable[Sequence[Route]]) -> list[Route]:
 
 
 def close_paths(routes: Sequence[Route]) -> list[Route]:
-    """Return the routes, and for each path one that answers 405 to every other method.
+    """Return the routes, and for each path HEAD where it has GET, and 405 to every other method.
 
-    Without it another face's catch-all would take those methods.
+    GET and HEAD are what every server has to know (RFC 9110 section 9.1). Without the 405 another
+    path's catch-all would take those methods. A path that takes any method stays as it is.
     """
-    allowed: dict[str, list[str]] = {}
+    paths: dict[str, dict[str, Route]] = {}
     for route in routes:
-        allowed.setdefault(route.path, []).append(route.method)
+        paths.setdefault(route.path, {})[route.method] = route
+    for path, methods in paths.items():
+        if ANY_METHOD not in methods:
+            if "GET" in methods:
+                methods.setdefault("HEAD", replace(methods["GET"], method="HEAD", operation=None))
+            methods[ANY_METHOD] = Route(ANY_METHOD, path, _refusing(methods))
     return [
-        *routes,
-        *(Route(ANY_METHOD, path, _refusing(methods)) for path, methods in allowed.items()),
+        route
+        for methods in paths.values()
+        for route in sorted(methods.values(), key=lambda route: route.method == ANY_METHOD)
     ]
 
 
-def _refusing(methods: Sequence[str]) -> Handler:
+def _refusing(methods: Iterable[str]) -> Handler:
+    allow = ", ".join(sorted(methods))
+
     async def refuse_method(request: web.Request) -> web.StreamResponse:
         error = refuse(
             405, "method_not_allowed", "Method Not Allowed", "this path does not take this method"
         )
-        error.headers = {"Allow": ", ".join(sorted(methods))}
+        error.headers = {"Allow": allow}
         raise error
 
     return refuse_method

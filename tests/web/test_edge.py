@@ -15,7 +15,6 @@ from coatcheck.web import (
     ProblemError,
     Route,
     Server,
-    close_paths,
     refuse,
     tenant_of,
 )
@@ -89,19 +88,38 @@ async def test_errors_of_the_router_are_problems(serve: Serve, http: ClientSessi
         assert (answer.status, (await answer.json(content_type=None))["code"]) == (404, "not_found")
     async with http.delete(f"{server.address.url}/hello") as answer:
         assert answer.status == 405
-        assert answer.headers["Allow"] == "GET"
+        assert answer.headers["Allow"] == "GET, HEAD"
         assert (await answer.json(content_type=None))["code"] == "method_not_allowed"
 
 
-async def test_closed_paths_refuse_before_a_catch_all_takes_the_rest(
+async def test_a_path_refuses_methods_before_a_catch_all_takes_them(
     serve: Serve, http: ClientSession
 ) -> None:
-    routes = close_paths([Route("GET", "/ours", hello), Route("PUT", "/ours", hello)])
+    routes = [Route("GET", "/ours", hello), Route("PUT", "/ours", hello)]
     server = await serve([*routes, Route("*", "/{tail:.*}", hello)])
     async with http.delete(f"{server.address.url}/ours") as answer:
-        assert (answer.status, answer.headers["Allow"]) == (405, "GET, PUT")
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, PUT")
     async with http.delete(f"{server.address.url}/other") as answer:
         assert answer.status == 200
+
+
+async def test_head_is_answered_wherever_get_is(serve: Serve, talk: Talk) -> None:
+    server = await serve([Route("GET", "/hello", hello)])
+    got, asked = [
+        await talk(server, f"{method} /hello HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        for method in ("GET", "HEAD")
+    ]
+    assert b"\r\nContent-Length: 7\r\n" in asked
+    assert got == asked + b"default"
+
+
+async def test_a_heads_own_handler_comes_first(serve: Serve, http: ClientSession) -> None:
+    async def teapot(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=418)
+
+    server = await serve([Route("GET", "/a", hello), Route("HEAD", "/a", teapot)])
+    async with http.head(f"{server.address.url}/a") as answer:
+        assert answer.status == 418
 
 
 async def test_redirects_pass(serve: Serve, http: ClientSession) -> None:

@@ -12,7 +12,6 @@ from coatcheck.web import (
     ProblemError,
     Route,
     Server,
-    close_paths,
     digest_mismatch,
     json_response,
     open_upload,
@@ -35,7 +34,7 @@ async def receive(request: web.Request) -> web.StreamResponse:
 
 @pytest.fixture
 async def url(serve: Serve) -> str:
-    server = await serve(close_paths([Route("POST", "/", receive)]))
+    server = await serve([Route("POST", "/", receive)])
     return str(server.address.url)
 
 
