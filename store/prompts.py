@@ -6,7 +6,7 @@
 2. An append or an expand keeps the prompt and all before it for `seconds` more. Like a lease that
    is written rarely: as long as more than 15/16 of the time is left, nothing is written.
 3. A message's blobs get a hold in the index before the message is written, with its expiry.
-4. Text that waits to be written is bounded; beyond the bound an append waits.
+4. Text that waits to be written is bounded; an append waits for its room before it is kept.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError
 from .index import Index
 from .index_rows import PromptHold
 from .prompt_table import PromptHead, PromptKey, PromptRow
+from .room import Room
 from .term import Term
 
 _logger = logging.getLogger(__name__)
@@ -77,10 +78,9 @@ class Prompts:
         self._index = index
         self._term = term
         self._max_prompt_bytes = max_prompt_bytes
-        self._pending_limit = pending_bytes
+        self._room = Room(pending_bytes)
         self._clock = clock
         self._pending: dict[PromptKey, PromptRow] = {}
-        self._pending_bytes = 0
         self._waiting = _Batch()
         # How many appends and renewals were asked for, and how many of them are done.
         self._asked = 0
@@ -108,25 +108,22 @@ class Prompts:
             PromptTooLargeError: the list would have more text than is kept; nothing was kept.
             StoreClosedError: `close` was called before.
         """
-        if self._closing:
-            raise StoreClosedError
-        now = self._clock()
-        key = PromptKey(tenant, dialect, parent)
-        head = await self._head(key, now)
-        if self._closing:
-            raise StoreClosedError
-        if head is None:
-            raise PromptNotFoundError(parent)
-        rows = self._follow(key, self._renewed(key, head, now), now, steps)
+        self._require_open()
+        count = sum(_size(step.text) for step in steps)
+        if count > self._max_prompt_bytes:
+            raise PromptTooLargeError(self._max_prompt_bytes)
+        await self._room.take(count)
+        try:
+            rows = await self._rows(PromptKey(tenant, dialect, parent), steps)
+        except BaseException:
+            self._room.give_back(count)
+            raise
         for row in rows:
             self._pending[row.key] = row
-            self._pending_bytes += _size(row.text)
         self._waiting.rows += rows
         if rows:  # what the next append most likely continues
             self._remember(rows[-1].key, _head_of(rows[-1]))
         self._ask()
-        if self._pending_bytes > self._pending_limit:
-            await self._wait(lambda: self._pending_bytes <= self._pending_limit)
 
     async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
         """The JSON texts of all messages, oldest first; `None` when the tenant has no such prompt.
@@ -174,6 +171,19 @@ class Prompts:
         self._wake.set()
         if self._writer is not None:
             await asyncio.shield(self._writer)
+
+    def _require_open(self) -> None:
+        if self._closing:
+            raise StoreClosedError
+
+    async def _rows(self, parent: PromptKey, steps: Sequence[PromptMessage]) -> list[PromptRow]:
+        now = self._clock()
+        self._require_open()
+        head = await self._head(parent, now)
+        self._require_open()
+        if head is None:
+            raise PromptNotFoundError(parent.digest)
+        return self._follow(parent, self._renewed(parent, head, now), now, steps)
 
     async def _head(self, key: PromptKey, now: float) -> PromptHead | None:
         if key.digest == prompt_root(key.dialect):
@@ -291,13 +301,13 @@ class Prompts:
 
     def _settle(self, rows: Sequence[PromptRow]) -> None:
         for row in rows:
-            self._pending_bytes -= _size(row.text)
+            self._room.give_back(_size(row.text))
             if self._pending.get(row.key) is row:
                 del self._pending[row.key]
 
 
 def _size(text: str) -> int:
-    return len(text.encode())
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _head_of(row: PromptRow) -> PromptHead:

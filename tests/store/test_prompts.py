@@ -15,6 +15,7 @@ from coatcheck.store import (
     PromptTooLargeError,
     Receipt,
     Store,
+    StoreClosedError,
     StoreConfig,
 )
 
@@ -197,6 +198,57 @@ async def test_appends_wait_when_too_much_is_unwritten(open_store: Open) -> None
     expanded = await store.prompts.expand("a", CHAT, parent)
     assert expanded is not None
     assert len(expanded) == 20
+
+
+async def test_appends_at_once_hold_no_more_than_the_bound(
+    open_store: Open,
+) -> None:
+    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000))
+    trees = [steps(ROOT, [f"{number:0400}"]) for number in range(20)]
+    appends = [asyncio.create_task(store.prompts.append("a", CHAT, ROOT, tree)) for tree in trees]
+    most = 0
+    while not all(append.done() for append in appends):
+        pending = store.prompts._pending  # pyright: ignore[reportPrivateUsage]  # to measure it
+        most = max(most, sum(len(row.text) for row in pending.values()))
+        await asyncio.sleep(0)
+    assert 0 < most <= 1000
+    for tree in trees:
+        assert await store.prompts.expand("a", CHAT, tree[0].digest) == [tree[0].text]
+
+
+async def test_a_single_append_may_be_larger_than_the_bound(open_store: Open) -> None:
+    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000))
+    small = steps(ROOT, ["small"])
+    large = steps(ROOT, ["x" * 2000, "y" * 2000])
+    await asyncio.gather(
+        *(store.prompts.append("a", CHAT, ROOT, messages) for messages in (small, large))
+    )
+    expanded = await store.prompts.expand("a", CHAT, large[-1].digest)
+    assert expanded == [message.text for message in large]
+
+
+async def test_an_append_that_waits_when_the_store_closes_is_refused(open_store: Open) -> None:
+    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000))
+    appends = [
+        asyncio.create_task(store.prompts.append("a", CHAT, ROOT, steps(ROOT, [f"{number:0800}"])))
+        for number in range(3)
+    ]
+    await asyncio.sleep(0)
+    await store.close()
+    kept, *refused = await asyncio.gather(*appends, return_exceptions=True)
+    assert kept is None
+    assert [type(error) for error in refused] == [StoreClosedError] * 2
+
+
+async def test_refused_appends_take_no_room(open_store: Open) -> None:
+    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000, max_prompt_bytes=1500))
+    absent = Digest.of(b"unknown")
+    for _ in range(5):
+        with pytest.raises(PromptNotFoundError):
+            await store.prompts.append("a", CHAT, absent, steps(absent, ["x" * 900]))
+        with pytest.raises(PromptTooLargeError):
+            await store.prompts.append("a", CHAT, ROOT, steps(ROOT, ["x" * 800, "y" * 800]))
+    await store.prompts.append("a", CHAT, ROOT, steps(ROOT, ["x" * 900]))
 
 
 async def test_ten_thousand_messages(disk_store: Store) -> None:
