@@ -29,5 +29,14 @@ class PieceBuffers:
             return mmap.mmap(-1, PIECE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
     def give_back(self, buffer: mmap.mmap) -> None:
-        """Ends a loan. Beyond the few that are kept, the memory goes back to the system."""
+        """End a loan. Beyond the few that are kept, the memory goes back to the system.
+
+        A buffer that is still read through any view of it, or a slice of one, is not lent again;
+        its memory goes back with the last view.
+        """
+        try:
+            # Moves nothing: a mapping only refuses it while views of it live, and says so.
+            buffer.resize(PIECE_BYTES)
+        except BufferError:
+            return
         self._free.append(buffer)

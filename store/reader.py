@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import contextlib
 import mmap
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -188,18 +189,12 @@ class BlobReader:
     def _shut(self) -> None:
         if self._file is not None:
             self._file.close()
-        buffer, self._buffer = self._buffer, None
-        if buffer is not None and self._is_returned():
-            self._buffers.give_back(buffer)
-
-    def _is_returned(self) -> bool:
-        """Ends the view that was lent last; false while a thread of the caller's still reads it."""
-        try:
-            if self._lent is not None:
+        if self._lent is not None:
+            with contextlib.suppress(BufferError):  # a thread of the caller's still reads it
                 self._lent.release()
-        except BufferError:
-            return False
-        return True
+        buffer, self._buffer = self._buffer, None
+        if buffer is not None:
+            self._buffers.give_back(buffer)
 
     def _piece_bytes(self, index: int) -> int:
         return min(PIECE_BYTES, self.size - index * PIECE_BYTES)

@@ -225,16 +225,39 @@ async def test_a_view_ends_with_its_reader(store: Store, put: Put) -> None:
         bytes(piece)
 
 
-async def test_memory_that_somebody_still_reads_is_not_lent_again(store: Store, put: Put) -> None:
+@pytest.mark.parametrize(
+    "hold",
+    [
+        PickleBuffer,  # as a thread that encodes it does
+        lambda piece: piece[:],
+        lambda piece: piece[10:20][5:],
+        lambda piece: piece.cast("c"),
+    ],
+)
+async def test_memory_that_somebody_still_reads_is_not_lent_again(
+    store: Store, put: Put, hold: Callable[[memoryview], PickleBuffer | memoryview]
+) -> None:
     await put(store, "a", LARGE)
-    await put(store, "a", b"other bytes")
+    await put(store, "a", b"other bytes" * 100)
     reader = await store.open_blob("a", DIGEST)
-    reading = PickleBuffer(await reader.read_piece(0))  # as a thread that encodes it does
+    reading = hold(await reader.read_piece(0))
+    before = bytes(reading)
     await reader.close()
-    async with await store.open_blob("a", Digest.of(b"other bytes")) as other:
+    async with await store.open_blob("a", Digest.of(b"other bytes" * 100)) as other:
         await other.read_piece(0)
-    assert reading.raw() == LARGE[:PIECE_BYTES]
+    assert bytes(reading) == before
     reading.release()
+
+
+async def test_memory_that_nobody_reads_any_more_is_lent_again(store: Store, put: Put) -> None:
+    await put(store, "a", LARGE)
+    lent: list[object] = []
+    for _ in range(5):
+        async with await store.open_blob("a", DIGEST) as reader:
+            for index in range(3):
+                piece = await reader.read_piece(index)
+                lent.append(piece.obj)
+    assert all(buffer is lent[0] for buffer in lent)
 
 
 async def test_a_reader_is_closed_while_a_cancelled_read_still_runs(
