@@ -320,8 +320,9 @@ class Store:
             return renewed
 
         renewed = await self._finisher.run(work())
+        written = frozenset(due)
         # A grant that ended meanwhile is in neither.
-        return {digest: blob for digest, blob in held.items() if digest not in due} | renewed
+        return {digest: blob for digest, blob in held.items() if digest not in written} | renewed
 
     async def _report_damage(self, held: HeldBlob) -> None:
         try:
