@@ -28,7 +28,7 @@ from .keyring import (
 from .limits import Limits
 from .openapi import openapi_document, openapi_route
 from .problems import problem_response
-from .route import Answer, Handler, Operation, Parameter, Route, join_routes
+from .route import Answer, Handler, Operation, Parameter, ProblemRenderer, Route, join_routes
 from .runner import BoundAddress, Server
 from .template import Templates
 from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
@@ -53,6 +53,7 @@ __all__ = [
     "Parameter",
     "Principal",
     "ProblemError",
+    "ProblemRenderer",
     "ReadinessCheck",
     "Route",
     "Scope",

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from .edge import make_edge
 from .keyring import Keyring, OpenKeyring
-from .route import Route, close_paths
+from .route import ProblemRenderer, Route, close_paths
 from .trust import LoopbackGuard
 
 NEEDS_LOOPBACK: web.AppKey[bool] = web.AppKey("needs_loopback", bool)
@@ -20,13 +20,15 @@ def build_app(routes: Sequence[Route], *, keyring: Keyring | None = None) -> web
     Bodies are bounded by `body`, not by aiohttp.
     """
     guard = LoopbackGuard() if keyring is None else None
-    app = web.Application(
-        middlewares=[make_edge(keyring or OpenKeyring(), guard)], client_max_size=_NO_BOUND
-    )
+    renderers: dict[web.AbstractRoute, ProblemRenderer] = {}
+    edge = make_edge(keyring or OpenKeyring(), guard, renderers)
+    app = web.Application(middlewares=[edge], client_max_size=_NO_BOUND)
     app[NEEDS_LOOPBACK] = keyring is None
     for route in close_paths(routes):
         resource = app.router.add_resource(route.path)
-        resource.add_route(route.method, route.handler, expect_handler=_continue_later)
+        added = resource.add_route(route.method, route.handler, expect_handler=_continue_later)
+        if route.render_problem is not None:
+            renderers[added] = route.render_problem
     return app
 
 

@@ -5,24 +5,32 @@ One middleware for all of it, because each layer is paid by every turn of a chat
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Middleware
 
-from coatcheck.protocol import ProtocolError
+from coatcheck.protocol import Problem, ProtocolError
 
 from .connection import Connection, connection_of
-from .errors import BrokenAnswerError, ProblemError, WebError
+from .errors import NO_HEADERS, BrokenAnswerError, ProblemError, WebError
 from .keyring import PRINCIPAL, Keyring
 from .problems import http_problem, internal_problem, problem_response, protocol_problem
-from .route import Handler
+from .route import Handler, ProblemRenderer
 from .trust import LoopbackGuard
 
 logger = logging.getLogger("coatcheck.web")
 
 
-def make_edge(keyring: Keyring, guard: LoopbackGuard | None) -> Middleware:
-    """Return the middleware that stands around every handler, and around the router's errors."""
+def make_edge(
+    keyring: Keyring,
+    guard: LoopbackGuard | None,
+    renderers: Mapping[web.AbstractRoute, ProblemRenderer],
+) -> Middleware:
+    """Return the middleware that stands around every handler, and around the router's errors.
+
+    `renderers` are of the routes whose errors are not problem details.
+    """
 
     @web.middleware
     async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -38,12 +46,15 @@ def make_edge(keyring: Keyring, guard: LoopbackGuard | None) -> Middleware:
             connection.abandon(request, "gone")
             raise
         except Exception as error:  # noqa: BLE001 - the outermost edge of a request: logs and maps
-            return _answer(error, request, connection)
+            render = renderers.get(request.match_info.route, problem_response)
+            return _answer(error, request, connection, render)
 
     return edge
 
 
-def _answer(error: Exception, request: web.Request, connection: Connection) -> web.StreamResponse:
+def _answer(
+    error: Exception, request: web.Request, connection: Connection, render: ProblemRenderer
+) -> web.StreamResponse:
     if isinstance(error, web.HTTPException) and error.status < 400:
         raise error
     if request.transport is None:
@@ -51,25 +62,26 @@ def _answer(error: Exception, request: web.Request, connection: Connection) -> w
         raise error
     if request.writer.output_size > 0:
         return _break(error, request, connection)
-    response = _problem_response(error, connection.request_id)
+    response = render(*_problem(error, connection.request_id))
     if not request.content.is_eof():
         # What is left of the body is not a request.
         response.force_close()
     return response
 
 
-def _problem_response(error: Exception, request_id: str) -> web.Response:
+def _problem(error: Exception, request_id: str) -> tuple[Problem, Mapping[str, str]]:
+    """Return the problem that an error is to the client, and the headers it comes with."""
     match error:
         case ProblemError():
-            return problem_response(error.problem, error.headers)
+            return error.problem, error.headers
         case ProtocolError():
-            return problem_response(protocol_problem(error))
+            return protocol_problem(error), NO_HEADERS
         case web.HTTPException():
             allow = error.headers.get("Allow")
-            return problem_response(http_problem(error), {"Allow": allow} if allow else {})
+            return http_problem(error), {"Allow": allow} if allow else NO_HEADERS
         case _:
             logger.error("request %s failed", request_id, exc_info=error)
-            return problem_response(internal_problem(request_id))
+            return internal_problem(request_id), NO_HEADERS
 
 
 def _break(error: Exception, request: web.Request, connection: Connection) -> web.StreamResponse:

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from coatcheck.protocol import Json, Problem
 
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class WebError(Exception):
@@ -20,7 +20,7 @@ class ProblemError(WebError):
     `headers` are added to the answer (`Allow`, `Content-Range`, `Retry-After`).
     """
 
-    def __init__(self, problem: Problem, headers: Mapping[str, str] = _NO_HEADERS) -> None:
+    def __init__(self, problem: Problem, headers: Mapping[str, str] = NO_HEADERS) -> None:
         super().__init__(f"{problem.status} {problem.code}: {problem.detail or problem.title}")
         self.problem = problem
         self.headers = headers

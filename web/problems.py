@@ -8,7 +8,7 @@ from aiohttp import web
 
 from coatcheck.protocol import PROBLEM_TYPE, Problem, ProtocolError, encode_json
 
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+from .errors import NO_HEADERS
 
 HTTP_MALFORMED = Problem(
     400, "http_malformed", "Malformed request", "the bytes received are not an HTTP/1.1 request"
@@ -44,7 +44,7 @@ def problem_headers(problem: Problem) -> dict[str, str]:
     return headers
 
 
-def problem_response(problem: Problem, headers: Mapping[str, str] = _NO_HEADERS) -> web.Response:
+def problem_response(problem: Problem, headers: Mapping[str, str] = NO_HEADERS) -> web.Response:
     """Return the response that carries a problem; `headers` are added."""
     return web.Response(
         status=problem.status,

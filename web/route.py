@@ -6,9 +6,14 @@ from dataclasses import dataclass, field, replace
 from aiohttp import web
 from pydantic import BaseModel
 
+from coatcheck.protocol import Problem
+
 from .errors import refuse
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ProblemRenderer = Callable[[Problem, Mapping[str, str]], web.Response]
+"""Makes the answer for a problem; the headers are to be added to it."""
+
 ANY_METHOD = "*"
 
 
@@ -56,6 +61,11 @@ class Route:
     path: str
     handler: Handler
     operation: Operation | None = None
+    render_problem: ProblemRenderer | None = None
+    """Shapes every error on this route, the edge's own too; without one they are problem details.
+
+    For paths whose clients read errors only in another protocol's form.
+    """
 
 
 def join_routes(tables: Iterable[Sequence[Route]]) -> list[Route]:
@@ -80,7 +90,7 @@ def close_paths(routes: Sequence[Route]) -> list[Route]:
         if ANY_METHOD not in methods:
             if "GET" in methods:
                 methods.setdefault("HEAD", replace(methods["GET"], method="HEAD", operation=None))
-            methods[ANY_METHOD] = Route(ANY_METHOD, path, _refusing(methods))
+            methods[ANY_METHOD] = _refusal(path, methods)
     return [
         route
         for methods in paths.values()
@@ -88,8 +98,10 @@ def close_paths(routes: Sequence[Route]) -> list[Route]:
     ]
 
 
-def _refusing(methods: Iterable[str]) -> Handler:
+def _refusal(path: str, methods: Mapping[str, Route]) -> Route:
+    """Return the route that answers 405, in the shape that the path's clients know."""
     allow = ", ".join(sorted(methods))
+    renderers = (route.render_problem for route in methods.values() if route.render_problem)
 
     async def refuse_method(request: web.Request) -> web.StreamResponse:
         error = refuse(
@@ -98,4 +110,4 @@ def _refusing(methods: Iterable[str]) -> Handler:
         error.headers = {"Allow": allow}
         raise error
 
-    return refuse_method
+    return Route(ANY_METHOD, path, refuse_method, render_problem=next(renderers, None))

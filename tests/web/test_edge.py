@@ -122,6 +122,62 @@ async def test_a_heads_own_handler_comes_first(serve: Serve, http: ClientSession
         assert answer.status == 418
 
 
+def dialects_own(problem: Problem, headers: Mapping[str, str]) -> web.Response:
+    """Return an error answer as a provider writes it."""
+    return web.json_response(
+        {"error": {"code": problem.code}}, status=problem.status, headers=headers
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status", "code"),
+    [
+        ("DELETE", "/any/a", {}, 405, "method_not_allowed"),
+        ("POST", "/any/a", {"Host": "evil.example"}, 403, "host_foreign"),
+        ("DELETE", "/any/a", {"Origin": "null"}, 403, "origin_foreign"),
+        ("POST", "/refused", {}, 422, "late"),
+        ("POST", "/malformed", {}, 400, "message_malformed"),
+        ("POST", "/failed", {}, 500, "internal_error"),
+    ],
+)
+async def test_a_route_gives_every_error_its_own_shape(
+    serve: Serve,
+    http: ClientSession,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    status: int,
+    code: str,
+) -> None:
+    handlers = {
+        "/any/{name}": hello,
+        "/refused": raising(refuse(422, "late", "Late")),
+        "/malformed": raising(MalformedMessageError("not text", "messages.0")),
+        "/failed": raising(KeyError("x")),
+    }
+    server = await serve(
+        [Route("POST", path, run, render_problem=dialects_own) for path, run in handlers.items()]
+    )
+    url = f"{server.address.url}{path}"
+    async with http.request(method, url, headers=headers) as answer:
+        assert (answer.status, await answer.json()) == (status, {"error": {"code": code}})
+        assert answer.headers.get("Allow") == ("POST" if status == 405 else None)
+    async with http.request(method, f"{server.address.url}/nothing") as answer:
+        assert (await answer.json(content_type=None))["code"] == "not_found"
+
+
+async def test_the_other_routes_of_a_path_keep_problem_details(
+    serve: Serve, http: ClientSession
+) -> None:
+    late = raising(refuse(422, "late", "Late"))
+    routes = [Route("POST", "/a", late, render_problem=dialects_own), Route("GET", "/a", late)]
+    server = await serve(routes)
+    async with http.get(f"{server.address.url}/a") as answer:
+        assert (await answer.json(content_type=None))["code"] == "late"
+    async with http.post(f"{server.address.url}/a") as answer:
+        assert "error" in await answer.json()
+
+
 async def test_redirects_pass(serve: Serve, http: ClientSession) -> None:
     server = await serve([Route("GET", "/", raising(web.HTTPSeeOther("/hello")))])
     async with http.get(server.address.url, allow_redirects=False) as answer:
