@@ -25,6 +25,7 @@ from .errors import NotKeptError, StoreUnavailableError
 from .source import BlobSource, KeptMessage, PromptSource
 
 _log = logging.getLogger(__name__)
+_ABSORBED_AT_ONCE = 8  # each holds one decoded image
 
 
 class Keeper:
@@ -53,8 +54,7 @@ class Keeper:
             form = await asyncio.to_thread(ref_form, dialect, messages, origins)
             start = parent or prompt_root(dialect.name)
             kept = await asyncio.to_thread(_kept_messages, dialect.name, form, start)
-            for blob in form.inline:
-                await self._absorb(tenant, blob)
+            await self._absorb_all(tenant, form.inline)
             await self._prompts.append(tenant, dialect.name, start, kept)
         except (PromptDigestError, NotKeptError, StoreUnavailableError) as error:
             _log.warning("prompt not kept: %s", error)
@@ -71,7 +71,7 @@ class Keeper:
         """Take the bytes that stand inline in messages, in the background, if there is room."""
         if len(self._background) >= self._max_background:
             return
-        task = asyncio.create_task(self._absorb_all(tenant, dialect, messages, origins))
+        task = asyncio.create_task(self._absorb_messages(tenant, dialect, messages, origins))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -82,7 +82,7 @@ class Keeper:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _absorb_all(
+    async def _absorb_messages(
         self,
         tenant: str,
         dialect: Dialect,
@@ -90,12 +90,20 @@ class Keeper:
         origins: Collection[str],
     ) -> None:
         form = await asyncio.to_thread(ref_form, dialect, messages, origins)
-        for blob in form.inline:
-            try:
-                await self._absorb(tenant, blob)
-            except (NotKeptError, StoreUnavailableError) as error:
-                _log.warning("inline blob not absorbed: %s", error)
-                return
+        try:
+            await self._absorb_all(tenant, form.inline)
+        except (NotKeptError, StoreUnavailableError) as error:
+            _log.warning("inline blobs not absorbed: %s", error)
+
+    async def _absorb_all(self, tenant: str, blobs: Sequence[InlineBlob]) -> None:
+        """Take each blob once, a few at a time: most of an upload is waiting for the disk."""
+        unique = list({blob.digest: blob for blob in blobs}.values())
+        for start in range(0, len(unique), _ABSORBED_AT_ONCE):
+            batch = unique[start : start + _ABSORBED_AT_ONCE]
+            absorbing = (self._absorb(tenant, blob) for blob in batch)
+            for outcome in await asyncio.gather(*absorbing, return_exceptions=True):
+                if outcome is not None:
+                    raise outcome
 
     async def _absorb(self, tenant: str, blob: InlineBlob) -> None:
         if blob.digest not in await self._blobs.resolve(tenant, [blob.digest]):

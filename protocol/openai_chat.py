@@ -27,6 +27,8 @@ from .problem import Problem
 from .ref import Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
 from .sse import write_event
 
+_MAX_BLOB_URL = 2048  # characters looked at; a data URL is not searched to its end
+
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
@@ -189,7 +191,7 @@ def _found_ref(url: str, path: Path, origins: Collection[str]) -> FoundRef | Non
     try:
         if looks_like_ref(url):
             return FoundRef(parse_ref(url))
-        if ref := parse_blob_url(url, origins) if origins and url[:4].lower() == "http" else None:
+        if origins and (ref := parse_blob_url(url[:_MAX_BLOB_URL], origins)):
             return FoundRef(ref)
     except InvalidRefError as error:
         raise MalformedMessageError(str(error), dotted(path), error.code) from error

@@ -18,7 +18,7 @@ BLOB_PATH = "/v1/blobs/"
 
 _TYPE = "?type="
 _matches_file_id = re.compile(r"file-cc[a-z2-7]{24}").fullmatch
-_origin = re.compile(r"(https?)://([^/?#@]+)(/[^?#]*)", re.IGNORECASE).match
+_origin = re.compile(r"\s*(https?)://(?:[^/?#]*@)?([^/?#@]+)(/[^?#]*)", re.IGNORECASE).match
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,10 @@ class Ref:
 def looks_like_ref(text: str) -> bool:
     """Say whether a URI claims to be a ref of ours. One that does and is malformed is refused.
 
-    `blob:` alone is not enough: browsers make `blob:https://...` URLs, which are not ours.
+    `blob:` alone is not enough: browsers make `blob:https://...` URLs, which are not ours. White
+    space before it, which URL readers drop, does not make it somebody else's.
     """
-    return text[:12].lower().startswith("blob:sha256:")
+    return text[:256].lstrip()[:12].lower() == "blob:sha256:"
 
 
 def parse_ref(text: str) -> Ref:

@@ -80,6 +80,13 @@ def test_every_kind_of_attachment_is_found_in_order() -> None:
             "message_malformed",
         ),
         (user(image("blob:sha256:abc")), "messages.0.content.0.image_url", "ref_invalid"),
+        (user(image(f" blob:{DIGEST}")), "messages.0.content.0.image_url", "ref_invalid"),
+        (user(image(f"BLOB:{DIGEST}")), "messages.0.content.0.image_url", "ref_invalid"),
+        (
+            user(image("http://me@here:1/v1/blobs/x")),
+            "messages.0.content.0.image_url",
+            "ref_invalid",
+        ),
         (
             user(image("http://here:1/v1/blobs/x")),
             "messages.0.content.0.image_url",
