@@ -23,8 +23,8 @@ class MemoryBackend:
         if capacity_bytes is None:
             capacity_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self._capacity_bytes = capacity_bytes
-        self._blobs: dict[Digest, bytes] = {}
-        self._quarantined: dict[Digest, bytes] = {}
+        self._blobs: dict[Digest, memoryview] = {}
+        self._quarantined: dict[Digest, memoryview] = {}
         self._kept_bytes = 0
         self._reserved_bytes = 0
 
@@ -65,8 +65,8 @@ class MemoryBackend:
             raise StoreFullError
         self._reserved_bytes += count
 
-    def put(self, digest: Digest, data: bytes) -> None:
-        """Keeps verified bytes; a spool's business."""
+    def put(self, digest: Digest, data: memoryview) -> None:
+        """Keep verified bytes, which nobody changes any more; a spool's business."""
         self._kept_bytes += len(data) - len(self._blobs.get(digest, b""))
         self._blobs[digest] = data
 
@@ -89,7 +89,9 @@ class MemorySpool:
         self._data += data
 
     async def commit(self, digest: Digest) -> None:
-        self._backend.put(digest, bytes(self._data))
+        # Handed over, not copied: that would stop the event loop for as long as the blob is large.
+        data, self._data = self._data, bytearray()
+        self._backend.put(digest, memoryview(data).toreadonly())
         await self.discard()
 
     async def discard(self) -> None:
@@ -99,10 +101,10 @@ class MemorySpool:
 
 
 class MemoryBlobFile:
-    """A `BlobFile` over bytes."""
+    """A `BlobFile` over a blob's bytes."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data: bytes | None = data
+    def __init__(self, data: memoryview) -> None:
+        self._data: memoryview | None = data
         self._size = len(data)
 
     @property
@@ -113,7 +115,7 @@ class MemoryBlobFile:
         data = self._data
         if data is None:
             raise StoreUnavailableError("the blob was closed while it was read")
-        part = memoryview(data)[offset : offset + buffer.nbytes]
+        part = data[offset : offset + buffer.nbytes]
         buffer[: part.nbytes] = part
         return part.nbytes
 

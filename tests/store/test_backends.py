@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -156,6 +157,20 @@ class TestMemoryBackend(BackendContract):
     @pytest.fixture
     def narrow(self) -> Backend:
         return MemoryBackend(capacity_bytes=1_000)
+
+
+    async def test_what_was_spooled_is_kept_without_a_copy(self, backend: Backend) -> None:
+        spool = backend.spool()
+        tracemalloc.start()
+        try:
+            await spool.write(bytes(1_000_000))
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            await spool.commit(DIGEST)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak - before < 100_000
 
 
 class TestDiskBackend(BackendContract):
