@@ -6,6 +6,7 @@
 3. A path is opened once: a file that is renamed over it in between does not matter.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -60,12 +61,16 @@ class Content:
 
         Raises:
             LocalFileError: it cannot be opened.
-            InvalidArgumentError: it is nothing that can be put.
+            InvalidArgumentError: it is nothing that can be put, a closed file included.
         """
         try:
             return cls._open(source)
         except OSError as error:
             raise LocalFileError(f"cannot open what is to be put: {error}") from error
+        except InvalidArgumentError:
+            raise
+        except (ValueError, BufferError) as error:  # also a path that no file can have
+            raise InvalidArgumentError(f"this cannot be put: {error}") from error
 
     @classmethod
     def _open(cls, source: Source) -> "Content":
@@ -85,7 +90,7 @@ class Content:
         """Read and hash the next piece; say whether there was one.
 
         Raises:
-            LocalFileError: it cannot be read.
+            LocalFileError: it cannot be read, or the temporary copy of it not written.
             InvalidArgumentError: it is a text file, or there are no bytes at all.
         """
         with self._lock:
@@ -98,7 +103,7 @@ class Content:
             self.size += len(piece)
             self._sha256.update(piece)
             if self._spool:
-                self._spool.write(piece)
+                self._copy(piece, self._spool)
             return True
 
     @property
@@ -107,22 +112,38 @@ class Content:
         return Digest.from_raw(self._sha256.digest())
 
     def upload(self, promised: Digest, progress: Progress | None) -> "Upload":
-        """Begin to read a second time, to send."""
+        """Begin to read a second time, to send.
+
+        Raises:
+            LocalFileError: the file cannot go back to where it stood.
+        """
         with self._lock:
-            self._file.seek(self._start)
+            try:
+                self._file.seek(self._start)
+            except (OSError, ValueError) as error:  # ValueError: the caller closed the file
+                raise LocalFileError(f"cannot read again what is to be put: {error}") from error
         return Upload(self._read_locked, self.size, promised, progress)
 
     def close(self) -> None:
         """Close what this opened."""
         with self._lock:
             while self._owned:
-                self._owned.pop().close()
+                with contextlib.suppress(OSError):  # a copy's last bytes, thrown away with it
+                    self._owned.pop().close()
 
     def _finish_hashing(self) -> None:
         if not self.size:
             raise InvalidArgumentError("there are no bytes to put: a blob is never empty")
         if self._spool:
             self._file, self._spool = self._spool, None
+
+    def _copy(self, piece: bytes, spool: BinaryIO) -> None:
+        """Write a piece through to the disk, where a lack of room shows."""
+        try:
+            spool.write(piece)
+            spool.flush()
+        except (OSError, ValueError) as error:  # ValueError: `close` was called meanwhile
+            raise LocalFileError(f"cannot copy what is to be put: {error}") from error
 
     def _read_locked(self, count: int) -> bytes:
         with self._lock:

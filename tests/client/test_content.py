@@ -1,7 +1,9 @@
 """Sources: read in pieces, named, and read again to be sent."""
 
+import errno
 import io
 import os
+import tempfile
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -139,3 +141,50 @@ def test_close_may_be_called_twice(tmp_path: Path) -> None:
     content.close()
     with pytest.raises(LocalFileError):
         content.hash_piece()
+
+
+def test_a_closed_file_is_refused() -> None:
+    file = io.BytesIO(DATA)
+    file.close()
+    with pytest.raises(InvalidArgumentError, match="closed"):
+        Content.open(file)
+
+
+@pytest.mark.parametrize("path", ["no\0name", "\ud800"])
+def test_a_path_that_no_file_can_have_is_refused(path: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="cannot be put"):
+        Content.open(path)
+
+
+def test_bytes_with_gaps_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="contiguous"):
+        Content.open(memoryview(DATA)[::2])
+
+
+def test_a_file_closed_before_it_is_sent_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(DATA)
+    with open(path, "rb") as file:
+        content = _named(file)
+    with pytest.raises(LocalFileError, match="closed"):
+        content.upload(content.named, None)
+
+
+class FullFile(io.BytesIO):
+    """A file on a disk without room, which shows when bytes are to be kept."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self.flush()
+
+
+def test_a_full_temporary_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", FullFile)
+    content = Content.open(cast("BinaryIO", Short(DATA)))
+    with pytest.raises(LocalFileError, match="No space left"):
+        content.hash_piece()
+    content.close()
