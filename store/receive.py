@@ -97,9 +97,10 @@ class Receiver:
 
     async def close(self) -> None:
         """Ends the uploads that are being received; returns when none is. May be called twice."""
-        self._closed = True
-        for scope in self._scopes:
-            scope.reschedule(0)
+        if not self._closed:  # a scope that is expiring cannot be told again
+            self._closed = True
+            for scope in self._scopes:
+                scope.reschedule(0)
         await self._idle.wait()
 
     async def receive(self, tenant: str, body: AsyncIterable[bytes], promise: Promise) -> Receipt:

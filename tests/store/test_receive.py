@@ -230,6 +230,30 @@ async def test_closing_ends_an_upload_that_is_still_received(
     assert files_in(folder) == []
 
 
+async def test_closing_again_while_an_upload_takes_its_leave(disk_store: Store) -> None:
+    begun, leaving, may_leave = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+            yield b""
+        finally:
+            leaving.set()
+            await may_leave.wait()
+
+    receiver = disk_store._receiver  # pyright: ignore[reportPrivateUsage]  # a store closes once
+    upload = asyncio.create_task(disk_store.receive("a", body()))
+    await begun.wait()
+    first = asyncio.create_task(receiver.close())
+    await leaving.wait()
+    again = asyncio.create_task(receiver.close())
+    may_leave.set()
+    await asyncio.gather(first, again)
+    with pytest.raises(StoreClosedError):
+        await upload
+
+
 async def test_a_timeout_of_the_body_is_its_own(store: Store) -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b"x"
