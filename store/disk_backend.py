@@ -242,11 +242,11 @@ class DiskBlobFile:
 
 def _make_shards(root: Path) -> None:
     make_folder(root)
-    missing = {f"{shard:02x}" for shard in range(256)} - set(os.listdir(root))
-    for name in missing:
+    for name in {f"{shard:02x}" for shard in range(256)} - set(os.listdir(root)):
         (root / name).mkdir(mode=0o700)
-    if missing:
-        sync_folder(root)
+    # Also when none was missing: whoever made them may have died before it synced them.
+    sync_folder(root)
+    sync_folder(root.parent)
 
 
 def _commit(descriptor: int, spooled: Path, blob: Path) -> None:

@@ -281,6 +281,22 @@ class TestDiskBackend(BackendContract):
         await put(backend, DATA)
         assert seen == [("1.part", False), (shard.name, True)]
 
+    async def test_opening_syncs_the_names_of_folders_that_are_there(
+        self, at: Callable[[int], DiskBackend], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever made them may have died before it came to that."""
+        at(0).close()
+        synced: list[str] = []
+        fsync = os.fsync
+
+        def watching(descriptor: int) -> None:
+            synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", watching)
+        at(0)
+        assert {"blobs", "sha256"} <= set(synced)
+
     async def test_discard_while_a_cancelled_write_runs(
         self, backend: Backend, tmp_path: Path
     ) -> None:
