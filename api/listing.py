@@ -4,7 +4,7 @@ from aiohttp import web
 
 from coatcheck.protocol import BlobPage
 from coatcheck.store import Store
-from coatcheck.web import Scope, json_response, refuse, tenant_of
+from coatcheck.web import Scope, json_response, read_limit, tenant_of
 
 from .config import ApiConfig
 from .models import blob_entry
@@ -20,7 +20,7 @@ async def read_page(
         InvalidCursorError: the cursor did not come with a page.
     """
     tenant = tenant_of(request, scope)
-    limit = _limit(request.query.get("limit"), config)
+    limit = read_limit(request, config.page_blobs, config.max_page_blobs)
     page = await store.list_grants(tenant, after=request.query.get("cursor"), limit=limit)
     return BlobPage(blobs=tuple(map(blob_entry, page.items)), next_cursor=page.next_cursor)
 
@@ -29,14 +29,3 @@ def page_response(page: BlobPage) -> web.StreamResponse:
     """Return a page as JSON, with `next_cursor` also when it is null."""
     body = page.model_dump(mode="json", exclude_none=True)
     return json_response({**body, "next_cursor": page.next_cursor})
-
-
-def _limit(text: str | None, config: ApiConfig) -> int:
-    if text is None:
-        return config.page_blobs
-    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if not 1 <= limit <= config.max_page_blobs:
-        raise refuse(
-            400, "limit_invalid", "Invalid limit", f"limit is 1 to {config.max_page_blobs}"
-        )
-    return limit

@@ -27,6 +27,7 @@ from .keyring import (
 )
 from .limits import Limits
 from .openapi import openapi_document, openapi_route
+from .paging import read_limit
 from .problems import problem_response
 from .route import Answer, Handler, Operation, Parameter, ProblemRenderer, Route, join_routes
 from .runner import BoundAddress, Server
@@ -79,6 +80,7 @@ __all__ = [
     "principal_of",
     "problem_response",
     "read_body",
+    "read_limit",
     "read_model",
     "refuse",
     "require_identity",

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import ClientSession, web
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
+from yarl import URL
 
 from coatcheck.protocol import Json, JsonObject
 from coatcheck.web import (
@@ -24,6 +25,7 @@ from coatcheck.web import (
     join_routes,
     json_response,
     openapi_document,
+    read_limit,
     read_model,
 )
 from coatcheck.web.template import in_bytes, in_utc
@@ -220,6 +222,40 @@ async def test_models_are_read_strictly_and_errors_name_the_path(
         async with http.post(url, data=body) as answer:
             problem = await answer.json(content_type=None)
             assert (answer.status, problem["code"], problem.get("path")) == (400, code, path)
+
+
+@pytest.mark.parametrize(
+    ("query", "limit"),
+    [
+        ("", 10),
+        ("?limit=1", 1),
+        ("?limit=100", 100),
+        ("?limit=101", None),
+        ("?limit=0", None),
+        ("?limit=007", None),
+        ("?limit=+7", None),
+        ("?limit=%2B7", None),
+        ("?limit=-7", None),
+        ("?limit=7.0", None),
+        ("?limit=1e1", None),
+        ("?limit=", None),
+        ("?limit=%D9%A7", None),
+        ("?limit=" + "9" * 5000, None),
+    ],
+)
+async def test_a_limit_is_a_number_in_its_range(
+    serve: Serve, http: ClientSession, query: str, limit: int | None
+) -> None:
+    async def listing(request: web.Request) -> web.StreamResponse:
+        return json_response({"limit": read_limit(request, 10, 100)})
+
+    server = await serve([Route("GET", "/list", listing)])
+    async with http.get(URL(f"{server.address.url}/list{query}", encoded=True)) as answer:
+        body = await answer.json(content_type=None)
+    if limit is None:
+        assert (answer.status, body["code"]) == (400, "limit_invalid")
+    else:
+        assert (answer.status, body) == (200, {"limit": limit})
 
 
 @pytest.mark.parametrize(
