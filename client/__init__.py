@@ -6,6 +6,7 @@ from .blobs import BlobName
 from .client import Client
 from .content import Progress, Source
 from .dehydrate import Messages
+from .destination import Destination
 from .errors import (
     BlobNotFoundError,
     ClientClosedError,
@@ -37,6 +38,7 @@ __all__ = [
     "ClientClosedError",
     "ClientError",
     "ConnectionFailedError",
+    "Destination",
     "DigestMismatchError",
     "FileChangedError",
     "InvalidAnswerError",

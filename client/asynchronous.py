@@ -221,6 +221,7 @@ async def _pour(body: AsyncBody, sink: Sink, reply: Reply) -> None:
     await in_thread(partial(sink.begin, reply.number("content-length")))
     while data := await body.read():
         await in_thread(partial(sink.write, data))
+        sink.received(len(data))
 
 
 async def _read_all(body: AsyncBody) -> bytes:

@@ -155,6 +155,7 @@ def _pour(body: BlockingBody, sink: Sink, reply: Reply) -> None:
     sink.begin(reply.number("content-length"))
     while data := body.read():
         sink.write(data)
+        sink.received(len(data))
 
 
 def _read_all(body: BlockingBody) -> bytes:

@@ -1,8 +1,6 @@
 """The blocking client."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +13,7 @@ from .blocking import BlockingDriver
 from .chat import Turn, chat, take
 from .content import Progress, Source
 from .dehydrate import Messages, dehydrate
+from .destination import Destination
 from .endpoint import Endpoint
 from .kept import KeptPrompts
 from .put import put
@@ -86,19 +85,30 @@ class Client:
         """
         return self._driver.run(put(source, media_type, progress))
 
-    def get(self, blob: BlobName, to: str | os.PathLike[str] | None = None) -> bytes:
-        """Return a blob's bytes, or write them to the path `to` and return nothing (`b""`).
+    def get(
+        self,
+        blob: BlobName,
+        to: Destination | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> bytes:
+        """Return a blob's bytes, or write them to `to` and return nothing (`b""`).
 
-        Digest and size are verified while the bytes come. A file at `to` is replaced when the
-        new one is whole, never before; on any error it stays as it was.
+        Digest and size are verified while the bytes come. A file at the path `to` is replaced
+        when the new one is whole, never before; on any error it stays as it was. A binary file
+        is written while bytes come, from where it stands, and left open: those before an error
+        cannot be taken back, so what is in it counts only once this returns.
+        `progress(received_bytes, total_bytes)` is called while bytes come; the total is what
+        came so far where the server does not say it.
 
         Raises:
             BlobNotFoundError: this key holds no grant of the blob.
             DigestMismatchError: other bytes came.
             LocalFileError: the file cannot be written.
+            InvalidArgumentError: `to` is neither a path nor a binary file.
             InvalidDigestError, InvalidRefError: `blob` is neither a digest nor a ref.
         """
-        return self._driver.run(fetch.get(blob, None if to is None else Path(to)))
+        return self._driver.run(fetch.get(blob, to, progress))
 
     def stat(self, blob: BlobName) -> Descriptor | None:
         """Describe a blob; None when this key holds no grant of it."""

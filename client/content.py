@@ -26,7 +26,7 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Bi
 """A path, bytes, a binary file (from where it stands), or a Pillow image."""
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Is told the bytes sent and the bytes in total."""
+"""Is told the bytes sent or received so far, and the bytes in total."""
 
 HASH_PIECE_BYTES = 4 * 1024 * 1024  # some 3 ms of SHA-256: what a thread hop should be worth
 SEND_PIECE_BYTES = 256 * 1024

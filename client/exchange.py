@@ -9,7 +9,8 @@ Drivers keep three rules:
 1. They run an exchange to its end: also after an error or a cancellation they throw that in and
    perform the steps that still come, which is how exchanges close what they opened.
 2. They raise only this folder's errors, or what the caller's own callback raised.
-3. The asynchronous one runs `Work`, `Outgoing.read_piece` and the sink's methods in threads.
+3. The asynchronous one runs `Work`, `Outgoing.read_piece`, `Sink.begin` and `Sink.write` in
+   threads; `sent` and `received`, which tell the caller, on its loop.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -49,6 +50,10 @@ class Sink(Protocol):
 
     def write(self, data: bytes) -> None:
         """Take the next bytes."""
+        ...
+
+    def received(self, count: int) -> None:
+        """Learn that `count` more bytes were taken."""
         ...
 
 

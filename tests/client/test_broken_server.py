@@ -87,6 +87,8 @@ def test_other_bytes_than_asked_for_are_not_shown(
             client.get(digest)
         with pytest.raises(DigestMismatchError):
             client.get(digest, target)
+        with pytest.raises(DigestMismatchError):
+            client.get(digest, io.BytesIO())
     assert target.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -98,6 +100,17 @@ def test_another_size_than_described_is_refused_at_the_head(
     described = Descriptor.of(digest=digest, size=7, media_type="image/png")
     with pytest.raises(DigestMismatchError, match="7 bytes"):
         client.get(described)
+
+
+def test_what_progress_of_a_download_raises_reaches_the_caller(
+    client: Client, server: FakeServer, tmp_path: Path
+) -> None:
+    def stop(received: int, total: int) -> None:
+        raise KeyError(f"{received} of {total}")
+
+    with pytest.raises(KeyError):
+        client.get(server.put(DATA), tmp_path / "target", progress=stop)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_download_that_is_cut_leaves_nothing(

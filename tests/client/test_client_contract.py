@@ -134,6 +134,21 @@ class TestClientContract:
         assert target.read_bytes() == TEXT
         assert list(tmp_path.iterdir()) == [target]
 
+    def test_get_writes_into_a_file_from_where_it_stands(self, client: Client) -> None:
+        file = io.BytesIO(b"before, overwritten")
+        file.seek(7)
+        assert client.get(client.put(TEXT), file) == b""
+        assert file.getvalue() == b"before," + TEXT
+        assert not file.closed
+
+    def test_progress_of_a_download_ends_at_the_size(self, client: Client) -> None:
+        data = _fresh(700_001)
+        told: list[tuple[int, int]] = []
+        client.get(client.put(data), progress=lambda got, total: told.append((got, total)))
+        assert told[-1] == (len(data), len(data))
+        assert [got for got, _ in told] == sorted({got for got, _ in told})
+        assert {total for _, total in told} == {len(data)}
+
     def test_missing_names_each_once_in_order(self, client: Client) -> None:
         there = client.put(TEXT).digest
         other = Digest.of(b"nor this")

@@ -56,6 +56,16 @@ async def test_one_async_client_serves_many_tasks(server: FakeServer) -> None:
         assert await asyncio.gather(*map(client.get, descriptors)) == blobs
 
 
+async def test_progress_is_told_on_the_loop(server: FakeServer) -> None:
+    threads: set[threading.Thread] = set()
+    async with AsyncClient(server.base_url) as client:
+        descriptor = await client.put(
+            DATA, progress=lambda *_: threads.add(threading.current_thread())
+        )
+        await client.get(descriptor, progress=lambda *_: threads.add(threading.current_thread()))
+    assert threads == {threading.current_thread()}
+
+
 async def test_the_loop_runs_on_while_a_file_is_read(server: FakeServer) -> None:
     file = Gated(DATA)
     async with AsyncClient(server.base_url) as client:
