@@ -5,7 +5,6 @@ not count what precedes the first part.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 
 from aiohttp import StreamReader, web
@@ -103,7 +102,8 @@ class _Pace:
 
 
 async def _next_chunk(content: StreamReader, pace: _Pace, received: int) -> bytes:
-    began = time.monotonic()
+    clock = asyncio.get_running_loop().time
+    began = clock()
     try:
         async with asyncio.timeout(pace.patience(received)):
             return await content.readany()
@@ -116,7 +116,7 @@ async def _next_chunk(content: StreamReader, pace: _Pace, received: int) -> byte
             400, "body_malformed", "Malformed body", "the body's framing is not HTTP/1.1"
         ) from error
     finally:
-        pace.waited += time.monotonic() - began
+        pace.waited += clock() - began
 
 
 async def _send_continue(request: web.Request) -> None:
