@@ -37,8 +37,8 @@ class Limits:
     client sees the answer and not a reset."""
 
     max_connections: int = 1024
-    """Connections at once; more are answered 503 and closed. Below the usual limit of 1024 file
-    descriptors twice raised; each costs about 20 kB."""
+    """Connections at once; more are answered 503 and closed. Each takes about 20 kB and, with what
+    a turn opens beside it, a few file descriptors: whoever runs the process sees to those."""
 
     max_header_bytes: int = 8190
     """One header line: the default of common servers. Longer ones are answered 400."""
