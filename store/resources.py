@@ -23,6 +23,7 @@ from .hot import HotGrants
 from .index import Index
 from .memory_backend import MemoryBackend
 from .prompts import Prompts
+from .quarantine import Quarantine
 from .receive import Receiver
 from .seed import Seeds, open_seeds
 from .term import Term
@@ -38,7 +39,7 @@ class Resources:
     index: Index
     seeds: Seeds
     hot: HotGrants
-    locks: DigestLocks
+    quarantine: Quarantine
     finisher: Finisher
     receiver: Receiver
     reading: ThreadPoolExecutor
@@ -92,8 +93,17 @@ async def open_resources(
         clock=clock,
     )
     stack.push_async_callback(receiver.close)
+    quarantine = Quarantine(
+        backend=backend,
+        index=index,
+        hot=hot,
+        seeds=seeds,
+        locks=locks,
+        finisher=finisher,
+        executor=reading,
+    )
     return Resources(
-        config, clock, backend, index, seeds, hot, locks, finisher, receiver, reading, prompts
+        config, clock, backend, index, seeds, hot, quarantine, finisher, receiver, reading, prompts
     )
 
 

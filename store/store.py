@@ -14,7 +14,6 @@ import secrets
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -24,9 +23,7 @@ from .backend import Measured
 from .config import StoreConfig
 from .errors import (
     BlobNotFoundError,
-    CorruptBlobError,
     StoreClosedError,
-    StoreError,
     StoreFullError,
     StoreUnavailableError,
 )
@@ -35,7 +32,6 @@ from .piece_buffers import PieceBuffers
 from .prompts import Prompts
 from .reader import BlobReader
 from .receive import Promise
-from .recheck import recheck
 from .resources import Resources, open_resources
 from .term import Term
 
@@ -51,7 +47,7 @@ class Store:
         self._index = resources.index
         self._seeds = resources.seeds
         self._hot = resources.hot
-        self._locks = resources.locks
+        self._quarantine = resources.quarantine
         self._finisher = resources.finisher
         self._receiver = resources.receiver
         self._reading = resources.reading
@@ -155,10 +151,10 @@ class Store:
         if held is None:
             raise BlobNotFoundError(digest)
         if held.seed_version not in self._seeds.by_version:
-            held = await self._finisher.run(self._recheck(held))
+            held = await self._quarantine.recheck(held)
         seed = self._seeds.by_version[held.seed_version]
         reader = BlobReader(
-            held, seed, self._backend, self._buffers, self._reading, self._report_damage
+            held, seed, self._backend, self._buffers, self._reading, self._quarantine.report
         )
         return await reader.open(min(start, held.grant.size - 1) // PIECE_BYTES)
 
@@ -323,43 +319,6 @@ class Store:
         written = frozenset(due)
         # A grant that ended meanwhile is in neither.
         return {digest: blob for digest, blob in held.items() if digest not in written} | renewed
-
-    async def _report_damage(self, held: HeldBlob) -> None:
-        try:
-            await self._finisher.run(self._quarantine(held))
-        except StoreError:
-            # The bytes fail their check again at the next read.
-            _logger.exception("%s could not be put in quarantine", held.grant.digest)
-
-    async def _quarantine(self, held: HeldBlob) -> None:
-        """Takes damaged bytes out of every answer, unless an upload has replaced them since."""
-        digest = held.grant.digest
-        loop = asyncio.get_running_loop()
-        async with self._locks.of(digest):
-            taken = await self._index.quarantine(digest, held.grant.generation)
-            self._hot.forget_blob(digest)
-            if taken:
-                _logger.error("%s failed its checksum and is in quarantine", digest)
-                try:
-                    await loop.run_in_executor(self._reading, self._backend.quarantine, digest)
-                except StoreError:
-                    # The index already answers that it is not there.
-                    _logger.exception("the bytes of %s could not be moved aside", digest)
-
-    async def _recheck(self, held: HeldBlob) -> HeldBlob:
-        """Lets the digest decide about a blob whose checksums have an unknown seed."""
-        grant, seeds = held.grant, self._seeds
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._reading, recheck, self._backend, grant.digest, seeds.current
-        )
-        if found is None or (found.digest, found.size) != (grant.digest, grant.size):
-            await self._quarantine(held)
-            raise CorruptBlobError(grant.digest)
-        await self._index.rewrite_checksums(
-            grant.digest, grant.generation, found.checksums, seeds.version
-        )
-        self._hot.forget_blob(grant.digest)
-        return replace(held, checksums=found.checksums, seed_version=seeds.version)
 
 
 class _Renew(Protocol):
