@@ -9,13 +9,12 @@ A store belongs to the event loop that opened it.
 """
 
 import asyncio
-import logging
 import secrets
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from coatcheck.protocol import PIECE_BYTES, Digest
 
@@ -24,18 +23,15 @@ from .config import StoreConfig
 from .errors import (
     BlobNotFoundError,
     StoreClosedError,
-    StoreFullError,
-    StoreUnavailableError,
 )
 from .grant import Grant, HeldBlob, Hold, Missing, Page, Receipt, StoreStats
+from .leases import Leases
 from .piece_buffers import PieceBuffers
 from .prompts import Prompts
 from .reader import BlobReader
 from .receive import Promise
 from .resources import Resources, open_resources
 from .term import Term
-
-_logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -54,6 +50,13 @@ class Store:
         self._clock = resources.clock
         self._buffers = PieceBuffers()
         self._lease = Term(resources.config.lease_seconds)
+        self._leases = Leases(
+            index=self._index,
+            hot=self._hot,
+            finisher=self._finisher,
+            term=self._lease,
+            clock=self._clock,
+        )
         self._stack = stack
         self._closed = False
         self.prompts: Prompts = resources.prompts
@@ -126,7 +129,8 @@ class Store:
 
     async def stat(self, tenant: str, digest: Digest) -> Grant | None:
         """The tenant's live grant for a blob; does not count as a use."""
-        held = (await self._find(tenant, [digest])).get(digest)
+        self._require_open()
+        held = (await self._leases.find(tenant, [digest])).get(digest)
         return held.grant if held else None
 
     async def stat_many(self, tenant: str, digests: Sequence[Digest]) -> dict[Digest, Grant]:
@@ -134,7 +138,8 @@ class Store:
 
         A disk that is full keeps a lease from being renewed, not a blob from being used.
         """
-        used = await self._use(tenant, digests)
+        self._require_open()
+        used = await self._leases.use(tenant, digests)
         return {digest: held.grant for digest, held in used.items()}
 
     async def open_blob(self, tenant: str, digest: Digest, *, start: int = 0) -> BlobReader:
@@ -147,7 +152,8 @@ class Store:
                 are damaged and were put in quarantine.
             StoreUnavailableError: the bytes cannot be read.
         """
-        held = (await self._use(tenant, [digest])).get(digest)
+        self._require_open()
+        held = (await self._leases.use(tenant, [digest])).get(digest)
         if held is None:
             raise BlobNotFoundError(digest)
         if held.seed_version not in self._seeds.by_version:
@@ -160,20 +166,13 @@ class Store:
 
     async def missing(self, tenant: str, digests: Sequence[Digest]) -> Missing:
         """Says which of the digests the tenant has to upload; the others get a fresh lease."""
-        held = await self._find(tenant, digests)
-        now = self._clock()
-        due = [
-            digest
-            for digest, blob in held.items()
-            if not self._lease.is_fresh(blob.grant.lease_expires_at, now)
-        ]
-        if due:
-            held = await self._refresh(tenant, held, due, self._index.lease)
+        self._require_open()
+        held = await self._leases.give(tenant, digests)
         ends = (blob.grant.lease_expires_at for blob in held.values())
         return Missing(
             missing=[digest for digest in dict.fromkeys(digests) if digest not in held],
             lease_expires_at=min(
-                (end for end in ends if end is not None), default=self._lease.end(now)
+                (end for end in ends if end is not None), default=self._lease.end(self._clock())
             ),
         )
 
@@ -257,73 +256,3 @@ class Store:
     def _require_open(self) -> None:
         if self._closed:
             raise StoreClosedError
-
-    async def _find(self, tenant: str, digests: Iterable[Digest]) -> dict[Digest, HeldBlob]:
-        """The live grants among these digests, from memory where they are known."""
-        self._require_open()
-        now = self._clock()
-        held: dict[Digest, HeldBlob] = {}
-        unknown: list[Digest] = []
-        for digest in dict.fromkeys(digests):
-            known = self._hot.get(tenant, digest, now)
-            if known is None:
-                unknown.append(digest)
-            else:
-                held[digest] = known
-        if unknown:
-            ticket = self._hot.ticket()
-            found = await self._index.find(tenant, unknown, now)
-            for blob in found.values():
-                self._hot.put(blob, now, ticket)
-            held |= found
-        return held
-
-    async def _use(self, tenant: str, digests: Iterable[Digest]) -> dict[Digest, HeldBlob]:
-        """Like `_find`, and renews the leases of what was found."""
-        held = await self._find(tenant, digests)
-        now = self._clock()
-        due = [
-            digest
-            for digest, blob in held.items()
-            if (end := blob.grant.lease_expires_at) is not None
-            and not self._lease.is_fresh(end, now)
-        ]
-        if not due:
-            return held
-        try:
-            return await self._refresh(tenant, held, due, self._index.renew)
-        except (StoreFullError, StoreUnavailableError) as error:
-            # What can be read is read; the leases end as they were going to.
-            _logger.warning("%d leases of %r could not be renewed: %s", len(due), tenant, error)
-            return held
-
-    async def _refresh(
-        self,
-        tenant: str,
-        held: dict[Digest, HeldBlob],
-        due: Sequence[Digest],
-        renew: "_Renew",
-    ) -> dict[Digest, HeldBlob]:
-        """`held` as it is after the leases that are due were written."""
-
-        async def work() -> dict[Digest, HeldBlob]:
-            now = self._clock()
-            renewed = await renew(tenant, due, now=now, expires_at=self._lease.end(now))
-            for digest in due:
-                self._hot.forget(tenant, digest)
-            for blob in renewed.values():
-                self._hot.put(blob, now, self._hot.ticket())
-            return renewed
-
-        renewed = await self._finisher.run(work())
-        written = frozenset(due)
-        # A grant that ended meanwhile is in neither.
-        return {digest: blob for digest, blob in held.items() if digest not in written} | renewed
-
-
-class _Renew(Protocol):
-    """How `Index` extends leases: the live ones only, or also where there is none."""
-
-    async def __call__(
-        self, tenant: str, digests: Sequence[Digest], *, now: float, expires_at: float
-    ) -> dict[Digest, HeldBlob]: ...
