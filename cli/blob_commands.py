@@ -1,5 +1,6 @@
 """`put`, `get`, `stat`, `ls`, `rm`, `pin`, `unpin`: the store from the command line."""
 
+import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -8,16 +9,17 @@ from typing import ParamSpec, TypeVar
 import click
 
 from coatcheck.client import Client
-from coatcheck.protocol import Descriptor
+from coatcheck.protocol import Json
 
 from .errors import NotFoundError, UsageError
 from .output import (
     described,
+    descriptor_line,
     note,
     print_descriptors,
     print_json,
     progress_bar,
-    stdout_bytes,
+    results,
 )
 
 _P = ParamSpec("_P")
@@ -55,25 +57,17 @@ def put(
     as_json: bool,
 ) -> None:
     """Upload FILES, unless the server has them; print their refs."""
-    done: list[Descriptor] = []
-    with Client(url, key) as client:
+    with results(as_json=as_json) as done, Client(url, key) as client:
         for file in files:
             with progress_bar(file.name, is_wanted=not as_json) as progress:
-                done.append(client.put(file, media_type=media_type, progress=progress))
+                item = client.put(file, media_type=media_type, progress=progress)
             if pin:
-                client.pin(done[-1].digest)
-    if as_json:
-        print_json(
-            [
-                {"path": str(file), **described(item)}
-                | ({"pointer": item.pointer} if pointer else {})
-                for file, item in zip(files, done, strict=True)
-            ]
-        )
-    elif pointer:
-        click.echo("".join(item.pointer for item in done), nl=False)
-    else:
-        print_descriptors(done)
+                client.pin(item.digest)
+            document: dict[str, Json] = {"path": str(file), **described(item)}
+            if pointer:
+                done(document | {"pointer": item.pointer}, item.pointer)
+            else:
+                done(document, descriptor_line(item))
 
 
 @click.command()
@@ -81,14 +75,17 @@ def put(
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write here, not to stdout.")
 @server_options
 def get(ref: str, output: Path | None, url: str, key: str | None, as_json: bool) -> None:
-    """Download the blob that REF (a ref or a digest) names, verified."""
+    """Download the blob that REF (a ref or a digest) names, verified.
+
+    Without --output bytes are written as they come; only exit code 0 says that they were right.
+    """
     if as_json and output is None:
         raise UsageError("--json needs --output: standard output would hold the bytes")
-    with Client(url, key) as client:
-        data = client.get(ref, to=output)
+    with Client(url, key) as client, progress_bar(ref, is_wanted=not as_json) as progress:
+        client.get(ref, to=output or sys.stdout.buffer, progress=progress)
     if output is None:
-        stdout_bytes(data)
-    elif as_json:
+        return
+    if as_json:
         print_json({"path": str(output), "size": output.stat().st_size})
     else:
         note(f"wrote {output} ({output.stat().st_size:,} bytes)")
@@ -131,14 +128,12 @@ def ls(limit: int, url: str, key: str | None, as_json: bool) -> None:
 @server_options
 def rm(refs: tuple[str, ...], url: str, key: str | None, as_json: bool) -> None:
     """Drop lease and pin of the blobs that REFS name; says what still holds them."""
-    with Client(url, key) as client:
-        released = [client.delete(ref) for ref in refs]
-    if as_json:
-        print_json([item.model_dump(mode="json") for item in released])
-        return
-    for item in released:
-        holds = ", ".join(f"{hold.kind} {hold.name}" for hold in item.holds)
-        click.echo(f"removed {item.digest}" + (f"; still held by {holds}" if holds else ""))
+    with results(as_json=as_json) as done, Client(url, key) as client:
+        for ref in refs:
+            released = client.delete(ref)
+            holds = ", ".join(f"{hold.kind} {hold.name}" for hold in released.holds)
+            text = f"removed {released.digest}" + (f"; still held by {holds}" if holds else "")
+            done(released.model_dump(mode="json"), f"{text}\n")
 
 
 @click.command()
@@ -165,10 +160,7 @@ def _for_each(
     key: str | None,
     as_json: bool,
 ) -> None:
-    with Client(url, key) as client:
+    with results(as_json=as_json, under=word) as done, Client(url, key) as client:
         for ref in refs:
             act(client, ref)
-            if not as_json:
-                click.echo(f"{word} {ref}")
-    if as_json:
-        print_json({word: list(refs)})
+            done(ref, f"{word} {ref}\n")

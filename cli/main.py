@@ -4,6 +4,7 @@
 5 no answer, trying again may help; 130 interrupted. No command shows a traceback.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -12,7 +13,7 @@ from types import MappingProxyType
 
 import click
 
-from coatcheck.client import BlobNotFoundError, ClientError, ServerError
+from coatcheck.client import BlobNotFoundError, ClientError, LocalFileError, ServerError
 from coatcheck.protocol import ProtocolError
 
 from .errors import CliError, NotFoundError, QuantityError, UsageError
@@ -68,12 +69,23 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left; there is nobody to tell
-        sys.exit(FAILED)
     except (CliError, ClientError, ProtocolError, OSError) as error:
-        click.echo(f"coatcheck: {error}", err=True)
+        if _is_reader_gone(error):
+            _drop_output()  # there is nobody to tell
+        else:
+            click.echo(f"coatcheck: {error}", err=True)
         sys.exit(exit_code(error))
+
+
+def _is_reader_gone(error: Exception) -> bool:
+    """Say whether it was whoever reads standard output, such as `head`, that left."""
+    broken = error.__cause__ if isinstance(error, LocalFileError) else error
+    return isinstance(broken, BrokenPipeError)
+
+
+def _drop_output() -> None:
+    """Send nowhere what Python still holds for standard output, else it complains at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(error: Exception) -> int:

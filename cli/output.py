@@ -4,8 +4,7 @@ Results go to standard output, everything else to standard error.
 """
 
 import json
-import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from coatcheck.client import Progress as ProgressCallback
 from coatcheck.protocol import Descriptor, Json
 
-_BAR_FROM_BYTES = 8 * 1024 * 1024  # below this an upload is over before a bar is read
+_BAR_FROM_BYTES = 8 * 1024 * 1024  # below this a transfer is over before a bar is read
 
 
 def print_json(value: Json) -> None:
@@ -28,11 +27,38 @@ def described(descriptor: Descriptor) -> dict[str, Json]:
     return descriptor.model_dump(exclude_none=True)
 
 
+def descriptor_line(item: Descriptor) -> str:
+    """Return the line for a blob: ref, size, media type, pixels."""
+    pixels = f"  {item.width}x{item.height}" if item.width and item.height else ""
+    return f"{item.ref}  {item.size:>11,}  {item.media_type}{pixels}\n"
+
+
 def print_descriptors(descriptors: Sequence[Descriptor]) -> None:
-    """Print one line for each: ref, size, media type, pixels."""
+    """Print one line for each."""
     for item in descriptors:
-        pixels = f"  {item.width}x{item.height}" if item.width and item.height else ""
-        click.echo(f"{item.ref}  {item.size:>11,}  {item.media_type}{pixels}")
+        click.echo(descriptor_line(item), nl=False)
+
+
+@contextmanager
+def results(*, as_json: bool, under: str | None = None) -> Generator[Callable[[Json, str], None]]:
+    """Yield what takes each result as it is done: as JSON, and as the text to print.
+
+    Text is printed at once. JSON is printed at the end as one list, `under` a name if there is
+    one; also when an error ends the command, since what was done is done.
+    """
+    done: list[Json] = []
+
+    def add(value: Json, text: str) -> None:
+        if as_json:
+            done.append(value)
+        else:
+            click.echo(text, nl=False)
+
+    try:
+        yield add
+    finally:
+        if as_json:
+            print_json(done if under is None else {under: done})
 
 
 def note(text: str) -> None:
@@ -60,9 +86,3 @@ def progress_bar(name: str, *, is_wanted: bool) -> Generator[ProgressCallback]:
             bar.update(task, completed=sent, total=total, visible=total >= _BAR_FROM_BYTES)
 
         yield update
-
-
-def stdout_bytes(data: bytes) -> None:
-    """Write bytes to standard output as they are."""
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()

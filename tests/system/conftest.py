@@ -80,6 +80,30 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             served.process.stdout.close()
 
 
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start `coatcheck ARGS..` in a process of its own, its output in pipes."""
+    with contextlib.ExitStack() as stack:
+
+        def call(*args: object, url: str) -> "subprocess.Popen[bytes]":
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "coatcheck.cli", *map(str, args)],
+                    cwd=tmp_path,
+                    env=clean_environment() | {"COATCHECK_URL": url},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                )
+            )
+            stack.callback(process.kill)
+            return process
+
+        yield call
+
+
 @dataclass(frozen=True)
 class Ran:
     """What a command left."""

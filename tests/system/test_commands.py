@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from coatcheck.client import Client
 from coatcheck.protocol import Digest, parse_pointer
 
 Fixture = Callable[..., Any]
@@ -44,6 +45,48 @@ def test_a_picture_goes_in_and_comes_out(serve: Fixture, run: Fixture, tmp_path:
     assert (gone.code, gone.out) == (3, "")
     assert run("get", digest, url=url).code == 3
     assert run("rm", digest, url=url).code == 3
+
+
+def test_what_is_done_is_printed_before_something_fails(
+    serve: Fixture, run: Fixture, tmp_path: Path
+) -> None:
+    url = serve().url
+    (tmp_path / "a").write_bytes(b"a coat")
+    (tmp_path / "b").write_bytes(b"a hat")
+    coat, hat, gone = Digest.of(b"a coat"), Digest.of(b"a hat"), Digest.of(b"gone")
+
+    put = run("put", "a", "b", "missing", url=url)
+    assert put.code == 1
+    assert [line.split()[0] for line in put.out.splitlines()] == [f"blob:{coat}", f"blob:{hat}"]
+    put = run("put", "--json", "a", "missing", "b", url=url)
+    assert put.code == 1
+    assert [item["path"] for item in json.loads(put.out)] == ["a"]
+
+    pinned = run("pin", coat, gone, hat, url=url)
+    assert (pinned.code, pinned.out) == (3, f"pinned {coat}\n")
+    pinned = run("unpin", "--json", coat, gone, hat, url=url)
+    assert (pinned.code, json.loads(pinned.out)) == (3, {"unpinned": [coat]})
+
+    removed = run("rm", coat, gone, hat, url=url)
+    assert (removed.code, removed.out) == (3, f"removed {coat}\n")
+    removed = run("rm", "--json", hat, gone, url=url)
+    assert (removed.code, [item["digest"] for item in json.loads(removed.out)]) == (3, [hat])
+
+
+def test_a_blob_goes_to_standard_output_as_far_as_it_is_read(
+    serve: Fixture, start: Fixture
+) -> None:
+    data = bytes(range(256)) * 20_000
+    with Client(served := serve().url) as client:
+        digest = client.put(data).digest
+    whole = start("get", digest, url=served)
+    assert whole.communicate(timeout=50) == (data, b"")
+    assert whole.returncode == 0
+    left = start("get", digest, url=served)
+    assert left.stdout.read(7) == data[:7]
+    left.stdout.close()
+    assert left.stderr.read() == b""
+    assert left.wait(50) == 1
 
 
 def test_mistakes_are_named_without_a_traceback(
