@@ -1,15 +1,17 @@
 """Stores that close themselves, a clock that tests set, and a way to put bytes in."""
 
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from sqlalchemy import event
 
 from coatcheck.protocol import Digest
 from coatcheck.store import Receipt, Store, StoreConfig
+from coatcheck.store.database import Database
 
 
 class Put(Protocol):
@@ -65,6 +67,47 @@ def folder(tmp_path: Path) -> Path:
 async def disk_store(open_store: Callable[[StoreConfig], Awaitable[Store]], folder: Path) -> Store:
     """A store in `folder`."""
     return await open_store(StoreConfig(folder))
+
+
+@pytest.fixture
+def blob_path(folder: Path) -> Callable[[Digest], Path]:
+    """Where the store in `folder` keeps a blob."""
+    return lambda digest: folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex
+
+
+@pytest.fixture
+def databases() -> Callable[[Store], tuple[Database, Database]]:
+    """A store's index and prompts, for what is done behind its back."""
+    return lambda store: (
+        store._index._database,  # pyright: ignore[reportPrivateUsage]
+        store.prompts._database,  # pyright: ignore[reportPrivateUsage]
+    )
+
+
+@pytest.fixture
+def watch(
+    databases: Callable[[Store], tuple[Database, Database]],
+) -> Callable[[Store], Awaitable[list[tuple[str, Sequence[object]]]]]:
+    """Begins to note each statement that a store's databases run, with its parameters."""
+
+    async def begin(store: Store) -> list[tuple[str, Sequence[object]]]:
+        seen: list[tuple[str, Sequence[object]]] = []
+
+        def note(
+            connection: object,
+            cursor: object,
+            statement: str,
+            parameters: Sequence[object],
+            context: object,
+            many: bool,
+        ) -> None:
+            seen.append((statement, parameters))
+
+        for database in databases(store):
+            await database.run(lambda c: event.listen(c, "before_cursor_execute", note))
+        return seen
+
+    return begin
 
 
 @pytest.fixture

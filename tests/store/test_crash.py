@@ -95,13 +95,13 @@ async def test_a_folder_in_use_by_another_process_is_refused(
 
 
 async def test_bytes_without_a_row_are_not_answered_for_and_do_no_harm(
-    open_store: Open, put: Put, folder: Path
+    open_store: Open, put: Put, folder: Path, blob_path: Callable[[Digest], Path]
 ) -> None:
     """As after a crash between the rename and the index."""
     data = b"committed, never acknowledged"
     digest = Digest.of(data)
     store = await open_store(StoreConfig(folder))
-    (folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex).write_bytes(b"torn")
+    blob_path(digest).write_bytes(b"torn")
     assert await store.stat("a", digest) is None
     await put(store, "a", data)
     async with await store.open_blob("a", digest) as reader:

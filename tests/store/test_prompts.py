@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
 
 from coatcheck.protocol import Digest, prompt_root, prompt_step
 from coatcheck.store import (
@@ -18,6 +17,7 @@ from coatcheck.store import (
     StoreClosedError,
     StoreConfig,
 )
+from coatcheck.store.database import Database
 
 Put = Callable[..., Awaitable[Receipt]]
 Open = Callable[[StoreConfig], Awaitable[Store]]
@@ -261,20 +261,15 @@ async def test_ten_thousand_messages(disk_store: Store) -> None:
     assert expanded == [message.text for message in messages]
 
 
-async def test_an_expand_is_one_query(store: Store) -> None:
+async def test_an_expand_is_one_query(
+    store: Store, watch: Callable[[Store], Awaitable[list[tuple[str, Sequence[object]]]]]
+) -> None:
     messages = steps(ROOT, ["one", "two", "three"])
     await store.prompts.append("a", CHAT, ROOT, messages)
     await store.prompts.flush()
-    database = store.prompts._database  # pyright: ignore[reportPrivateUsage]  # to count
-    statements: list[str] = []
-
-    def count(*seen: object) -> None:
-        statements.append(str(seen[2]))
-
-    await database.run(lambda c: event.listen(c, "before_cursor_execute", count))
+    statements = await watch(store)
     await store.prompts.expand("a", CHAT, messages[-1].digest)
-    await database.run(lambda c: event.remove(c, "before_cursor_execute", count))
-    assert len([text for text in statements if "SELECT" in text]) == 1
+    assert len([text for text, _ in statements if "SELECT" in text]) == 1
 
 
 async def test_prompts_survive_closing(open_store: Open, folder: Path) -> None:
@@ -303,12 +298,14 @@ async def test_many_at_once(store: Store) -> None:
 
 
 async def test_what_cannot_be_written_is_lost_whole(
-    disk_store: Store, caplog: pytest.LogCaptureFixture
+    disk_store: Store,
+    databases: Callable[[Store], tuple[Database, Database]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     kept = steps(ROOT, ["kept"])
     await disk_store.prompts.append("a", CHAT, ROOT, kept)
     await disk_store.prompts.flush()
-    database = disk_store.prompts._database  # pyright: ignore[reportPrivateUsage]  # to fill it
+    _, database = databases(disk_store)
     pages = await database.run(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
     await database.run(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={pages}"))
     lost = steps(kept[0].digest, ["x" * 1_000_000])

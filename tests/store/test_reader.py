@@ -23,13 +23,10 @@ from coatcheck.store import (
 
 Put = Callable[..., Awaitable[Receipt]]
 Open = Callable[[StoreConfig], Awaitable[Store]]
+BlobPath = Callable[[Digest], Path]
 
 LARGE = os.urandom(2 * PIECE_BYTES + 1000)
 DIGEST = Digest.of(LARGE)
-
-
-def blob_path(folder: Path, digest: Digest) -> Path:
-    return folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex
 
 
 def flip(path: Path, offset: int) -> None:
@@ -107,11 +104,11 @@ async def test_chunks_outlive_the_next_piece(store: Store, put: Put) -> None:
 
 @pytest.mark.parametrize("offset", [0, 12_345, len(LARGE) - 1])
 async def test_a_flipped_bit_is_never_served(
-    disk_store: Store, put: Put, folder: Path, offset: int
+    disk_store: Store, put: Put, folder: Path, blob_path: BlobPath, offset: int
 ) -> None:
     await put(disk_store, "a", LARGE)
     await put(disk_store, "b", LARGE)
-    flip(blob_path(folder, DIGEST), offset)
+    flip(blob_path(DIGEST), offset)
     with pytest.raises(CorruptBlobError):
         await disk_store.open_blob("a", DIGEST, start=offset)
     for tenant in ("a", "b"):
@@ -125,10 +122,10 @@ async def test_a_flipped_bit_is_never_served(
 
 
 async def test_damage_in_a_later_piece_breaks_the_stream_before_it(
-    disk_store: Store, put: Put, folder: Path
+    disk_store: Store, put: Put, blob_path: BlobPath
 ) -> None:
     await put(disk_store, "a", LARGE)
-    flip(blob_path(folder, DIGEST), PIECE_BYTES + 5)
+    flip(blob_path(DIGEST), PIECE_BYTES + 5)
     served = bytearray()
     reader = await disk_store.open_blob("a", DIGEST)
     with pytest.raises(CorruptBlobError):
@@ -139,23 +136,23 @@ async def test_damage_in_a_later_piece_breaks_the_stream_before_it(
 
 
 async def test_damage_that_comes_after_a_good_read_is_found(
-    disk_store: Store, put: Put, folder: Path
+    disk_store: Store, put: Put, blob_path: BlobPath
 ) -> None:
     await put(disk_store, "a", b"short")
     digest = Digest.of(b"short")
     for _ in range(2):
         await (await disk_store.open_blob("a", digest)).close()
-    flip(blob_path(folder, digest), 2)
+    flip(blob_path(digest), 2)
     with pytest.raises(CorruptBlobError):
         await disk_store.open_blob("a", digest)
 
 
 @pytest.mark.parametrize("damage", ["shorter", "longer", "gone"])
 async def test_a_file_of_another_size_or_none(
-    disk_store: Store, put: Put, folder: Path, damage: str
+    disk_store: Store, put: Put, blob_path: BlobPath, damage: str
 ) -> None:
     await put(disk_store, "a", LARGE)
-    path = blob_path(folder, DIGEST)
+    path = blob_path(DIGEST)
     if damage == "shorter":
         os.truncate(path, 100)
     elif damage == "longer":
@@ -167,10 +164,12 @@ async def test_a_file_of_another_size_or_none(
     assert await disk_store.stat("a", DIGEST) is None
 
 
-async def test_an_upload_heals_for_every_tenant(disk_store: Store, put: Put, folder: Path) -> None:
+async def test_an_upload_heals_for_every_tenant(
+    disk_store: Store, put: Put, blob_path: BlobPath
+) -> None:
     await put(disk_store, "a", LARGE)
     await put(disk_store, "b", LARGE)
-    flip(blob_path(folder, DIGEST), 0)
+    flip(blob_path(DIGEST), 0)
     with pytest.raises(CorruptBlobError):
         await disk_store.open_blob("a", DIGEST)
     assert (await put(disk_store, "b", LARGE)).created
@@ -181,11 +180,11 @@ async def test_an_upload_heals_for_every_tenant(disk_store: Store, put: Put, fol
 
 
 async def test_damage_of_replaced_bytes_leaves_the_new_ones_alone(
-    disk_store: Store, put: Put, folder: Path
+    disk_store: Store, put: Put, blob_path: BlobPath
 ) -> None:
     await put(disk_store, "a", LARGE)
     reader = await disk_store.open_blob("a", DIGEST)
-    flip(blob_path(folder, DIGEST), PIECE_BYTES + 5)
+    flip(blob_path(DIGEST), PIECE_BYTES + 5)
     await put(disk_store, "a", LARGE)
     with pytest.raises(CorruptBlobError):
         await reader.read_piece(1)
@@ -286,10 +285,10 @@ async def test_a_reader_is_closed_while_a_cancelled_read_still_runs(
 
 
 async def test_bytes_that_cannot_be_moved_aside_are_out_of_every_answer_too(
-    disk_store: Store, put: Put, folder: Path, caplog: pytest.LogCaptureFixture
+    disk_store: Store, put: Put, folder: Path, blob_path: BlobPath, caplog: pytest.LogCaptureFixture
 ) -> None:
     await put(disk_store, "a", LARGE)
-    flip(blob_path(folder, DIGEST), 0)
+    flip(blob_path(DIGEST), 0)
     (folder / "quarantine" / DIGEST.hex).mkdir()
     with pytest.raises(CorruptBlobError):
         await disk_store.open_blob("a", DIGEST)

@@ -8,18 +8,27 @@ import pytest
 
 from coatcheck.protocol import Digest
 from coatcheck.store import CorruptBlobError, Receipt, Store, StoreConfig
+from coatcheck.store.database import Database
 
 Put = Callable[..., Awaitable[Receipt]]
 Open = Callable[[StoreConfig], Awaitable[Store]]
+Forget = Callable[[Store], Awaitable[None]]
 
 DATA = b"a blob with checksums" * 1000
 DIGEST = Digest.of(DATA)
 
 
-async def forget_seeds(store: Store) -> None:
+@pytest.fixture
+def forget_seeds(
+    databases: Callable[[Store], tuple[Database, Database]],
+) -> Callable[[Store], Awaitable[None]]:
     """Removes the seeds from the index, behind the store's back."""
-    database = store._index._database  # pyright: ignore[reportPrivateUsage]
-    await database.run(lambda c: c.exec_driver_sql("DELETE FROM seeds"))
+
+    async def forget(store: Store) -> None:
+        index, _ = databases(store)
+        await index.run(lambda c: c.exec_driver_sql("DELETE FROM seeds"))
+
+    return forget
 
 
 async def is_readable(store: Store) -> bool:
@@ -72,7 +81,7 @@ async def test_a_new_index_takes_the_seed_of_the_file(open_store: Open, folder: 
 
 
 async def test_with_an_unknown_seed_the_digest_decides(
-    open_store: Open, put: Put, folder: Path
+    open_store: Open, put: Put, folder: Path, forget_seeds: Forget
 ) -> None:
     store = await open_store(StoreConfig(folder))
     await put(store, "a", DATA)
@@ -90,13 +99,18 @@ async def test_with_an_unknown_seed_the_digest_decides(
 
 @pytest.mark.parametrize("damage", [b"another content", None])
 async def test_with_an_unknown_seed_damage_is_found(
-    open_store: Open, put: Put, folder: Path, damage: bytes | None
+    open_store: Open,
+    put: Put,
+    folder: Path,
+    blob_path: Callable[[Digest], Path],
+    forget_seeds: Forget,
+    damage: bytes | None,
 ) -> None:
     store = await open_store(StoreConfig(folder))
     await put(store, "a", DATA)
     await forget_seeds(store)
     await store.close()
-    path = folder / "blobs" / "sha256" / DIGEST.hex[:2] / DIGEST.hex
+    path = blob_path(DIGEST)
     path.unlink()
     if damage is not None:
         path.write_bytes(damage)

@@ -1,17 +1,18 @@
 """A blob of somebody else and a blob of nobody cannot be told apart, in answer or in work."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from coatcheck.protocol import Digest, prompt_root
 from coatcheck.store import PromptMessage, Receipt, Store, StoreError
 from coatcheck.store.database import Database
 
 Put = Callable[..., Awaitable[Receipt]]
+Databases = Callable[[Store], tuple[Database, Database]]
+Statements = list[tuple[str, Sequence[object]]]
 
 THEIRS = Digest.of(b"theirs")
 NOBODYS = Digest.of(b"nobody's")
@@ -42,22 +43,16 @@ async def theirs(disk_store: Store, put: Put) -> Store:
 
 
 @pytest.fixture
-async def statements(theirs: Store) -> AsyncIterator[list[tuple[str, int]]]:
-    """Each statement that the databases run, with the number of its parameters."""
-    seen: list[tuple[str, int]] = []
+async def statements(theirs: Store, watch: Callable[[Store], Awaitable[Statements]]) -> Statements:
+    """What the databases run."""
+    return await watch(theirs)
 
-    def note(*arguments: Any) -> None:
-        seen.append((arguments[2], len(arguments[3])))
 
-    databases: list[Database] = [
-        theirs._index._database,  # pyright: ignore[reportPrivateUsage]
-        theirs.prompts._database,  # pyright: ignore[reportPrivateUsage]
-    ]
-    for database in databases:
-        await database.run(lambda c: event.listen(c, "before_cursor_execute", note))
-    yield seen
-    for database in databases:
-        await database.run(lambda c: event.remove(c, "before_cursor_execute", note))
+def work_of(statements: Statements) -> list[tuple[str, int]]:
+    """The statements, each with the number of its parameters, and an empty list again."""
+    work = [(text, len(parameters)) for text, parameters in statements]
+    statements.clear()
+    return work
 
 
 async def answer(call: Awaitable[object], digest: Digest) -> str:
@@ -72,7 +67,7 @@ async def answer(call: Awaitable[object], digest: Digest) -> str:
 @pytest.mark.parametrize("call", CALLS)
 async def test_the_same_answer_and_the_same_work(
     theirs: Store,
-    statements: list[tuple[str, int]],
+    statements: Statements,
     monkeypatch: pytest.MonkeyPatch,
     call: Callable[[Store, Digest], Awaitable[object]],
 ) -> None:
@@ -89,7 +84,7 @@ async def test_the_same_answer_and_the_same_work(
     for digest in (THEIRS, NOBODYS):
         statements.clear()
         answers.append(await answer(call(theirs, digest), digest))
-        work.append(list(statements))
+        work.append(work_of(statements))
     assert answers[0] == answers[1]
     assert work[0] == work[1]
     assert work[0]
@@ -97,7 +92,7 @@ async def test_the_same_answer_and_the_same_work(
 
 
 async def test_prompts_of_others_are_as_absent_as_any(
-    theirs: Store, statements: list[tuple[str, int]]
+    theirs: Store, statements: Statements
 ) -> None:
     async def expand(digest: Digest) -> object:
         return await theirs.prompts.expand("me", "d", digest)
@@ -111,37 +106,29 @@ async def test_prompts_of_others_are_as_absent_as_any(
         for digest in (THEIR_PROMPT, NOBODYS):
             statements.clear()
             answers.append(await answer(call(digest), digest))
-            work.append(list(statements))
+            work.append(work_of(statements))
         assert answers[0] == answers[1]
         assert work[0] == work[1]
 
 
 async def test_uploading_what_another_tenant_has_runs_the_same_statements(
-    theirs: Store, put: Put, statements: list[tuple[str, int]]
+    theirs: Store, put: Put, statements: Statements
 ) -> None:
     known = (await put(theirs, "me", b"theirs")).created
-    first = list(statements)
-    statements.clear()
+    first = work_of(statements)
     new = (await put(theirs, "me", b"new to all")).created
-    assert (known, first) == (new, statements)
+    assert (known, first) == (new, work_of(statements))
 
 
 async def test_the_question_begins_at_the_tenants_grants(
-    theirs: Store, statements: list[tuple[str, int]]
+    theirs: Store, statements: Statements, databases: Databases
 ) -> None:
     """SQLite's plan looks at `blobs` only for what it found in `grants`."""
-    database = theirs._index._database  # pyright: ignore[reportPrivateUsage]
-    seen: list[tuple[str, Any]] = []
-
-    def note(*arguments: Any) -> None:
-        seen.append((arguments[2], arguments[3]))
-
-    await database.run(lambda c: event.listen(c, "before_cursor_execute", note))
     await theirs.stat_many("me", [THEIRS, NOBODYS])
-    await database.run(lambda c: event.remove(c, "before_cursor_execute", note))
-    statement, parameters = next(each for each in seen if each[0].startswith("SELECT"))
-    plan = await database.run(
-        lambda c: c.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters).all()
+    statement, parameters = next(each for each in statements if each[0].startswith("SELECT"))
+    index, _ = databases(theirs)
+    plan = await index.run(
+        lambda c: c.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, tuple(parameters)).all()
     )
     tables = [str(row[3]).split()[1] for row in plan]
     assert tables.index("grants") < tables.index("blobs")
