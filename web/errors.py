@@ -38,6 +38,10 @@ class AddressError(WebError):
     """The address to listen on is taken, or is not one of this host's: the operator's to settle."""
 
 
+class NotStartedError(WebError):
+    """A server has no address before it is started: a mistake of the program."""
+
+
 class NotLoopbackError(WebError):
     """Without keys a server listens on loopback only: the operator asked for another address."""
 

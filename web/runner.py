@@ -10,7 +10,7 @@ from aiohttp import web
 from .app import NEEDS_LOOPBACK
 from .connection import Connection, Refusal
 from .connections import Connections, Traffic
-from .errors import AddressError, NotLoopbackError
+from .errors import AddressError, NotLoopbackError, NotStartedError
 from .limits import Limits
 from .problems import TOO_MANY_CONNECTIONS, problem_bytes
 from .trust import is_loopback_host
@@ -57,16 +57,17 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._address: BoundAddress | None = None
         self._check: asyncio.TimerHandle | None = None
+        self._stopping: asyncio.Task[None] | None = None
 
     @property
     def address(self) -> BoundAddress:
         """Where the server listens, or listened.
 
         Raises:
-            AddressError: it was never started.
+            NotStartedError: it was never started.
         """
         if self._address is None:
-            raise AddressError("the server has not been started")
+            raise NotStartedError("the server has not been started")
         return self._address
 
     @property
@@ -101,11 +102,17 @@ class Server:
     async def stop(self, drain_seconds: float = 10.0) -> None:
         """Stop listening, let running requests end, cancel what is left; leaves no task behind.
 
-        Idle connections are closed at once. May be called twice, and without `start`.
+        Idle connections are closed at once. May be called again, also while the first call drains:
+        that one's patience holds, and every call returns when the server has stopped. A cancelled
+        call does not end the stopping. Without `start` there is nothing to stop.
         """
-        listener, self._listener = self._listener, None
-        if listener is None:
-            return
+        if self._stopping is None:
+            if self._listener is None:
+                return
+            self._stopping = asyncio.create_task(self._stop(self._listener, drain_seconds))
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self, listener: asyncio.Server, drain_seconds: float) -> None:
         listener.close()
         if (manager := self._runner.server) is not None:
             await asyncio.sleep(0)  # requests just received begin

@@ -12,6 +12,7 @@ from coatcheck.web import (
     BoundAddress,
     Limits,
     NotLoopbackError,
+    NotStartedError,
     OpenKeyring,
     Route,
     Server,
@@ -68,7 +69,7 @@ async def test_a_taken_address_is_an_error_that_names_it(serve: Serve) -> None:
 
 
 def test_an_address_before_the_start_is_an_error() -> None:
-    with pytest.raises(AddressError):
+    with pytest.raises(NotStartedError):
         _ = Server(build_app([])).address
 
 
@@ -309,6 +310,43 @@ async def test_stop_lets_a_running_request_end(http: ClientSession) -> None:
         assert await answer.text() == "whole"
     with pytest.raises(ClientError):
         await http.get(f"{address.url}/slow")
+
+
+async def test_every_stop_returns_when_the_server_is_stopped(http: ClientSession) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        begun.set()
+        await release.wait()
+        return web.Response(text="whole")
+
+    server = Server(build_app([Route("GET", "/slow", slow)]))
+    address = await server.start()
+    asking = asyncio.ensure_future(http.get(f"{address.url}/slow"))
+    await begun.wait()
+    first, second, third = (asyncio.ensure_future(server.stop(5)) for _ in range(3))
+    await asyncio.wait([first, second, third], timeout=0.02)
+    first.cancel()
+    done, _ = await asyncio.wait([first, second, third], timeout=0.02)
+    assert done == {first}
+    release.set()
+    await asyncio.gather(second, third)
+    assert server.traffic.live == 0
+    async with await asking as answer:
+        assert await answer.text() == "whole"
+
+
+async def test_a_cancelled_stop_is_finished_all_the_same(serve: Serve) -> None:
+    before = asyncio.all_tasks()
+    server = await serve([HELLO])
+    _, idle = await asyncio.open_connection(server.address.host, server.address.port)
+    stopping = asyncio.ensure_future(server.stop())
+    await asyncio.wait([stopping], timeout=0)
+    stopping.cancel()
+    await server.stop()
+    assert asyncio.all_tasks() == before
+    assert server.traffic.live == 0
+    idle.close()
 
 
 async def test_stop_cancels_what_does_not_end_and_leaves_no_task(http: ClientSession) -> None:
