@@ -7,6 +7,7 @@ from aiohttp import web
 from .edge import make_edge
 from .keyring import Keyring, OpenKeyring
 from .route import ProblemRenderer, Route, close_paths
+from .server_name import name_server
 from .trust import LoopbackGuard
 
 NEEDS_LOOPBACK: web.AppKey[bool] = web.AppKey("needs_loopback", bool)
@@ -24,6 +25,7 @@ def build_app(routes: Sequence[Route], *, keyring: Keyring | None = None) -> web
     edge = make_edge(keyring or OpenKeyring(), guard, renderers)
     app = web.Application(middlewares=[edge], client_max_size=_NO_BOUND)
     app[NEEDS_LOOPBACK] = keyring is None
+    app.on_response_prepare.append(name_server)
     for route in close_paths(routes):
         resource = app.router.add_resource(route.path)
         added = resource.add_route(route.method, route.handler, expect_handler=_continue_later)

@@ -25,6 +25,7 @@ from .problems import (
     problem_response,
 )
 from .request_log import Entry, is_enabled, write_entry
+from .server_name import SERVER_NAME
 from .transport import CountedTransport
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for zero seconds: see socket(7)
@@ -158,7 +159,7 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; it cannot become another one")
         problem = HTTP_MALFORMED if status == 400 else internal_problem(self.request_id)
-        response = problem_response(problem)
+        response = problem_response(problem, {"Server": SERVER_NAME})  # no signal is sent for it
         response.force_close()
         return response
 

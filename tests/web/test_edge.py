@@ -178,6 +178,33 @@ async def test_the_other_routes_of_a_path_keep_problem_details(
         assert "error" in await answer.json()
 
 
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /hello HTTP/1.0\r\nHost: localhost\r\n\r\n",
+        b"GET /nothing HTTP/1.0\r\nHost: localhost\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+    ids=["answer", "problem", "no-http"],
+)
+async def test_the_server_names_itself_without_versions(
+    serve: Serve, talk: Talk, request_bytes: bytes
+) -> None:
+    server = await serve([Route("GET", "/hello", hello)])
+    answer = await talk(server, request_bytes)
+    assert b"\r\nServer: coatcheck\r\n" in answer
+    assert b"aiohttp" not in answer
+
+
+async def test_a_server_header_that_is_passed_on_stays(serve: Serve, http: ClientSession) -> None:
+    async def relayed(request: web.Request) -> web.StreamResponse:
+        return web.Response(headers={"Server": "upstream/1"})
+
+    server = await serve([Route("GET", "/", relayed)])
+    async with http.get(server.address.url) as answer:
+        assert answer.headers["Server"] == "upstream/1"
+
+
 async def test_redirects_pass(serve: Serve, http: ClientSession) -> None:
     server = await serve([Route("GET", "/", raising(web.HTTPSeeOther("/hello")))])
     async with http.get(server.address.url, allow_redirects=False) as answer:
