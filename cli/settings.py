@@ -8,9 +8,9 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,9 +22,24 @@ from coatcheck.daemon import DaemonConfig, GatewayConfig, Timeouts, TurnLimits, 
 from coatcheck.protocol import DIALECTS
 from coatcheck.store import StoreConfig
 
+from .authority import authority
 from .errors import SettingsError
 
 DEFAULT_FILE = Path("coatcheck.toml")
+
+# Where the defaults of limits come from: they stand there with their reasons.
+_STORE: Final = StoreConfig(data_folder=None)
+_GATEWAY: Final = GatewayConfig()
+_TIMEOUTS: Final = Timeouts()
+
+
+def _checked(url: str) -> str:
+    authority(url)
+    return url
+
+
+Origin: TypeAlias = Annotated[str, AfterValidator(_checked)]
+"""`http(s)://host[:port]`, where clients reach this server."""
 
 
 class TimeoutSettings(BaseModel):
@@ -32,10 +47,10 @@ class TimeoutSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    connect_seconds: float = Field(default=Timeouts().connect_seconds, gt=0)
-    first_byte_seconds: float = Field(default=Timeouts().first_byte_seconds, gt=0)
-    idle_seconds: float = Field(default=Timeouts().idle_seconds, gt=0)
-    total_seconds: float = Field(default=Timeouts().total_seconds, gt=0)
+    connect_seconds: float = Field(default=_TIMEOUTS.connect_seconds, gt=0)
+    first_byte_seconds: float = Field(default=_TIMEOUTS.first_byte_seconds, gt=0)
+    idle_seconds: float = Field(default=_TIMEOUTS.idle_seconds, gt=0)
+    total_seconds: float = Field(default=_TIMEOUTS.total_seconds, gt=0)
 
 
 class UpstreamSettings(BaseModel):
@@ -68,15 +83,15 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8420, ge=0, le=65535)
     data: Path = Path("coatcheck-data")
-    public_urls: tuple[str, ...] = ()
-    lease_seconds: int = Field(default=24 * 3600, gt=0)
-    prompt_seconds: int = Field(default=24 * 3600, gt=0)
-    max_blob_bytes: int = Field(default=512 * 1024 * 1024, gt=0)
-    min_free_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
-    max_request_bytes: int = Field(default=GatewayConfig().max_request_bytes, gt=0)
-    max_upstream_bytes: int = Field(default=GatewayConfig().max_upstream_bytes, gt=0)
-    max_values: int = Field(default=TurnLimits().max_values, gt=0)
-    max_attachments: int = Field(default=TurnLimits().max_attachments, gt=0)
+    public_urls: tuple[Origin, ...] = ()
+    lease_seconds: int = Field(default=_STORE.lease_seconds, gt=0)
+    prompt_seconds: int = Field(default=_STORE.prompt_seconds, gt=0)
+    max_blob_bytes: int = Field(default=_STORE.max_blob_bytes, gt=0)
+    min_free_bytes: int = Field(default=_STORE.min_free_bytes, ge=0)
+    max_request_bytes: int = Field(default=_GATEWAY.max_request_bytes, gt=0)
+    max_upstream_bytes: int = Field(default=_GATEWAY.max_upstream_bytes, gt=0)
+    max_values: int = Field(default=_GATEWAY.turn.max_values, gt=0)
+    max_attachments: int = Field(default=_GATEWAY.turn.max_attachments, gt=0)
     drain_seconds: float = Field(default=10.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     upstream: tuple[UpstreamSettings, ...] = ()
@@ -103,7 +118,7 @@ class Settings(BaseSettings):
                 max_request_bytes=self.max_request_bytes,
                 max_upstream_bytes=self.max_upstream_bytes,
                 turn=TurnLimits(self.max_values, self.max_attachments),
-                public_origins=frozenset(_authority(url) for url in self.public_urls),
+                public_origins=frozenset(map(authority, self.public_urls)),
             ),
         )
 
@@ -176,7 +191,3 @@ def _upstream(settings: UpstreamSettings, environment: Mapping[str, str]) -> Ups
         mode=settings.mode,
         timeouts=Timeouts(**settings.timeouts.model_dump()),
     )
-
-
-def _authority(url: str) -> str:
-    return url.split("://", 1)[-1].split("/", 1)[0].lower()

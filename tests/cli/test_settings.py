@@ -1,0 +1,101 @@
+"""Settings: what is taken, what is refused, and what defaults they have."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from coatcheck.cli.errors import SettingsError
+from coatcheck.cli.settings import Settings, load_settings
+from coatcheck.daemon import GatewayConfig
+from coatcheck.store import StoreConfig
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _origins(*urls: str) -> frozenset[str]:
+    settings = load_settings(None, {"public_urls": urls})
+    return settings.daemon_config({}).gateway.public_origins
+
+
+@pytest.mark.parametrize(
+    ("url", "authority"),
+    [
+        ("http://coat.example", "coat.example"),
+        ("https://coat.example/", "coat.example"),
+        ("HTTPS://Coat.Example:443", "coat.example"),
+        ("http://coat.example:80/", "coat.example"),
+        ("https://coat.example:80", "coat.example:80"),
+        ("http://coat.example:443", "coat.example:443"),
+        ("http://coat.example:08420", "coat.example:8420"),
+        ("http://coat.example:", "coat.example"),
+        ("http://192.0.2.7:8420", "192.0.2.7:8420"),
+        ("http://[2001:DB8::1]:8420", "[2001:db8::1]:8420"),
+        ("https://[2001:db8::1]", "[2001:db8::1]"),
+    ],
+)
+def test_a_public_url_is_spelled_as_a_host_header_is(url: str, authority: str) -> None:
+    assert _origins(url) == {authority}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "coat.example",
+        "coat.example:8420",
+        "ftp://coat.example",
+        "http://",
+        "http:///v1",
+        "http://:8420",
+        "http://user@coat.example",
+        "http://user:word@coat.example",
+        "http://@coat.example",
+        "http://coat.example/v1",
+        "http://coat.example//",
+        "http://coat.example?",
+        "http://coat.example/?a=b",
+        "http://coat.example#top",
+        "http://coat.example:port",
+        "http://coat.example:0",
+        "http://coat.example:65536",
+        "http://coat.example, http://hat.example",
+        "http://coat\n.example",
+        " http://coat.example",
+        "http://c\u00f6at.example",
+        "http://[::1",
+        "http://[coat]",
+        "http://coat\\example",
+        "http://coat*",
+    ],
+)
+def test_a_public_url_that_is_no_origin_is_named(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"public_urls\.0.*origin"):
+        _origins(url)
+
+
+def test_every_public_url_counts_and_twice_is_once() -> None:
+    urls = ("http://coat.example", "https://coat.example", "http://hat.example:1")
+    assert _origins(*urls) == {"coat.example", "hat.example:1"}
+
+
+def test_defaults_are_the_folders_own() -> None:
+    settings = load_settings(None, {})
+    store = StoreConfig(settings.data)
+    assert settings.store_config() == store
+    assert settings.daemon_config({}).gateway == GatewayConfig()
+    shared = {item.name for item in fields(StoreConfig)} & Settings.model_fields.keys()
+    assert shared == {"lease_seconds", "prompt_seconds", "max_blob_bytes", "min_free_bytes"}
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "coatcheck.toml").write_text("port = 1\nhost = '127.0.0.2'\nmax_values = 7")
+    monkeypatch.setenv("COATCHECK_PORT", "2")
+    monkeypatch.setenv("COATCHECK_HOST", "127.0.0.3")
+    settings = load_settings(None, {"port": 3})
+    assert (settings.port, settings.host, settings.max_values) == (3, "127.0.0.3", 7)
