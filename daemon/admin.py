@@ -20,6 +20,7 @@ from coatcheck.web import (
     Templates,
     json_response,
     read_body,
+    read_limit,
     refuse,
     tenant_of,
 )
@@ -28,6 +29,7 @@ from .inventory import Entry, Inventory, Totals
 
 _TAG = "admin"
 _PATH = "/admin/api/cache"
+_DEFAULT_ENTRIES = 100
 _MAX_ENTRIES = 1000
 _MAX_FORM_BYTES = 1024
 _ALL = "all"
@@ -82,7 +84,10 @@ def cache_routes(inventory: Inventory) -> list[Route]:
 
     async def listing(request: web.Request) -> web.StreamResponse:
         tenant_of(request, "admin")
-        entries = [_entry(entry) for entry in inventory.entries(_limit(request))]
+        entries = [
+            _entry(entry)
+            for entry in inventory.entries(read_limit(request, _DEFAULT_ENTRIES, _MAX_ENTRIES))
+        ]
         return json_response(CacheListing(entries=entries, totals=_totals(inventory.totals())))
 
     async def evict(request: web.Request) -> web.StreamResponse:
@@ -141,17 +146,10 @@ def cache_section(inventory: Inventory) -> AdminSection:
 
     async def render(tenant: str) -> Markup:
         return templates.render(
-            "cache.html", entries=inventory.entries(100), totals=inventory.totals()
+            "cache.html", entries=inventory.entries(_DEFAULT_ENTRIES), totals=inventory.totals()
         )
 
     return AdminSection("cache", "Cache", render)
-
-
-def _limit(request: web.Request) -> int:
-    text = request.query.get("limit", "100")
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:5]) <= _MAX_ENTRIES):
-        raise refuse(400, "limit_invalid", "Malformed limit", f"limit is 1 to {_MAX_ENTRIES}")
-    return int(text)
 
 
 def _entry(entry: Entry) -> CacheEntry:

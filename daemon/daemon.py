@@ -20,6 +20,7 @@ from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
 from .inventory import Inventory
 from .keeper import Keeper
+from .relay import refusal
 from .resolver import Resolver
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -96,7 +97,13 @@ class Daemon:
             description=f"Dialect {spoken.name}: attachments may be refs, and the message list "
             "may be an envelope.",
         )
-        return Route("POST", base + path, partial(self._gateway.serve, spoken, path), operation)
+        return Route(
+            "POST",
+            base + path,
+            partial(self._gateway.serve, spoken, path),
+            operation,
+            render_problem=partial(refusal, spoken),
+        )
 
 
 def _upstreams(configs: Sequence[UpstreamConfig], clock: Callable[[], float]) -> list[Upstream]:

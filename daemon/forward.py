@@ -15,6 +15,8 @@ from aiohttp.http import StreamWriter
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from coatcheck.client import unread
+
 from .body import Body
 from .errors import (
     DaemonError,
@@ -206,21 +208,12 @@ class _HttpAnswer:
             raise UpstreamTimeoutError(_too_slow(self._name, limit, self._timeouts)) from error
         except (aiohttp.ClientError, OSError) as error:
             self._broken = error
-            if rest := _unread(self._response.content):
+            if rest := unread(self._response.content):
                 return rest
             raise self._cut() from error
 
     def _cut(self) -> UpstreamCutError:
         return UpstreamCutError(f"upstream {self._name} broke off its answer")
-
-
-def _unread(content: aiohttp.StreamReader) -> bytes:
-    """Return what arrived before the connection broke.
-
-    aiohttp gives out no byte any more once it knows of the break, unless that mark is taken off.
-    """
-    content.set_exception(None)  # type: ignore[arg-type]  # its type leaves this use out
-    return content.read_nowait()
 
 
 def _translated(error: Exception, config: UpstreamConfig, *, is_over: bool) -> UpstreamError:

@@ -80,13 +80,16 @@ class Gateway:
         self._random = random
 
     async def serve(self, dialect: Dialect, path: str, request: web.Request) -> web.StreamResponse:
-        """Serve one turn; `path` is where the dialect's SDK posts it, below the base URL."""
+        """Serve one turn; `path` is where the dialect's SDK posts it, below the base URL.
+
+        Raises:
+            ProblemError: it cannot be served; the route gives the problem the dialect's shape.
+            BrokenAnswerError: the upstream broke off its answer.
+        """
         try:
             return await self._serve(dialect, path, request)
         except DaemonError as error:
-            return refusal(dialect, error.problem)
-        except ProblemError as error:
-            return refusal(dialect, error.problem, error.headers)
+            raise ProblemError(error.problem) from error
 
     async def _serve(self, dialect: Dialect, path: str, request: web.Request) -> web.StreamResponse:
         tenant = tenant_of(request, "gateway")

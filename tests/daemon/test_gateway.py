@@ -299,6 +299,18 @@ async def test_a_body_over_the_limit_is_refused(run_daemon: Fixture) -> None:
     assert (status, answer["error"]["code"]) == (413, "body_too_large")
 
 
+async def test_the_servers_own_refusals_have_the_dialects_shape(run_daemon: Fixture) -> None:
+    daemon = await run_daemon()
+    url = f"{daemon.url}/v1/chat/completions"
+    async with daemon.http.get(url) as response:
+        assert response.status == 405
+        assert (await response.json())["error"]["code"] == "method_not_allowed"
+    async with daemon.http.post(url, headers={"Origin": "https://foreign.example"}) as response:
+        assert response.status == 403
+        assert response.headers["x-should-retry"] == "false"
+        assert (await response.json())["error"]["code"] == "origin_foreign"
+
+
 async def test_a_compressed_body_is_refused(run_daemon: Fixture) -> None:
     daemon = await run_daemon()
     status, answer, _ = await daemon.chat(b"x", {"Content-Encoding": "gzip"})
