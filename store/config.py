@@ -38,6 +38,9 @@ class StoreConfig:
     hot_seconds: float = 30.0
     """How long a remembered grant is believed without asking the index again."""
 
+    count_seconds: float = 5.0
+    """How long the counts of `Store.stats` are believed: counting keeps other questions waiting."""
+
     pending_prompt_bytes: int = 16 * _MIB
     """Prompt text that may wait to be written before an append has to wait."""
 
@@ -55,6 +58,7 @@ class StoreConfig:
             "max_prompt_bytes": self.max_prompt_bytes,
             "hot_entries": self.hot_entries,
             "hot_seconds": self.hot_seconds,
+            "count_seconds": self.count_seconds,
             "pending_prompt_bytes": self.pending_prompt_bytes,
             "read_threads": self.read_threads,
             "write_threads": self.write_threads,

@@ -114,7 +114,7 @@ class StoreStats:
     grants: int
     """Live ones."""
     prompts: int
-    """Live messages kept."""
+    """Live messages that are written."""
     uploads_in_progress: int
     disk_free_bytes: int | None
     """What uploads may still take; `None` when the backend cannot say."""

@@ -160,8 +160,7 @@ class Prompts:
             await self._wait(lambda: self._done >= target)
 
     async def count(self) -> int:
-        """How many messages are kept and live."""
-        await self.flush()
+        """Return how many written messages live; reads the whole table, waits for no writing."""
         now = self._clock()
         return await self._database.run(lambda c: prompt_table.count_live(c, now))
 

@@ -19,6 +19,7 @@ from typing import Self
 from coatcheck.protocol import PIECE_BYTES, Digest
 
 from .backend import Measured
+from .census import Census
 from .config import StoreConfig
 from .errors import (
     BlobNotFoundError,
@@ -55,6 +56,12 @@ class Store:
             hot=self._hot,
             finisher=self._finisher,
             term=self._lease,
+            clock=self._clock,
+        )
+        self._census = Census(
+            self._index,
+            resources.prompts,
+            seconds=resources.config.count_seconds,
             clock=self._clock,
         )
         self._stack = stack
@@ -237,8 +244,16 @@ class Store:
         return (await self._finisher.run(work())).grant
 
     async def stats(self) -> StoreStats:
-        """Counts everything; reads the whole index, so not for every request."""
-        totals = await self._index.totals(self._clock())
+        """Return the store in numbers.
+
+        The counts are up to `count_seconds` of the settings old, and leave out prompts that wait
+        to be written; the uploads in progress and the free bytes are as they are now.
+
+        Raises:
+            StoreUnavailableError: the index, the prompts or the disk cannot be read.
+        """
+        counts = await self._census.counts()
+        totals = counts.totals
         free_bytes: int | None = None
         if isinstance(self._backend, Measured):
             loop = asyncio.get_running_loop()
@@ -248,7 +263,7 @@ class Store:
             blob_bytes=totals.blob_bytes,
             quarantined_blobs=totals.quarantined_blobs,
             grants=totals.grants,
-            prompts=await self.prompts.count(),
+            prompts=counts.prompts,
             uploads_in_progress=self._receiver.in_progress,
             disk_free_bytes=free_bytes,
         )

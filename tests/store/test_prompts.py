@@ -96,6 +96,13 @@ async def test_appending_nothing_keeps_nothing(store: Store) -> None:
     assert await store.prompts.count() == 0
 
 
+async def test_counting_waits_for_no_writing(store: Store) -> None:
+    await store.prompts.append("a", CHAT, ROOT, steps(ROOT, ["one"]))
+    assert await store.prompts.count() == 0
+    await store.prompts.flush()
+    assert await store.prompts.count() == 1
+
+
 async def test_appending_again_keeps_the_first_text(store: Store) -> None:
     message = steps(ROOT, ["one"])[0]
     await store.prompts.append("a", CHAT, ROOT, [message])

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -23,9 +23,11 @@ from coatcheck.store import (
     StoreFullError,
     StoreUnavailableError,
 )
+from coatcheck.store.database import Database
 
 Put = Callable[..., Awaitable[Receipt]]
 Open = Callable[[StoreConfig], Awaitable[Store]]
+Databases = Callable[[Store], tuple[Database, Database]]
 
 DAY = 24 * 3600
 DATA = b"a photograph of a coat"
@@ -320,9 +322,37 @@ async def test_stats(disk_store: Store, put: Put) -> None:
     await put(disk_store, "b", DATA)
     await put(disk_store, "b", b"more")
     await disk_store.prompts.append("a", "d", prompt_root("d"), [PromptMessage(ABSENT, "[1]")])
+    await disk_store.prompts.flush()
     stats = await disk_store.stats()
     assert (stats.blobs, stats.blob_bytes, stats.grants, stats.prompts) == (2, 26, 3, 1)
     assert stats.disk_free_bytes
+
+
+async def test_counts_are_taken_once_in_a_few_seconds(
+    open_store: Open, put: Put, now: list[float]
+) -> None:
+    store = await open_store(StoreConfig(None, count_seconds=5))
+
+    async def blobs() -> int:
+        return (await store.stats()).blobs
+
+    assert await blobs() == 0
+    await put(store, "a", DATA)
+    now[0] += 4.9
+    assert await blobs() == 0
+    now[0] += 0.1
+    assert await blobs() == 1
+    await put(store, "a", b"another")
+    now[0] -= 1  # a clock that is set back
+    assert await blobs() == 2
+
+
+async def test_many_who_ask_at_once_are_told_one_count(
+    store: Store, watch: Callable[[Store], Awaitable[list[tuple[str, Sequence[object]]]]]
+) -> None:
+    statements = await watch(store)
+    await asyncio.gather(*(store.stats() for _ in range(10)))
+    assert len([text for text, _ in statements if "count(" in text]) == 3
 
 
 async def test_a_file_where_the_folder_should_be(open_store: Open, tmp_path: Path) -> None:
@@ -332,9 +362,11 @@ async def test_a_file_where_the_folder_should_be(open_store: Open, tmp_path: Pat
         await open_store(StoreConfig(tmp_path / "data"))
 
 
-async def test_a_full_index_refuses_and_loses_nothing(disk_store: Store, put: Put) -> None:
+async def test_a_full_index_refuses_and_loses_nothing(
+    disk_store: Store, put: Put, databases: Databases
+) -> None:
     await put(disk_store, "a", DATA)
-    database = disk_store._index._database  # pyright: ignore[reportPrivateUsage]  # to fill it
+    database, _ = databases(disk_store)
     pages = await database.run(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
     await database.run(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={pages}"))
 
