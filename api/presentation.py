@@ -4,34 +4,41 @@ The type comes from the content, never from what an uploader declared. What a br
 for a page or a script has no signature that `sniff` knows, so it goes out as bytes to be saved.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from coatcheck.protocol import OCTET_STREAM, format_digest_field
 from coatcheck.store import Grant
 
 from .conditions import entity_tag
 
 # Types that a browser only ever decodes; what stands here is shown in place.
-_SUFFIXES_SHOWN = {
-    "image/png": ".png",
-    "image/jpeg": ".jpg",
-    "image/gif": ".gif",
-    "image/webp": ".webp",
-    "image/avif": ".avif",
-    "image/bmp": ".bmp",
-    "audio/flac": ".flac",
-    "audio/mp4": ".m4a",
-    "audio/mpeg": ".mp3",
-    "audio/ogg": ".ogg",
-    "audio/wav": ".wav",
-    "video/mp4": ".mp4",
-    "video/webm": ".webm",
-}
-_SUFFIXES_SAVED = {
-    "application/pdf": ".pdf",
-    "application/zip": ".zip",
-    "image/heic": ".heic",
-    "image/heif": ".heif",
-    "image/tiff": ".tiff",
-}
+_SUFFIXES_SHOWN: Mapping[str, str] = MappingProxyType(
+    {
+        "image/png": ".png",
+        "image/jpeg": ".jpg",
+        "image/gif": ".gif",
+        "image/webp": ".webp",
+        "image/avif": ".avif",
+        "image/bmp": ".bmp",
+        "audio/flac": ".flac",
+        "audio/mp4": ".m4a",
+        "audio/mpeg": ".mp3",
+        "audio/ogg": ".ogg",
+        "audio/wav": ".wav",
+        "video/mp4": ".mp4",
+        "video/webm": ".webm",
+    }
+)
+_SUFFIXES_SAVED: Mapping[str, str] = MappingProxyType(
+    {
+        "application/pdf": ".pdf",
+        "application/zip": ".zip",
+        "image/heic": ".heic",
+        "image/heif": ".heif",
+        "image/tiff": ".tiff",
+    }
+)
 _NAME_DIGITS = 16
 
 
@@ -50,15 +57,7 @@ def blob_headers(grant: Grant) -> dict[str, str]:
         "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
         "Coatcheck-Media-Type": grant.media_type,
-        **{
-            f"Coatcheck-{name}": str(value)
-            for name, value in (
-                ("Width", grant.width),
-                ("Height", grant.height),
-                ("Frames", grant.frames),
-            )
-            if value is not None
-        },
+        **{name: str(value) for name, value in _sizes(grant).items() if value is not None},
     }
 
 
@@ -68,6 +67,14 @@ def validators(grant: Grant) -> dict[str, str]:
         "ETag": entity_tag(grant.digest),
         "Repr-Digest": format_digest_field(grant.digest),
         "Cache-Control": "private, max-age=31536000, immutable",
+    }
+
+
+def _sizes(grant: Grant) -> dict[str, int | None]:
+    return {
+        "Coatcheck-Width": grant.width,
+        "Coatcheck-Height": grant.height,
+        "Coatcheck-Frames": grant.frames,
     }
 
 

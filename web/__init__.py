@@ -1,8 +1,8 @@
 """HTTP manners that both faces share: server, bodies, problems, trust, health, pages."""
 
-from .admin import AdminSection, admin_routes
+from .admin import AdminSection
 from .app import build_app
-from .body import body_chunks, read_body, require_identity, too_large
+from .body import body_chunks, read_body, require_identity
 from .connection import Connection, connection_of
 from .connections import Traffic
 from .errors import (
@@ -15,21 +15,18 @@ from .errors import (
     refuse,
 )
 from .face import Face, join_faces
-from .health import ReadinessCheck, health_routes
+from .health import ReadinessCheck
 from .json_answer import json_response, read_model
 from .keyring import (
-    DEFAULT_TENANT,
     Keyring,
     OpenKeyring,
     Principal,
     Scope,
-    principal_of,
     tenant_of,
 )
 from .limits import Limits
-from .openapi import openapi_document, openapi_route
+from .openapi import openapi_document
 from .paging import read_limit
-from .problems import problem_response
 from .route import Answer, Handler, Operation, Parameter, ProblemRenderer, Route, join_routes
 from .runner import BoundAddress, Server
 from .template import Templates
@@ -37,7 +34,6 @@ from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
 from .upload import Upload, digest_mismatch, open_upload
 
 __all__ = [
-    "DEFAULT_TENANT",
     "AddressError",
     "AdminSection",
     "Answer",
@@ -65,12 +61,10 @@ __all__ = [
     "Traffic",
     "Upload",
     "WebError",
-    "admin_routes",
     "body_chunks",
     "build_app",
     "connection_of",
     "digest_mismatch",
-    "health_routes",
     "is_loopback_authority",
     "is_loopback_host",
     "join_faces",
@@ -78,14 +72,10 @@ __all__ = [
     "json_response",
     "open_upload",
     "openapi_document",
-    "openapi_route",
-    "principal_of",
-    "problem_response",
     "read_body",
     "read_limit",
     "read_model",
     "refuse",
     "require_identity",
     "tenant_of",
-    "too_large",
 ]

@@ -5,8 +5,9 @@ The page runs no script and loads nothing from elsewhere; its content security p
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from aiohttp import web
 from markupsafe import Markup
@@ -34,15 +35,17 @@ _ICON = """\
 """
 _ICON_PATH = "/admin/icon.svg"
 _STYLE_PATH = f"/admin/style-{hashlib.sha256(_STYLE.encode()).hexdigest()[:12]}.css"
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "same-origin",  # with no-referrer a form's Origin would be null
-    "X-Content-Type-Options": "nosniff",
-}
+_HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "same-origin",  # with no-referrer a form's Origin would be null
+        "X-Content-Type-Options": "nosniff",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
