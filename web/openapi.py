@@ -4,35 +4,21 @@ The document is made from what the routes are served with, so the two cannot dis
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from coatcheck.protocol import PROBLEM_TYPE, Json, JsonObject
+from coatcheck.protocol import PROBLEM_TYPE, Digest, Json, JsonObject
 
 from .json_answer import json_response
 from .route import ANY_METHOD, Answer, Operation, Route
 
 _SCHEMA = "#/components/schemas/{model}"
+_PROBLEM = "Problem"
 _parameters = re.compile(r"\{(\w+)(?::[^}]*)?\}")
-_PATH_SCHEMAS: Mapping[str, JsonObject] = {
-    "digest": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
-}
-_PROBLEM: JsonObject = {
-    "type": "object",
-    "description": "Problem details (RFC 9457). `code` is stable; other members depend on it.",
-    "required": ["type", "title", "status", "code"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "code": {"type": "string"},
-        "detail": {"type": "string"},
-    },
-}
 
 
 def openapi_document(routes: Sequence[Route], *, title: str, version: str) -> JsonObject:
@@ -48,7 +34,7 @@ def openapi_document(routes: Sequence[Route], *, title: str, version: str) -> Js
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
         "paths": cast(JsonObject, paths),
-        "components": {"schemas": {**schemas, "Problem": _PROBLEM}},
+        "components": {"schemas": {**schemas, _PROBLEM: _problem_schema()}},
     }
 
 
@@ -74,10 +60,7 @@ def _operation(route: Route, operation: Operation) -> JsonObject:
         "tags": [operation.tag],
         "responses": {
             **{str(status): _answer(answer) for status, answer in operation.answers.items()},
-            "default": {
-                "description": "A problem",
-                "content": {PROBLEM_TYPE: {"schema": {"$ref": _SCHEMA.format(model="Problem")}}},
-            },
+            "default": _error(operation.error),
         },
     }
     if operation.description:
@@ -91,12 +74,9 @@ def _operation(route: Route, operation: Operation) -> JsonObject:
 
 def _path_parameters(path: str) -> Iterator[JsonObject]:
     for name in _parameters.findall(path):
-        yield {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "schema": _PATH_SCHEMAS.get(name, {"type": "string"}),
-        }
+        kind = Digest if name == "digest" else str
+        schema = TypeAdapter(kind).json_schema()
+        yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _other_parameters(operation: Operation) -> Iterator[JsonObject]:
@@ -117,6 +97,28 @@ def _answer(answer: Answer) -> JsonObject:
     return described
 
 
+def _error(model: type[BaseModel] | None) -> JsonObject:
+    if model is not None:
+        return {"description": "An error", "content": _body(model)}
+    schema: JsonObject = {"$ref": _SCHEMA.format(model=_PROBLEM)}
+    return {"description": "A problem", "content": {PROBLEM_TYPE: {"schema": schema}}}
+
+
+def _problem_schema() -> JsonObject:
+    return {
+        "type": "object",
+        "description": "Problem details (RFC 9457). `code` is stable; other members depend on it.",
+        "required": ["type", "title", "status", "code"],
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "code": {"type": "string"},
+            "detail": {"type": "string"},
+        },
+    }
+
+
 def _body(body: type[BaseModel] | Sequence[str]) -> JsonObject:
     if isinstance(body, type):
         return {"application/json": {"schema": {"$ref": _SCHEMA.format(model=body.__name__)}}}
@@ -127,7 +129,7 @@ def _schemas(operations: Iterable[Operation]) -> JsonObject:
     models: dict[type[BaseModel], None] = {}
     for operation in operations:
         contents = [answer.content for answer in operation.answers.values()]
-        for content in (operation.body, *contents):
+        for content in (operation.body, operation.error, *contents):
             if isinstance(content, type):
                 models[content] = None
     _, schema = models_json_schema(

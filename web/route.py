@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What `/openapi.json` says of a route. Every operation may also answer with a problem."""
+    """What `/openapi.json` says of a route. Every operation may also answer with an error."""
 
     summary: str
     tag: str
@@ -46,6 +46,8 @@ class Operation:
     """A JSON model, or the media types a raw body may have."""
     parameters: Sequence[Parameter] = ()
     description: str = ""
+    error: type[BaseModel] | None = None
+    """What the route's `render_problem` writes; None: problem details."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What every process has once: health, the admin page, the document of its routes."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from aiohttp import ClientSession, web
@@ -9,7 +10,7 @@ from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 from yarl import URL
 
-from coatcheck.protocol import Json, JsonObject
+from coatcheck.protocol import Digest, Json, JsonObject
 from coatcheck.web import (
     AdminSection,
     Answer,
@@ -194,6 +195,33 @@ def test_the_document_describes_routes_and_models() -> None:
     assert set(schemas) == {"Thing", "Inner", "Problem"}
     used = {ref.removeprefix("#/components/schemas/") for ref in references(document)}
     assert used == set(schemas)
+
+
+def test_the_document_tells_errors_of_another_shape() -> None:
+    class ProviderError(BaseModel):
+        error: Inner
+
+    operation = Operation("Talk", "gateway", {200: Answer("said", "*/*")}, error=ProviderError)
+    document = openapi_document(
+        [TAKE, Route("POST", "/talk", take, operation)], title="Coatcheck", version="1"
+    )
+    paths = cast(Any, document["paths"])
+    contents = {path: paths[path]["post"]["responses"]["default"]["content"] for path in paths}
+    assert contents == {
+        "/things/{digest}": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        },
+        "/talk": {"application/json": {"schema": {"$ref": "#/components/schemas/ProviderError"}}},
+    }
+    assert "ProviderError" in cast(Any, document["components"])["schemas"]
+
+
+def test_the_document_says_what_a_digest_is() -> None:
+    document = openapi_document([TAKE], title="Coatcheck", version="1")
+    schema = cast(Any, document["paths"])["/things/{digest}"]["post"]["parameters"][0]["schema"]
+    assert schema["type"] == "string"
+    assert re.search(schema["pattern"], Digest.of(b""))
+    assert not re.search(schema["pattern"], "sha256:")
 
 
 async def test_the_document_is_served_and_names_itself(serve: Serve, http: ClientSession) -> None:
