@@ -1,6 +1,8 @@
 """The server: listens, holds connections to their deadlines, drains and stops."""
 
 import asyncio
+import contextlib
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +60,8 @@ class Server:
         self._address: BoundAddress | None = None
         self._check: asyncio.TimerHandle | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._drained_by = math.inf  # by the loop's clock
+        self._draining: asyncio.Timeout | None = None
 
     @property
     def address(self) -> BoundAddress:
@@ -103,21 +107,27 @@ class Server:
         """Stop listening, let running requests end, cancel what is left; leaves no task behind.
 
         Idle connections are closed at once. May be called again, also while the first call drains:
-        that one's patience holds, and every call returns when the server has stopped. A cancelled
-        call does not end the stopping. Without `start` there is nothing to stop.
+        whoever waits the shortest decides, and every call returns when the server has stopped. A
+        cancelled call does not end the stopping. Without `start` there is nothing to stop.
         """
+        if self._listener is None:
+            return
+        self._bound_drain(drain_seconds)
         if self._stopping is None:
-            if self._listener is None:
-                return
-            self._stopping = asyncio.create_task(self._stop(self._listener, drain_seconds))
+            self._stopping = asyncio.create_task(self._stop(self._listener))
         await asyncio.shield(self._stopping)
 
-    async def _stop(self, listener: asyncio.Server, drain_seconds: float) -> None:
+    def _bound_drain(self, seconds: float) -> None:
+        self._drained_by = min(self._drained_by, asyncio.get_running_loop().time() + seconds)
+        if self._draining is not None and not self._draining.expired():
+            self._draining.reschedule(self._drained_by)
+
+    async def _stop(self, listener: asyncio.Server) -> None:
         listener.close()
         if (manager := self._runner.server) is not None:
             await asyncio.sleep(0)  # requests just received begin
             manager.pre_shutdown()
-        await self._drain(drain_seconds)
+        await self._drain()
         await self._runner.cleanup()
         if self._check is not None:
             self._check.cancel()
@@ -126,11 +136,15 @@ class Server:
         await listener.wait_closed()
         await asyncio.sleep(0)  # what was aborted is told so
 
-    async def _drain(self, seconds: float) -> None:
+    async def _drain(self) -> None:
         tasks = [task for task in (item.task for item in self._connections.live) if task]
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._drained_by) as self._draining:
+                await asyncio.wait(tasks)
+        self._draining = None
+        late = [task for task in tasks if not task.done()]
         for task in late:
             task.cancel()
         if late:

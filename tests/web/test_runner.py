@@ -374,6 +374,27 @@ async def test_stop_cancels_what_does_not_end_and_leaves_no_task(http: ClientSes
     busy.close()
 
 
+async def test_a_later_stop_can_shorten_the_drain_and_not_lengthen_it(http: ClientSession) -> None:
+    begun = asyncio.Event()
+
+    async def never(request: web.Request) -> web.StreamResponse:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    server = Server(build_app([Route("GET", "/never", never)]))
+    address = await server.start()
+    _, busy = await asyncio.open_connection(address.host, address.port)
+    busy.write(b"GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await begun.wait()
+    patient = asyncio.ensure_future(server.stop(3600))
+    await asyncio.wait([patient], timeout=0.02)
+    async with asyncio.timeout(5):
+        await asyncio.gather(patient, server.stop(0), server.stop(3600))
+    assert server.traffic.live == 0
+    busy.close()
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [
