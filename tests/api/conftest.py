@@ -1,11 +1,9 @@
 """The store's face on real servers, over stores on disk and in memory."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
 
 from coatcheck.api import face
 from coatcheck.store import Store, StoreConfig
@@ -51,27 +49,3 @@ async def disk_server(serve_store: Callable[..., Awaitable[Server]], tmp_path: P
 @pytest.fixture
 def url(server: Server) -> str:
     return server.address.url
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[ClientSession]:
-    """A client that inflates nothing by itself."""
-    async with ClientSession(auto_decompress=False) as session:
-        yield session
-
-
-@pytest.fixture
-def talk() -> Callable[[Server, bytes], Awaitable[bytes]]:
-    """Send bytes on a new connection, and read until the server closes it."""
-
-    async def send(server: Server, data: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
-        try:
-            writer.write(data)
-            await writer.drain()
-            return await reader.read()
-        finally:
-            writer.close()
-            await writer.wait_closed()
-
-    return send
