@@ -8,6 +8,7 @@ Asking the file system blocks; counting does not and is done on the event loop, 
 cancelled upload never leaves a reservation behind.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -23,12 +24,15 @@ class DiskSpace:
         self._outstanding_bytes = 0
 
     def measure(self) -> int:
-        """Asks the file system how many bytes it has left. Blocking.
+        """Ask the file system how many bytes it has left. Blocking.
 
         Raises:
-            OSError: it does not answer.
+            OSError: it does not answer, or takes no writes, as one that failed and was mounted
+                anew for reading alone.
         """
         system = os.statvfs(self._folder)
+        if system.f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         return system.f_bavail * system.f_frsize
 
     def reserve(self, count: int, available: int) -> None:

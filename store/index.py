@@ -205,6 +205,14 @@ class Index:
         """Replaces checksums whose seed is unknown; returns whether the bytes are still those."""
         return await self._alter(digest, generation, checksums=checksums, seed_version=seed_version)
 
+    async def check(self, now: float) -> None:
+        """Ask what everything asks the index, for a tenant that has nothing.
+
+        Raises:
+            StoreClosedError, StoreUnavailableError: there is no answer.
+        """
+        await self._database.run(lambda c: newest_held(c, "", now, 1, None))
+
     async def totals(self, now: float) -> Totals:
         """Counts everything; reads the whole index."""
 

@@ -159,6 +159,15 @@ class Prompts:
         if self._done < target:
             await self._wait(lambda: self._done >= target)
 
+    async def check(self) -> None:
+        """Ask for a prompt that nobody has.
+
+        Raises:
+            StoreClosedError, StoreUnavailableError: there is no answer.
+        """
+        key = PromptKey("", "", prompt_root(""))
+        await self._database.run(lambda c: prompt_table.find_head(c, key, 0))
+
     async def count(self) -> int:
         """Return how many written messages live; reads the whole table, waits for no writing."""
         now = self._clock()

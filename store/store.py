@@ -24,6 +24,7 @@ from .config import StoreConfig
 from .errors import (
     BlobNotFoundError,
     StoreClosedError,
+    StoreFullError,
 )
 from .grant import Grant, HeldBlob, Hold, Missing, Page, Receipt, StoreStats
 from .leases import Leases
@@ -149,10 +150,13 @@ class Store:
         used = await self._leases.use(tenant, digests)
         return {digest: held.grant for digest, held in used.items()}
 
-    async def open_blob(self, tenant: str, digest: Digest, *, start: int = 0) -> BlobReader:
-        """Opens a blob and verifies the piece that holds byte `start`; counts as a use.
+    async def open_blob(
+        self, tenant: str, digest: Digest, *, start: int = 0, renew: bool = True
+    ) -> BlobReader:
+        """Open a blob and verify the piece that holds byte `start`.
 
-        The caller closes the reader.
+        Counts as a use and renews the lease, unless `renew` is false: a page that shows pictures
+        keeps none of them. The caller closes the reader.
 
         Raises:
             BlobNotFoundError: the tenant holds no such blob, or (`CorruptBlobError`) its bytes
@@ -160,7 +164,8 @@ class Store:
             StoreUnavailableError: the bytes cannot be read.
         """
         self._require_open()
-        held = (await self._leases.use(tenant, [digest])).get(digest)
+        ask = self._leases.use if renew else self._leases.find
+        held = (await ask(tenant, [digest])).get(digest)
         if held is None:
             raise BlobNotFoundError(digest)
         if held.seed_version not in self._seeds.by_version:
@@ -243,6 +248,23 @@ class Store:
 
         return (await self._finisher.run(work())).grant
 
+    async def check(self) -> None:
+        """Return when uploads and reads can be served now; for a probe of readiness.
+
+        Costs a small question to each database and one to the file system.
+
+        Raises:
+            StoreClosedError: `close` was called before.
+            StoreFullError: the disk has no room for uploads beside the reserve.
+            StoreUnavailableError: the index, the prompts or the disk cannot be used.
+        """
+        self._require_open()
+        await self._index.check(self._clock())
+        await self.prompts.check()
+        free_bytes = await self._free_bytes()
+        if free_bytes is not None and free_bytes <= 0:
+            raise StoreFullError("no space left for uploads")
+
     async def stats(self) -> StoreStats:
         """Return the store in numbers.
 
@@ -254,10 +276,6 @@ class Store:
         """
         counts = await self._census.counts()
         totals = counts.totals
-        free_bytes: int | None = None
-        if isinstance(self._backend, Measured):
-            loop = asyncio.get_running_loop()
-            free_bytes = await loop.run_in_executor(self._reading, self._backend.free_bytes)
         return StoreStats(
             blobs=totals.blobs,
             blob_bytes=totals.blob_bytes,
@@ -265,8 +283,14 @@ class Store:
             grants=totals.grants,
             prompts=counts.prompts,
             uploads_in_progress=self._receiver.in_progress,
-            disk_free_bytes=free_bytes,
+            disk_free_bytes=await self._free_bytes(),
         )
+
+    async def _free_bytes(self) -> int | None:
+        if not isinstance(self._backend, Measured):
+            return None
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reading, self._backend.free_bytes)
 
     def _require_open(self) -> None:
         if self._closed:

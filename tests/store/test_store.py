@@ -68,6 +68,18 @@ async def test_opening_is_a_use(store: Store, put: Put, now: list[float]) -> Non
         assert reader.grant.lease_expires_at == now[0] + DAY
 
 
+async def test_a_look_is_no_use(store: Store, put: Put, now: list[float]) -> None:
+    await put(store, "a", DATA)
+    now[0] += DAY / 2
+    async with await store.open_blob("a", DIGEST, renew=False) as reader:
+        assert bytes(await reader.read_piece(0)) == DATA
+    grant = await store.stat("a", DIGEST)
+    assert grant is not None
+    assert grant.lease_expires_at == 1_000_000 + DAY
+    with pytest.raises(BlobNotFoundError):
+        await store.open_blob("b", DIGEST, renew=False)
+
+
 async def test_a_lease_is_not_rewritten_in_its_first_sixteenth(
     store: Store, put: Put, now: list[float]
 ) -> None:
@@ -353,6 +365,55 @@ async def test_many_who_ask_at_once_are_told_one_count(
     statements = await watch(store)
     await asyncio.gather(*(store.stats() for _ in range(10)))
     assert len([text for text, _ in statements if "count(" in text]) == 3
+
+
+async def test_a_store_in_order_passes_its_check(store: Store, disk_store: Store) -> None:
+    await store.check()
+    await disk_store.check()
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+async def test_a_database_that_cannot_be_used_fails_the_check(
+    disk_store: Store, databases: Databases, broken: int
+) -> None:
+    table = ("holds", "prompts")[broken]
+    await databases(disk_store)[broken].run(lambda c: c.exec_driver_sql(f"DROP TABLE {table}"))
+    with pytest.raises(StoreUnavailableError):
+        await disk_store.check()
+
+
+async def test_a_disk_without_room_fails_the_check(open_store: Open, folder: Path) -> None:
+    store = await open_store(StoreConfig(folder, min_free_bytes=1 << 60))
+    with pytest.raises(StoreFullError):
+        await store.check()
+
+
+async def test_a_disk_that_was_made_read_only_fails_the_check(
+    disk_store: Store, put: Put, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = list(os.statvfs(folder))
+    values[8] |= os.ST_RDONLY
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(values))  # pyright: ignore
+    with pytest.raises(StoreUnavailableError, match="Read-only"):
+        await disk_store.check()
+    with pytest.raises(StoreUnavailableError, match="Read-only"):
+        await put(disk_store, "a", DATA, expected_size=len(DATA))
+
+
+async def test_a_folder_that_is_gone_fails_the_check(disk_store: Store, folder: Path) -> None:
+    elsewhere = folder.with_name("elsewhere")
+    os.rename(folder, elsewhere)
+    try:
+        with pytest.raises(StoreUnavailableError):
+            await disk_store.check()
+    finally:
+        os.rename(elsewhere, folder)
+
+
+async def test_a_closed_store_fails_the_check(store: Store) -> None:
+    await store.close()
+    with pytest.raises(StoreClosedError):
+        await store.check()
 
 
 async def test_a_file_where_the_folder_should_be(open_store: Open, tmp_path: Path) -> None:
