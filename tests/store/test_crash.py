@@ -19,22 +19,24 @@ Open = Callable[[StoreConfig], Awaitable[Store]]
 # Receives small blobs one after another and names each on its output once it is acknowledged,
 # beside one upload that never ends.
 CHILD = """
-import asyncio, os, sys, time
+import asyncio, os, sys
 from pathlib import Path
-from coatcheck.protocol import Digest
 from coatcheck.store import Store, StoreConfig
-
-async def endless():
-    while True:
-        yield os.urandom(1 << 20)
-        await asyncio.sleep(0.001)
 
 async def one(data):
     yield data
 
 async def main():
     store = await Store.open(StoreConfig(Path(sys.argv[1])), clock=lambda: 1_000_000.0)
+    spooled, never = asyncio.Event(), asyncio.Event()
+
+    async def endless():
+        yield os.urandom(1 << 20)
+        spooled.set()  # asked for more, so the first bytes are in their file
+        await never.wait()
+
     hanging = asyncio.create_task(store.receive("a", endless()))
+    await spooled.wait()
     for number in range(1_000_000):
         receipt = await store.receive("a", one(b"%d" % number * 1000))
         print(receipt.grant.digest, flush=True)
