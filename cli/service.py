@@ -21,15 +21,21 @@ _log = logging.getLogger("coatcheck")
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; `announce` is told the base URL once.
 
+    A second signal ends the drain: requests that still run are cancelled.
+
     Raises:
         StoreError: the data folder cannot be opened, or another process serves it.
         WebError: the address cannot be listened on.
         SettingsError: an upstream's key is not in the environment.
     """
-    stopped = asyncio.Event()
+    stopped, hurried = asyncio.Event(), asyncio.Event()
+
+    def heed() -> None:
+        (hurried if stopped.is_set() else stopped).set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, heed)
     async with AsyncExitStack() as stack:
         daemon_config = settings.daemon_config(environment())
         blobs = await store.Store.open(settings.store_config())
@@ -46,8 +52,21 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         if limits.max_connections < wanted:
             _log.warning("the limit of open files carries %d connections", limits.max_connections)
         server = web.Server(web.build_app(routes), limits)
-        stack.push_async_callback(server.stop, settings.drain_seconds)
+        stack.push_async_callback(_stop, server, settings.drain_seconds, hurried)
         address = await server.start(settings.host, settings.port)
         announce(address.url)
         await stopped.wait()
         _log.info("stopping")
+
+
+async def _stop(server: web.Server, drain_seconds: float, hurried: asyncio.Event) -> None:
+    async def hurry() -> None:
+        await hurried.wait()
+        _log.info("stopping at once")
+        await server.stop(0)
+
+    hurrying = asyncio.create_task(hurry())
+    try:
+        await server.stop(drain_seconds)
+    finally:
+        hurrying.cancel()

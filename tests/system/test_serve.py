@@ -44,6 +44,15 @@ def ask(url: str, method: str, path: str, headers: dict[str, str] | None = None)
         connection.close()
 
 
+def wait_until_refused(host: str | None, port: int | None) -> None:
+    """Wait until a server that drains has stopped listening."""
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=10).close()
+        except ConnectionRefusedError:
+            return
+
+
 def test_sigterm_drains_and_exits_0_and_blobs_stay(serve: Fixture) -> None:
     served = serve()
     with Client(served.url) as client:
@@ -52,6 +61,28 @@ def test_sigterm_drains_and_exits_0_and_blobs_stay(serve: Fixture) -> None:
     again = serve()
     with Client(again.url) as client:
         assert client.get(digest) == b"kept"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_drain(
+    serve: Fixture, tmp_path: Path, number: signal.Signals
+) -> None:
+    served: Served = serve("drain_seconds = 3600\nlog_level = 'info'")
+    parts = urlsplit(served.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as upload:
+        upload.sendall(
+            b"POST /v1/blobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n"
+            b"Expect: 100-continue\r\n\r\n"
+        )
+        assert upload.recv(12) == b"HTTP/1.1 100"
+        served.process.send_signal(number)
+        wait_until_refused(parts.hostname, parts.port)
+        assert served.process.poll() is None
+        served.process.send_signal(number)
+        assert served.process.wait(20) == 0
+    said = (tmp_path / "serve.log").read_text()
+    assert "stopping at once" in said
+    assert "Traceback" not in said
 
 
 def test_a_second_server_on_the_same_data_is_refused(serve: Fixture, run: Fixture) -> None:
