@@ -10,12 +10,15 @@ from pydantic import BaseModel, ConfigDict
 from .json_answer import json_response
 from .route import Answer, Operation, Route
 
+PATIENCE_SECONDS = 0.8
+"""How long a check may take: probers wait one second by default (Kubernetes `timeoutSeconds`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadinessCheck:
     """One thing a face needs. `check` returns None when it works, else one sentence why not.
 
-    It is called for every `/readyz`, and must answer within a second or so.
+    It is called for every `/readyz`. One that takes longer than a prober waits has failed.
     """
 
     name: str
@@ -39,14 +42,16 @@ class Readiness(BaseModel):
     checks: dict[str, str]
 
 
-def health_routes(checks: Sequence[ReadinessCheck]) -> list[Route]:
+def health_routes(
+    checks: Sequence[ReadinessCheck], *, patience_seconds: float = PATIENCE_SECONDS
+) -> list[Route]:
     """Return both routes; `/readyz` asks all checks at once, and answers 503 if one fails."""
 
     async def healthz(request: web.Request) -> web.StreamResponse:
         return json_response(Health(status="ok"))
 
     async def readyz(request: web.Request) -> web.StreamResponse:
-        reasons = await asyncio.gather(*(check.check() for check in checks))
+        reasons = await asyncio.gather(*(_reason(check, patience_seconds) for check in checks))
         found = {check.name: reason or "ok" for check, reason in zip(checks, reasons, strict=True)}
         if any(reasons):
             return json_response(Readiness(status="unready", checks=found), status=503)
@@ -70,3 +75,11 @@ def health_routes(checks: Sequence[ReadinessCheck]) -> list[Route]:
             ),
         ),
     ]
+
+
+async def _reason(check: ReadinessCheck, seconds: float) -> str | None:
+    try:
+        async with asyncio.timeout(seconds):
+            return await check.check()
+    except TimeoutError:
+        return f"no answer within {seconds:g} seconds"

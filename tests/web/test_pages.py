@@ -1,5 +1,6 @@
 """What every process has once: health, the admin page, the document of its routes."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
@@ -29,6 +30,7 @@ from coatcheck.web import (
     read_limit,
     read_model,
 )
+from coatcheck.web.health import health_routes
 from coatcheck.web.template import in_bytes, in_utc
 
 Serve = Callable[..., Awaitable[Server]]
@@ -99,6 +101,21 @@ async def test_readiness_asks_every_face(
     async with http.get(f"{server.address.url}/readyz") as answer:
         assert answer.status == status
         assert await answer.json() == {"status": word, "checks": {"store": reason, "cache": "ok"}}
+
+
+async def test_a_check_that_does_not_answer_is_a_reason(serve: Serve, http: ClientSession) -> None:
+    async def hangs() -> str | None:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    checks = [ReadinessCheck("store", hangs), ReadinessCheck("cache", passes)]
+    server = await serve(health_routes(checks, patience_seconds=0.01))
+    async with http.get(f"{server.address.url}/readyz") as answer:
+        assert answer.status == 503
+        assert (await answer.json())["checks"] == {
+            "store": "no answer within 0.01 seconds",
+            "cache": "ok",
+        }
 
 
 async def test_the_admin_page_holds_every_section_and_loads_nothing_foreign(
