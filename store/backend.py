@@ -13,7 +13,6 @@ upload arrives in pieces; its methods are called one after another, `discard` al
 cancelled call.
 """
 
-from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from coatcheck.protocol import Buffer, Digest
@@ -89,18 +88,6 @@ class Backend(Protocol):
         Raises:
             StoreUnavailableError: they are here and cannot be opened.
         """
-        ...
-
-    def stat(self, digest: Digest) -> int | None:
-        """The blob's size as stored, or `None`."""
-        ...
-
-    def remove(self, digest: Digest) -> None:
-        """Removes the blob; does nothing when it is not here."""
-        ...
-
-    def list(self) -> Iterator[Digest]:
-        """Every blob, in no order; blobs that come and go meanwhile may or may not be among them."""
         ...
 
     def quarantine(self, digest: Digest) -> None:

@@ -15,14 +15,14 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiofiles
 
-from coatcheck.protocol import Buffer, Digest, InvalidDigestError
+from coatcheck.protocol import Buffer, Digest
 
 from .disk_space import DiskSpace
 from .durable import make_folder, sync_folder
@@ -86,29 +86,6 @@ class DiskBackend:
             os.close(descriptor)
             return None
         return DiskBlobFile(descriptor, status.st_size)
-
-    def stat(self, digest: Digest) -> int | None:
-        try:
-            status = os.lstat(self._path(digest))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise disk_error(error) from error
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
-
-    def remove(self, digest: Digest) -> None:
-        path = self._path(digest)
-        try:
-            path.unlink(missing_ok=True)
-            sync_folder(path.parent)
-        except OSError as error:
-            raise disk_error(error) from error
-
-    def list(self) -> Iterator[Digest]:
-        for shard in self._blobs.iterdir():
-            for path in shard.iterdir():
-                with contextlib.suppress(InvalidDigestError):  # a file that is not ours
-                    yield Digest(f"sha256:{path.name}")
 
     def quarantine(self, digest: Digest) -> None:
         path = self._path(digest)

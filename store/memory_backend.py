@@ -1,11 +1,10 @@
 """Blobs in memory, for tests and for stores that need not outlive their process.
 
-Bytes are immutable once committed, so a blob that is open stays readable after it is removed
+Bytes are immutable once committed, so a blob that is open stays readable after it is moved aside
 or replaced, as an open file does.
 """
 
 import os
-from collections.abc import Iterator
 
 from coatcheck.protocol import Buffer, Digest
 
@@ -34,16 +33,6 @@ class MemoryBackend:
     def open(self, digest: Digest) -> "MemoryBlobFile | None":
         data = self._blobs.get(digest)
         return None if data is None else MemoryBlobFile(data)
-
-    def stat(self, digest: Digest) -> int | None:
-        data = self._blobs.get(digest)
-        return None if data is None else len(data)
-
-    def remove(self, digest: Digest) -> None:
-        self._kept_bytes -= len(self._blobs.pop(digest, b""))
-
-    def list(self) -> Iterator[Digest]:
-        return iter(tuple(self._blobs))
 
     def quarantine(self, digest: Digest) -> None:
         data = self._blobs.pop(digest, None)

@@ -51,13 +51,9 @@ class BackendContract:
     async def test_committed_bytes_are_found(self, backend: Backend) -> None:
         await put(backend, DATA)
         assert read(backend, DIGEST) == DATA
-        assert backend.stat(DIGEST) == len(DATA)
-        assert list(backend.list()) == [DIGEST]
 
     async def test_what_was_never_put_is_absent(self, backend: Backend) -> None:
         assert backend.open(ABSENT) is None
-        assert backend.stat(ABSENT) is None
-        backend.remove(ABSENT)
         backend.quarantine(ABSENT)
 
     async def test_a_spool_is_not_found_before_its_commit(self, backend: Backend) -> None:
@@ -68,7 +64,6 @@ class BackendContract:
         await spool.discard()
         await spool.discard()
         assert backend.open(DIGEST) is None
-        assert list(backend.list()) == []
 
     async def test_writes_follow_each_other(self, backend: Backend) -> None:
         spool = backend.spool()
@@ -83,7 +78,7 @@ class BackendContract:
         file = backend.open(DIGEST)
         assert file is not None
         await put(backend, DATA)
-        backend.remove(DIGEST)
+        backend.quarantine(DIGEST)
         buffer = bytearray(10)
         assert file.read_into(100, memoryview(buffer)) == 10
         assert bytes(buffer) == DATA[100:110]
@@ -108,17 +103,10 @@ class BackendContract:
         with pytest.raises(StoreUnavailableError):
             file.read_into(0, memoryview(bytearray(1)))
 
-    async def test_remove(self, backend: Backend) -> None:
-        await put(backend, DATA)
-        backend.remove(DIGEST)
-        assert backend.open(DIGEST) is None
-        assert list(backend.list()) == []
-
     async def test_quarantined_bytes_are_absent_until_put_again(self, backend: Backend) -> None:
         await put(backend, DATA)
         backend.quarantine(DIGEST)
         assert backend.open(DIGEST) is None
-        assert list(backend.list()) == []
         await put(backend, DATA)
         assert read(backend, DIGEST) == DATA
 
@@ -157,7 +145,6 @@ class TestMemoryBackend(BackendContract):
     @pytest.fixture
     def narrow(self) -> Backend:
         return MemoryBackend(capacity_bytes=1_000)
-
 
     async def test_what_was_spooled_is_kept_without_a_copy(self, backend: Backend) -> None:
         spool = backend.spool()
@@ -222,11 +209,6 @@ class TestDiskBackend(BackendContract):
         await spool.discard()
         assert [path.name for path in (tmp_path / "spool").rglob("*.part")] == []
 
-    async def test_foreign_files_are_not_listed(self, backend: Backend, tmp_path: Path) -> None:
-        await put(backend, DATA)
-        (tmp_path / "blobs" / "sha256" / "00" / "README").write_text("hello")
-        assert list(backend.list()) == [DIGEST]
-
     @pytest.mark.parametrize("replacement", ["folder", "link", "fifo"])
     async def test_what_is_no_plain_file_is_absent(
         self, backend: Backend, tmp_path: Path, replacement: str
@@ -241,7 +223,6 @@ class TestDiskBackend(BackendContract):
         else:
             os.mkfifo(path)
         assert backend.open(DIGEST) is None
-        assert backend.stat(DIGEST) is None
         backend.quarantine(DIGEST)
         await put(backend, DATA)
         assert read(backend, DIGEST) == DATA
