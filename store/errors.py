@@ -29,7 +29,12 @@ class FolderInUseError(StoreError):
 
 
 class StoreClosedError(StoreError):
-    """The store was closed while it was still asked; the embedding program's fault."""
+    """The store was closed while it was still asked; the embedding program's doing.
+
+    To whoever asks over the network that is a server that stops: the next one can answer.
+    """
+
+    retryable = True
 
     def __init__(self) -> None:
         super().__init__("the store is closed")
@@ -40,7 +45,10 @@ class SchemaError(StoreError):
 
 
 class StoreFullError(StoreError):
-    """The disk is full, or so full that the reserve would be touched. Nothing was lost."""
+    """The disk is full, or so full that the reserve would be touched. Nothing was lost.
+
+    Neither the caller's fault nor worth a retry: it lasts until somebody makes room.
+    """
 
     def __init__(self, reason: str = "no space left for this upload") -> None:
         super().__init__(reason)
