@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from coatcheck import api, daemon, store, web
 from coatcheck.cli.main import coatcheck
 from coatcheck.cli.settings import Settings, TimeoutSettings, UpstreamSettings
 
@@ -61,6 +62,41 @@ def test_every_command_and_option_is_documented() -> None:
         for option in command.params:
             if isinstance(option, click.Option):
                 assert option.opts[-1] in text, (name, option.opts)
+
+
+async def _routes() -> list[web.Route]:
+    """Return the table that `serve` serves."""
+    async with await store.Store.open(store.StoreConfig(data_folder=None)) as blobs:
+        resolving = daemon.Daemon.open(
+            daemon.DaemonConfig(), daemon.EmbeddedBlobs(blobs), daemon.EmbeddedPrompts(blobs)
+        )
+        faces = [api.face(blobs), resolving.face()]
+        await resolving.close()
+    return web.join_faces(faces, title="Coatcheck", version="1")
+
+
+async def test_every_route_is_documented_and_no_other() -> None:
+    text = (ROOT / "docs/protocol.md").read_text("utf-8").partition("\n## 8. ")[2]
+    documented = set(re.findall(r"^\| `([A-Z]+ /[^`]*)` \|", text, re.MULTILINE))
+    described = {
+        f"{route.method} {route.path}" for route in await _routes() if route.operation is not None
+    }
+    assert documented == described - {"GET /openapi.json"} | {"GET /admin"}
+    assert "`GET /openapi.json`" in text
+
+
+def test_every_header_of_ours_is_documented() -> None:
+    text = (ROOT / "docs/protocol.md").read_text("utf-8")
+    sources = [path for folder in (*FOLDERS, "client") for path in (ROOT / folder).glob("*.py")]
+    names = {
+        node.value
+        for path in sources
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    headers = {name for name in names if re.fullmatch(r"Coatcheck(-[A-Z][a-z]+)+", name)}
+    assert {"Coatcheck-Prompt", "Coatcheck-Media-Type"} <= headers
+    assert not {name for name in headers if not re.search(rf"`{name}[`:]", text)}
 
 
 def test_links_lead_somewhere() -> None:
