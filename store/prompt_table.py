@@ -111,6 +111,11 @@ _put = _insert.on_conflict_do_update(
 )
 
 
+def text_bytes(text: str) -> int:
+    """Return how many bytes a message's text has."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def find_head(connection: Connection, key: PromptKey, now: float) -> PromptHead | None:
     """The prompt's last row, if it lives."""
     row = connection.execute(_find_head, _named(key) | {"now": now}).one_or_none()

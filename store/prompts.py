@@ -1,19 +1,15 @@
 """Prompts that were kept, so that no message is sent twice.
 
-1. What was appended is there for the next expand at once, though it is written later, by one task
-   that this object owns. A crash loses what was not written yet: each such prompt costs its
-   sender one `prompt_not_found`.
+1. What was appended is there for the next expand at once, though it is written later. A crash
+   loses what was not written yet: each such prompt costs its sender one `prompt_not_found`.
 2. An append or an expand keeps the prompt and all before it for `seconds` more. Like a lease that
    is written rarely: as long as more than 15/16 of the time is left, nothing is written.
-3. A message's blobs get a hold in the index before the message is written, with its expiry.
-4. Text that waits to be written is bounded; an append waits for its room before it is kept.
+3. Text that waits to be written is bounded; an append waits for its room before it is kept.
 """
 
-import asyncio
-import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from coatcheck.protocol import Digest, prompt_root
 
@@ -21,16 +17,12 @@ from . import prompt_table
 from .database import Database
 from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError
 from .index import Index
-from .index_rows import PromptHold
-from .prompt_table import PromptHead, PromptKey, PromptRow
+from .prompt_table import PromptHead, PromptKey, PromptRow, text_bytes
+from .prompt_writer import PromptWriter, Renewal
 from .room import Room
 from .term import Term
 
-_logger = logging.getLogger(__name__)
-
 _HEADS = 4096
-# So that a long list's holds do not keep others from the index: about 20 ms a turn.
-_HOLDS_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +33,6 @@ class PromptMessage:
     text: str
     blobs: tuple[Digest, ...] = ()
     """The blobs it names; each gets a hold as long as the message is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Renewal:
-    key: PromptKey
-    asked_at: float
-    expires_at: float
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What waits to be written."""
-
-    rows: list[PromptRow] = field(default_factory=list[PromptRow])
-    renewals: list[_Renewal] = field(default_factory=list[_Renewal])
-
-    def __bool__(self) -> bool:
-        return bool(self.rows or self.renewals)
 
 
 class Prompts:
@@ -75,26 +49,18 @@ class Prompts:
         clock: Callable[[], float],
     ) -> None:
         self._database = database
-        self._index = index
         self._term = term
         self._max_prompt_bytes = max_prompt_bytes
-        self._room = Room(pending_bytes)
         self._clock = clock
-        self._pending: dict[PromptKey, PromptRow] = {}
-        self._waiting = _Batch()
-        # How many appends and renewals were asked for, and how many of them are done.
-        self._asked = 0
-        self._done = 0
         # What is known of prompts used last, each true until it expires.
         self._heads: OrderedDict[PromptKey, PromptHead] = OrderedDict()
-        self._changed = asyncio.Condition()
-        self._wake = asyncio.Event()
-        self._closing = False
-        self._writer: asyncio.Task[None] | None = None
+        self._writer = PromptWriter(
+            database, index, room=Room(pending_bytes), on_loss=self._heads.clear
+        )
 
     def start(self) -> None:
-        """Starts the task that writes."""
-        self._writer = asyncio.create_task(self._write_until_closed())
+        """Start the task that writes."""
+        self._writer.start()
 
     async def append(
         self, tenant: str, dialect: str, parent: Digest, steps: Sequence[PromptMessage]
@@ -109,21 +75,18 @@ class Prompts:
             StoreClosedError: `close` was called before.
         """
         self._require_open()
-        count = sum(_size(step.text) for step in steps)
+        count = sum(text_bytes(step.text) for step in steps)
         if count > self._max_prompt_bytes:
             raise PromptTooLargeError(self._max_prompt_bytes)
-        await self._room.take(count)
+        await self._writer.room.take(count)
         try:
             rows = await self._rows(PromptKey(tenant, dialect, parent), steps)
         except BaseException:
-            self._room.give_back(count)
+            self._writer.room.give_back(count)
             raise
-        for row in rows:
-            self._pending[row.key] = row
-        self._waiting.rows += rows
-        if rows:  # what the next append most likely continues
-            self._remember(rows[-1].key, _head_of(rows[-1]))
-        self._ask()
+        if rows:
+            self._writer.add(rows)
+            self._remember(rows[-1].key, _head_of(rows[-1]))  # the next append continues it
 
     async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
         """The JSON texts of all messages, oldest first; `None` when the tenant has no such prompt.
@@ -135,7 +98,7 @@ class Prompts:
         tail: list[str] = []
         at = key
         head: PromptHead | None = None
-        while row := self._pending.get(at):
+        while row := self._writer.find(at):
             head = head or _head_of(row)
             tail.append(row.text)
             at = PromptKey(tenant, dialect, row.parent)
@@ -154,10 +117,8 @@ class Prompts:
         return tail
 
     async def flush(self) -> None:
-        """Waits until everything that was asked for before is written, with its holds."""
-        target = self._asked
-        if self._done < target:
-            await self._wait(lambda: self._done >= target)
+        """Wait until everything that was asked for before is written, with its holds."""
+        await self._writer.flush()
 
     async def check(self) -> None:
         """Ask for a prompt that nobody has.
@@ -174,14 +135,11 @@ class Prompts:
         return await self._database.run(lambda c: prompt_table.count_live(c, now))
 
     async def close(self) -> None:
-        """Writes what waits and ends the task; no append may follow. May be called twice."""
-        self._closing = True
-        self._wake.set()
-        if self._writer is not None:
-            await asyncio.shield(self._writer)
+        """Write what waits and end the task; no append may follow. May be called twice."""
+        await self._writer.close()
 
     def _require_open(self) -> None:
-        if self._closing:
+        if self._writer.is_closing:
             raise StoreClosedError
 
     async def _rows(self, parent: PromptKey, steps: Sequence[PromptMessage]) -> list[PromptRow]:
@@ -199,7 +157,7 @@ class Prompts:
         known = self._heads.get(key)
         if known is not None and known.expires_at > now:
             return known
-        row = self._pending.get(key)
+        row = self._writer.find(key)
         if row is not None and row.expires_at > now:
             return _head_of(row)
         return await self._database.run(lambda c: prompt_table.find_head(c, key, now))
@@ -207,10 +165,9 @@ class Prompts:
     def _renewed(self, key: PromptKey, head: PromptHead, now: float) -> PromptHead:
         """The head as it is after this use; asks for the writing if that is due."""
         head = self._newest(key, head)
-        if not self._closing and not self._term.is_fresh(head.expires_at, now):
+        if not self._writer.is_closing and not self._term.is_fresh(head.expires_at, now):
             head = replace(head, expires_at=self._term.end(now))
-            self._waiting.renewals.append(_Renewal(key, now, head.expires_at))
-            self._ask()
+            self._writer.renew(Renewal(key, now, head.expires_at))
         if head.depth:
             self._remember(key, head)
         return head
@@ -228,7 +185,7 @@ class Prompts:
         parent, depth, list_bytes = key.digest, head.depth, head.list_bytes
         for step in steps:
             depth += 1
-            list_bytes += _size(step.text)
+            list_bytes += text_bytes(step.text)
             row = PromptRow(
                 key=replace(key, digest=step.digest),
                 parent=parent,
@@ -250,72 +207,6 @@ class Prompts:
         self._heads.move_to_end(key)
         while len(self._heads) > _HEADS:
             self._heads.popitem(last=False)
-
-    def _ask(self) -> None:
-        self._asked += 1
-        self._wake.set()
-
-    async def _wait(self, until: Callable[[], bool]) -> None:
-        async with self._changed:
-            await self._changed.wait_for(until)
-
-    async def _write_until_closed(self) -> None:
-        while self._waiting or not self._closing:
-            await self._wake.wait()
-            self._wake.clear()
-            batch, self._waiting, asked = self._waiting, _Batch(), self._asked
-            try:
-                await self._write(batch)
-            except Exception:
-                _logger.exception("kept messages could not be written and are lost")
-                batch = self._give_up(batch)
-                asked = self._asked
-            self._settle(batch.rows)
-            self._done = asked
-            async with self._changed:
-                self._changed.notify_all()
-
-    async def _write(self, batch: _Batch) -> None:
-        if batch.rows:
-            await self._hold(
-                PromptHold(row.key.tenant, blob, row.key.digest, row.created_at, row.expires_at)
-                for row in batch.rows
-                for blob in row.blobs
-            )
-            await self._database.run(lambda c: prompt_table.put_rows(c, batch.rows))
-        for renewal in batch.renewals:
-            await self._renew(renewal)
-
-    async def _renew(self, renewal: _Renewal) -> None:
-        key, expires_at = renewal.key, renewal.expires_at
-        named = await self._database.run(lambda c: prompt_table.named_blobs(c, key))
-        await self._hold(
-            PromptHold(key.tenant, blob, prompt, renewal.asked_at, expires_at)
-            for prompt, blob in named
-        )
-        await self._database.run(lambda c: prompt_table.extend(c, key, expires_at))
-
-    async def _hold(self, wanted: Iterable[PromptHold]) -> None:
-        holds = list(wanted)
-        for at in range(0, len(holds), _HOLDS_AT_ONCE):
-            await self._index.hold_for_prompts(holds[at : at + _HOLDS_AT_ONCE])
-
-    def _give_up(self, batch: _Batch) -> _Batch:
-        """Forgets what could not be written and what waits behind it, which may build on it."""
-        lost = _Batch(batch.rows + self._waiting.rows)
-        self._waiting = _Batch()
-        self._heads.clear()
-        return lost
-
-    def _settle(self, rows: Sequence[PromptRow]) -> None:
-        for row in rows:
-            self._room.give_back(_size(row.text))
-            if self._pending.get(row.key) is row:
-                del self._pending[row.key]
-
-
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _head_of(row: PromptRow) -> PromptHead:

@@ -213,9 +213,10 @@ async def test_appends_at_once_hold_no_more_than_the_bound(
     store = await open_store(StoreConfig(None, pending_prompt_bytes=1000))
     trees = [steps(ROOT, [f"{number:0400}"]) for number in range(20)]
     appends = [asyncio.create_task(store.prompts.append("a", CHAT, ROOT, tree)) for tree in trees]
+    writer = store.prompts._writer  # pyright: ignore[reportPrivateUsage]  # to measure it
     most = 0
     while not all(append.done() for append in appends):
-        pending = store.prompts._pending  # pyright: ignore[reportPrivateUsage]  # to measure it
+        pending = writer._pending  # pyright: ignore[reportPrivateUsage]
         most = max(most, sum(len(row.text) for row in pending.values()))
         await asyncio.sleep(0)
     assert 0 < most <= 1000

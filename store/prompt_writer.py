@@ -1,0 +1,163 @@
+"""Kept messages on their way into SQL, written later by one task.
+
+1. What waits is found here until it is written, and then in the table: never in neither.
+2. Text that waits is bounded by `room`, which whoever adds messages takes before.
+3. A message's blobs get a hold in the index before the message is written, with its expiry.
+4. What cannot be written is lost whole, with all that waits behind it and may build on it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from . import prompt_table
+from .database import Database
+from .index import Index
+from .index_rows import PromptHold
+from .prompt_table import PromptKey, PromptRow, text_bytes
+from .room import Room
+
+_logger = logging.getLogger(__name__)
+
+# So that a long list's holds do not keep others from the index: about 20 ms a turn.
+_HOLDS_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A use of a prompt that keeps it, and all before it, longer."""
+
+    key: PromptKey
+    asked_at: float
+    expires_at: float
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What waits to be written."""
+
+    rows: list[PromptRow] = field(default_factory=list[PromptRow])
+    renewals: list[Renewal] = field(default_factory=list[Renewal])
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.renewals)
+
+
+class PromptWriter:
+    """Writes for one `Prompts`. `start` comes first, `close` last."""
+
+    def __init__(
+        self, database: Database, index: Index, *, room: Room, on_loss: Callable[[], None]
+    ) -> None:
+        """`on_loss` is called when messages were lost, before anybody can ask for them."""
+        self.room = room
+        """What waiting text takes; given back as it is written or lost."""
+        self._database = database
+        self._index = index
+        self._on_loss = on_loss
+        self._pending: dict[PromptKey, PromptRow] = {}
+        self._waiting = _Batch()
+        # How many times something was added, and how many of them are done.
+        self._asked = 0
+        self._done = 0
+        self._changed = asyncio.Condition()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing may be added any more."""
+        return self._closing
+
+    def start(self) -> None:
+        """Start the task that writes."""
+        self._task = asyncio.create_task(self._write_until_closed())
+
+    def find(self, key: PromptKey) -> PromptRow | None:
+        """Return a message that waits."""
+        return self._pending.get(key)
+
+    def add(self, rows: Sequence[PromptRow]) -> None:
+        """Write messages soon, whose text took its room."""
+        for row in rows:
+            self._pending[row.key] = row
+        self._waiting.rows += rows
+        self._ask()
+
+    def renew(self, renewal: Renewal) -> None:
+        """Write an extension soon, after all that was added before."""
+        self._waiting.renewals.append(renewal)
+        self._ask()
+
+    async def flush(self) -> None:
+        """Wait until everything that was added before is written, with its holds, or lost."""
+        target = self._asked
+        if self._done < target:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._done >= target)
+
+    async def close(self) -> None:
+        """Write what waits and end the task. May be called twice."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    def _ask(self) -> None:
+        self._asked += 1
+        self._wake.set()
+
+    async def _write_until_closed(self) -> None:
+        while self._waiting or not self._closing:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._waiting, asked = self._waiting, _Batch(), self._asked
+            try:
+                await self._write(batch)
+            except Exception:
+                _logger.exception("kept messages could not be written and are lost")
+                batch = self._give_up(batch)
+                asked = self._asked
+            self._settle(batch.rows)
+            self._done = asked
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _write(self, batch: _Batch) -> None:
+        if batch.rows:
+            await self._hold(
+                PromptHold(row.key.tenant, blob, row.key.digest, row.created_at, row.expires_at)
+                for row in batch.rows
+                for blob in row.blobs
+            )
+            await self._database.run(lambda c: prompt_table.put_rows(c, batch.rows))
+        for renewal in batch.renewals:
+            await self._renew(renewal)
+
+    async def _renew(self, renewal: Renewal) -> None:
+        key, expires_at = renewal.key, renewal.expires_at
+        named = await self._database.run(lambda c: prompt_table.named_blobs(c, key))
+        await self._hold(
+            PromptHold(key.tenant, blob, prompt, renewal.asked_at, expires_at)
+            for prompt, blob in named
+        )
+        await self._database.run(lambda c: prompt_table.extend(c, key, expires_at))
+
+    async def _hold(self, wanted: Iterable[PromptHold]) -> None:
+        holds = list(wanted)
+        for at in range(0, len(holds), _HOLDS_AT_ONCE):
+            await self._index.hold_for_prompts(holds[at : at + _HOLDS_AT_ONCE])
+
+    def _give_up(self, batch: _Batch) -> _Batch:
+        lost = _Batch(batch.rows + self._waiting.rows)
+        self._waiting = _Batch()
+        self._on_loss()
+        return lost
+
+    def _settle(self, rows: Sequence[PromptRow]) -> None:
+        for row in rows:
+            self.room.give_back(text_bytes(row.text))
+            if self._pending.get(row.key) is row:
+                del self._pending[row.key]
