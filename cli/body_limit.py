@@ -11,34 +11,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-__all__ = ["BodyLimit", "RefusedRequestError"]
+from .errors import RefusedRequestError
+
+__all__ = ["BodyLimit"]
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_LINE_BYTES: Final = 4 * 1024
 _HEAD_END = b"\r\n\r\n"
 _LINE_END = b"\r\n"
-_REASONS: Final = {400: "Bad Request", 413: "Request Entity Too Large"}
-
-
-class RefusedRequestError(Exception):
-    """The client's request may not pass; `response` is the whole answer that it gets."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"{status} {_REASONS[status]}")
-        self.status = status
-
-    @property
-    def response(self) -> bytes:
-        """The answer in nginx's form, which closes the connection."""
-        title = f"{self.status} {_REASONS[self.status]}"
-        body = (
-            f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
-            f"<center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
-        )
-        return (
-            f"HTTP/1.1 {title}\r\nContent-Type: text/html\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
-        ).encode("ascii")
 
 
 class BodyLimit:

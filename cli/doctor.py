@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import click
@@ -18,12 +18,15 @@ import pybase64
 import urllib3
 
 from coatcheck.protocol import Json
+from coatcheck.web import BoundAddress
 
-from .errors import CliError
+from .errors import CheckFailedError, CliError
 from .output import print_json
-from .settings import Settings, UpstreamSettings, environment, load_settings
+from .settings import Settings, UpstreamSettings, environment
+from .settings_flags import Flags, settings_flags
 
 _PATIENCE_SECONDS = 3.0
+_ASKED_INSTEAD = MappingProxyType({"0.0.0.0": "127.0.0.1", "::": "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,11 @@ class Finding:
     detail: str
 
 
-class CheckFailedError(CliError):
-    """A check found something wrong."""
-
-
-def examine(config: Path | None) -> list[Finding]:
+def examine(flags: Flags) -> list[Finding]:
     """Run every check; those of the settings' parts only when the settings can be read."""
     findings = [_run("python", _python), _run("base64", _base64), _run("sqlite", _sqlite)]
     try:
-        settings = load_settings(config, {})
+        settings = flags.load()
     except CliError as error:
         return [*findings, Finding("settings", False, str(error))]
     findings.append(Finding("settings", True, f"{len(settings.upstream)} upstreams"))
@@ -95,7 +94,7 @@ def _data_folder(settings: Settings) -> str:
 
 
 def _server(settings: Settings) -> str:
-    url = f"http://{settings.host}:{settings.port}/readyz"
+    url = f"{origin_to_ask(settings.host, settings.port)}/readyz"
     try:
         with urllib3.PoolManager(retries=False, timeout=_PATIENCE_SECONDS) as pool:
             answer = pool.request("GET", url)
@@ -108,22 +107,41 @@ def _server(settings: Settings) -> str:
     return f"{url} is ready"
 
 
+def origin_to_ask(host: str, port: int) -> str:
+    """Return where a server with these settings is reached from here.
+
+    One that listens on every address is asked on loopback.
+
+    Raises:
+        CheckFailedError: the port is picked at the start, so only that server knows it.
+    """
+    if port == 0:
+        raise CheckFailedError("port 0 is any: pass as --port the one that the server printed")
+    return BoundAddress(_ASKED_INSTEAD.get(host, host), port).url
+
+
 def _upstream(upstream: UpstreamSettings) -> str:
     if upstream.api_key_env and not environment().get(upstream.api_key_env):
         raise CheckFailedError(f"the environment has no {upstream.api_key_env}")
     parts = urlsplit(upstream.base_url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    with socket.create_connection((host, port), _PATIENCE_SECONDS):
-        return f"{host}:{port} accepts connections"
+    try:
+        with socket.create_connection((host, port), _PATIENCE_SECONDS):
+            return f"{host}:{port} accepts connections"
+    except UnicodeError as error:  # a name that cannot be looked up
+        raise CheckFailedError(f"{host[:80]} is no host name: {error}") from error
 
 
 @click.command()
-@click.option("--config", type=click.Path(path_type=Path), help="The settings file.")
+@settings_flags
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(config: Path | None, as_json: bool) -> None:
-    """Check what Coatcheck needs, and whether the server answers. Exits 1 if anything is wrong."""
-    findings = examine(config)
+def doctor(flags: Flags, as_json: bool) -> None:
+    """Check what Coatcheck needs, and whether the server answers. Exits 1 if anything is wrong.
+
+    Give it the flags that the server was started with.
+    """
+    findings = examine(flags)
     if as_json:
         rows: list[Json] = [
             {"check": item.check, "ok": item.is_ok, "detail": item.detail} for item in findings

@@ -1,17 +1,22 @@
 """What can go wrong on the command line, each with the fault it names."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 __all__ = [
+    "CheckFailedError",
     "CliError",
     "DemoError",
     "NotFoundError",
     "QuantityError",
+    "RefusedRequestError",
     "ServeError",
     "ServerStartError",
     "SettingsError",
     "UsageError",
 ]
+
+
+_REASONS: Final = {400: "Bad Request", 413: "Request Entity Too Large"}
 
 
 class CliError(Exception):
@@ -49,3 +54,28 @@ class NotFoundError(CliError):
 
 class ServeError(CliError):
     """The server cannot start: its data folder or its address is not to be had."""
+
+
+class CheckFailedError(CliError):
+    """`doctor` found something wrong; whose fault it is, the message says."""
+
+
+class RefusedRequestError(CliError):
+    """The client's request may not pass; `response` is the whole answer that it gets."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"{status} {_REASONS[status]}")
+        self.status = status
+
+    @property
+    def response(self) -> bytes:
+        """The answer in nginx's form, which closes the connection."""
+        title = f"{self.status} {_REASONS[self.status]}"
+        body = (
+            f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
+            f"<center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
+        )
+        return (
+            f"HTTP/1.1 {title}\r\nContent-Type: text/html\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+        ).encode("ascii")

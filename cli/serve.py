@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import sys
-from pathlib import Path
 
 import click
 
@@ -12,26 +11,18 @@ from coatcheck.web import WebError
 
 from .errors import ServeError
 from .service import serve as run_service
-from .settings import load_settings
+from .settings_flags import Flags, settings_flags
 
 
 @click.command()
-@click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port; 0 picks a free one. [default: 8420]")
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Data folder. [default: ./coatcheck-data]"
-)
-@click.option("--config", type=click.Path(path_type=Path), help="Settings. [./coatcheck.toml]")
-def serve(host: str | None, port: int | None, data: Path | None, config: Path | None) -> None:
+@settings_flags
+def serve(flags: Flags) -> None:
     """Serve the store, the gateway and the pages, from one data folder.
 
     Without keys it listens on loopback only. Without any [[upstream]] in the settings, every
-    model is the built-in echo. SIGTERM lets running requests end.
+    model is the built-in echo. SIGTERM lets running requests end; a second one does not.
     """
-    given = {"host": host, "port": port, "data": data}
-    settings = load_settings(
-        config, {key: value for key, value in given.items() if value is not None}
-    )
+    settings = flags.load()
     logging.basicConfig(
         level=settings.log_level.upper(),
         stream=sys.stderr,

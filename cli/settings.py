@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -73,6 +74,14 @@ class UpstreamSettings(BaseModel):
         if name not in DIALECTS:
             raise ValueError(f"no dialect {name!r}; there are: {', '.join(DIALECTS)}")
         return name
+
+    @field_validator("base_url")
+    @classmethod
+    def _has_host(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if not parts.hostname or parts.port == 0:  # asking for the port checks it
+            raise ValueError("must be a URL with a host")
+        return url
 
 
 class Settings(BaseSettings):

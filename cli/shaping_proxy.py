@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
 
-from .body_limit import BodyLimit, RefusedRequestError
+from .body_limit import BodyLimit
+from .errors import RefusedRequestError
 from .link import Lane, carry, sleep_until
 
 __all__ = ["LinkShape", "ShapingProxy", "Traffic"]

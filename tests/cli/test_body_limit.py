@@ -1,6 +1,7 @@
 import pytest
 
-from coatcheck.cli.body_limit import BodyLimit, RefusedRequestError
+from coatcheck.cli.body_limit import BodyLimit
+from coatcheck.cli.errors import RefusedRequestError
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 

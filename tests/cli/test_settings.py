@@ -77,6 +77,12 @@ def test_a_public_url_that_is_no_origin_is_named(url: str) -> None:
         _origins(url)
 
 
+@pytest.mark.parametrize("url", ["http://:80/v1", "http://x:port/v1", "http://x:0", "http://[::1"])
+def test_a_base_url_without_a_host_is_named(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"upstream\.0\.base_url"):
+        load_settings(None, {"upstream": [{"name": "far", "base_url": url}]})
+
+
 def test_every_public_url_counts_and_twice_is_once() -> None:
     urls = ("http://coat.example", "https://coat.example", "http://hat.example:1")
     assert _origins(*urls) == {"coat.example", "hat.example:1"}
