@@ -9,12 +9,13 @@ from coatcheck.store import Store
 from coatcheck.web import AdminSection, Templates, json_response, tenant_of
 
 from .config import ApiConfig
+from .download import send_blob
 from .listing import page_response, read_page
 from .models import StatsAnswer
 
 
 class AdminHandlers:
-    """The JSON behind the pages."""
+    """What stands behind the pages: JSON and pictures."""
 
     def __init__(self, store: Store, config: ApiConfig) -> None:
         self._store = store
@@ -23,6 +24,10 @@ class AdminHandlers:
     async def blobs(self, request: web.Request) -> web.StreamResponse:
         """Send one page of the tenant's blobs."""
         return page_response(await read_page(self._store, self._config, request, "admin"))
+
+    async def picture(self, request: web.Request) -> web.StreamResponse:
+        """Send a blob for the page to show; looking at it is no use, so it keeps nothing alive."""
+        return await send_blob(self._store, request, "admin", renew=False)
 
     async def stats(self, request: web.Request) -> web.StreamResponse:
         """Send the store's numbers."""

@@ -5,15 +5,17 @@ from contextlib import aclosing
 from aiohttp import web
 
 from coatcheck.protocol import Digest
-from coatcheck.store import BlobNotFoundError, Grant, Store
-from coatcheck.web import refuse, tenant_of
+from coatcheck.store import BlobNotFoundError, BlobReader, Grant, Store
+from coatcheck.web import Scope, refuse, tenant_of
 
 from .conditions import NotModified, PreconditionFailed, Selection, Unsatisfiable, decide
 from .presentation import blob_headers, validators
 
 
-async def send_blob(store: Store, request: web.Request) -> web.StreamResponse:
-    """Answer a GET or HEAD.
+async def send_blob(
+    store: Store, request: web.Request, scope: Scope = "read", *, renew: bool = True
+) -> web.StreamResponse:
+    """Answer a GET or HEAD by a key with the scope; counts as a use where `renew` is true.
 
     HEAD does all that GET does but send the bytes: it serves ranges too, and a damaged first piece
     is not found for both. A piece that turns out to be damaged later breaks the answer off.
@@ -22,7 +24,7 @@ async def send_blob(store: Store, request: web.Request) -> web.StreamResponse:
         ProblemError: 412 `precondition_failed`; 416 `range_not_satisfiable`.
         StoreError: as `Store.open_blob`.
     """
-    tenant = tenant_of(request, "read")
+    tenant = tenant_of(request, scope)
     digest = Digest(request.match_info["digest"])
     grant = await store.stat(tenant, digest)
     if grant is None:
@@ -37,21 +39,22 @@ async def send_blob(store: Store, request: web.Request) -> web.StreamResponse:
             error.headers = {"Content-Range": f"bytes */{grant.size}"}
             raise error
         case Selection() as selection:
-            return await _send(store, tenant, grant, selection, request)
+            start = selection.start
+            async with await store.open_blob(tenant, digest, start=start, renew=renew) as reader:
+                return await _send(reader, selection, request)
 
 
 async def _send(
-    store: Store, tenant: str, grant: Grant, selection: Selection, request: web.Request
+    reader: BlobReader, selection: Selection, request: web.Request
 ) -> web.StreamResponse:
-    async with await store.open_blob(tenant, grant.digest, start=selection.start) as reader:
-        response = _begin(reader.grant, selection)
-        await response.prepare(request)
-        if request.method != "HEAD":
-            async with aclosing(reader.chunks(selection.start, selection.stop)) as chunks:
-                async for chunk in chunks:
-                    await response.write(chunk)
-        await response.write_eof()
-        return response
+    response = _begin(reader.grant, selection)
+    await response.prepare(request)
+    if request.method != "HEAD":
+        async with aclosing(reader.chunks(selection.start, selection.stop)) as chunks:
+            async for chunk in chunks:
+                await response.write(chunk)
+    await response.write_eof()
+    return response
 
 
 def _begin(grant: Grant, selection: Selection) -> web.StreamResponse:

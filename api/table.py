@@ -198,6 +198,16 @@ def _admin_routes(admin: AdminHandlers) -> list[Route]:
         ),
         Route(
             "GET",
+            "/admin/blobs/{digest}/picture",
+            admin.picture,
+            Operation(
+                "Show a blob on the page",
+                "admin",
+                {200: Answer("the bytes; renews no lease", "*/*")},
+            ),
+        ),
+        Route(
+            "GET",
             "/admin/api/stats",
             admin.stats,
             Operation("Count", "admin", {200: Answer("the store's numbers", StatsAnswer)}),

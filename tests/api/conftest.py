@@ -1,5 +1,6 @@
 """The store's face on real servers, over stores on disk and in memory."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from coatcheck.api import face
 from coatcheck.store import Store, StoreConfig
-from coatcheck.web import Limits, Server, build_app, join_faces
+from coatcheck.web import Keyring, Limits, Server, build_app, join_faces
 
 IMPATIENT = Limits(linger_seconds=0.1, body_idle_seconds=0.1)
 
@@ -17,11 +18,16 @@ async def serve_store() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
     """Open a store and serve it; both are closed after the test."""
     opened: list[tuple[Server, Store]] = []
 
-    async def start(config: StoreConfig, limits: Limits | None = None) -> Server:
-        store = await Store.open(config)
-        server = Server(
-            build_app(join_faces([face(store)], title="Coatcheck", version="1")), limits
-        )
+    async def start(
+        config: StoreConfig,
+        limits: Limits | None = None,
+        *,
+        keyring: Keyring | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Server:
+        store = await Store.open(config, clock=clock)
+        table = join_faces([face(store)], title="Coatcheck", version="1")
+        server = Server(build_app(table, keyring=keyring), limits)
         opened.append((server, store))
         await server.start()
         return server

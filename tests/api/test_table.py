@@ -2,7 +2,7 @@
 
 import inspect
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 from aiohttp import ClientSession
@@ -21,7 +21,7 @@ from coatcheck.store import (
     StoreError,
     StoreUnavailableError,
 )
-from coatcheck.web import Server
+from coatcheck.web import Principal, Server
 
 Serve = Callable[..., Awaitable[Server]]
 DIGEST = Digest.of(b"x")
@@ -79,10 +79,60 @@ async def test_the_admin_page_shows_the_pictures(server: Server, http: ClientSes
     async with http.get(f"{url}/admin") as answer:
         page = await answer.text()
         assert answer.status == 200
-    assert f'src="/v1/blobs/{digest}"' in page
+    assert f'src="/admin/blobs/{digest}/picture"' in page
+    assert "/v1/blobs" not in page
     assert "30 x 20" in page
     assert page.count("<img") == 1
     assert "<script" not in page
+
+
+async def test_looking_at_the_page_keeps_no_blob(serve_store: Serve, http: ClientSession) -> None:
+    now = 1_000_000.0
+    server = await serve_store(StoreConfig(data_folder=None), clock=lambda: now)
+    url = server.address.url
+    async with http.post(f"{url}/v1/blobs", data=picture()) as answer:
+        digest = (await answer.json())["digest"]
+
+    async def lease() -> int:
+        async with http.get(f"{url}/admin/api/blobs") as answer:
+            return int((await answer.json())["blobs"][0]["lease_expires_at"])
+
+    ends = await lease()
+    now = ends - 60.0
+    for headers, status in [({}, 200), ({"Range": "bytes=1-2"}, 206)]:
+        async with http.get(f"{url}/admin/blobs/{digest}/picture", headers=headers) as answer:
+            assert (answer.status, answer.content_type) == (status, "image/png")
+            assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+            assert await answer.read() == (picture() if status == 200 else picture()[1:3])
+    assert await lease() == ends
+    async with http.get(f"{url}/v1/blobs/{digest}") as answer:
+        assert answer.status == 200
+    assert await lease() > ends
+
+
+class Keys:
+    """Knows a key for each scope: its own name."""
+
+    async def identify(self, headers: Mapping[str, str]) -> Principal | None:
+        match headers.get("Coatcheck-Key"):
+            case "read" | "admin" as scope:
+                return Principal("acme", frozenset([scope]))
+            case _:
+                return None
+
+
+@pytest.mark.parametrize(("key", "status"), [("", 401), ("read", 403), ("admin", 200)])
+async def test_the_operators_routes_are_for_keys_that_may_administer(
+    serve_store: Serve, http: ClientSession, key: str, status: int
+) -> None:
+    server = await serve_store(StoreConfig(data_folder=None), keyring=Keys())
+    headers = {"Coatcheck-Key": key}
+    for path in ("/admin", "/admin/api/stats", "/admin/api/blobs"):
+        async with http.get(server.address.url + path, headers=headers) as answer:
+            assert answer.status == status
+    shown = f"{server.address.url}/admin/blobs/{DIGEST}/picture"
+    async with http.get(shown, headers=headers) as answer:
+        assert answer.status == (404 if status == 200 else status)
 
 
 async def test_the_numbers_are_served(server: Server, http: ClientSession) -> None:

@@ -512,7 +512,7 @@ async def test_cache_inspection_shows_and_evicts(
     async with daemon.http.get(f"{daemon.url}/admin") as response:
         page = await response.text()
         assert digest in page
-        assert f'src="/v1/blobs/{digest}"' in page
+        assert f'src="/admin/blobs/{digest}/picture"' in page
     async with daemon.http.delete(f"{api}/{digest}") as response:
         assert await response.json() == {"evicted": 1}
     async with daemon.http.delete(f"{api}/{digest}") as response:
