@@ -13,17 +13,8 @@ from typing import Final, Protocol
 
 import aiohttp
 
-from coatcheck.client import AsyncClient, ClientError
-from coatcheck.protocol import (
-    Json,
-    JsonError,
-    JsonObject,
-    SseError,
-    SseEvent,
-    SseReader,
-    decode_json,
-    encode_json,
-)
+from coatcheck.client import Assembly, AsyncClient, ClientError
+from coatcheck.protocol import Json, JsonObject, encode_json
 
 from .errors import DemoError
 from .shaping_proxy import ShapingProxy, Traffic
@@ -32,7 +23,6 @@ __all__ = ["EnvelopeTalk", "Links", "PlainTalk", "Said", "Talk"]
 
 _CHAT: Final = "/v1/chat/completions"
 _MODEL: Final = "echo"
-_END: Final = "[DONE]"
 _OK: Final = 200
 _TOO_LARGE: Final = 413
 
@@ -118,41 +108,21 @@ class PlainTalk:
                 if answer.status != _OK:
                     raise DemoError(f"the server answered {answer.status}: {await answer.text()}")
                 return await _heard(answer.content, began)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ClientError) as error:
             raise DemoError(f"no whole answer came: {error}") from error
 
 
 async def _heard(content: aiohttp.StreamReader, began: float) -> Said:
-    """Read a streamed answer to its end, and fail when it does not end as it should."""
+    """Read a streamed answer to its end."""
     clock = asyncio.get_running_loop().time
-    reader = SseReader()
-    texts: list[str] = []
+    assembly = Assembly()
     first: float | None = None
-    is_ended = False
     async for piece in content.iter_any():
-        for event in _events(reader, piece):
-            is_ended = event.data == _END
-            text = "" if is_ended else _text_of(_chunk(event))
-            if text and first is None:
+        for _ in assembly.feed(piece):
+            if first is None and assembly.text:
                 first = clock() - began
-            texts.append(text)
-    if not is_ended:
-        raise DemoError("the answer broke off")
-    return Said("".join(texts), first, _OK)
-
-
-def _events(reader: SseReader, piece: bytes) -> list[SseEvent]:
-    try:
-        return reader.feed(piece)
-    except SseError as error:
-        raise DemoError(f"the answer is no stream of events: {error}") from error
-
-
-def _chunk(event: SseEvent) -> Json:
-    try:
-        return decode_json(event.data)
-    except JsonError as error:
-        raise DemoError(f"the answer has an event that is not JSON: {error}") from error
+    assembly.end()
+    return Said(assembly.text, first, _OK)
 
 
 class EnvelopeTalk:
@@ -173,8 +143,8 @@ class EnvelopeTalk:
         try:
             stream = await self._client.chat_stream(model=_MODEL, messages=self._messages)
             async with stream:
-                async for chunk in stream:
-                    if first is None and _text_of(chunk):
+                async for _ in stream:
+                    if first is None and stream.text:
                         first = clock() - began
         except ClientError as error:
             raise DemoError(f"no whole answer came: {error}") from error
@@ -185,11 +155,3 @@ class EnvelopeTalk:
     def traffic(self) -> Traffic:
         """See `Talk.traffic`."""
         return self._link.carried
-
-
-def _text_of(chunk: Json) -> str:
-    choices = chunk.get("choices") if isinstance(chunk, dict) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    delta = choice.get("delta") if isinstance(choice, dict) else None
-    content = delta.get("content") if isinstance(delta, dict) else None
-    return content if isinstance(content, str) else ""

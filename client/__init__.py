@@ -1,6 +1,6 @@
 """For programs: clients that hand in each attachment once, and send each message once."""
 
-from .answer import ChatAnswer
+from .answer import Assembly, ChatAnswer
 from .async_client import AsyncClient
 from .blobs import BlobName
 from .client import Client
@@ -28,6 +28,7 @@ from .stream import AsyncChatStream, ChatStream
 from .unread import unread
 
 __all__ = [
+    "Assembly",
     "AsyncChatStream",
     "AsyncClient",
     "BlobName",

@@ -81,7 +81,7 @@ async def talk_nonsense(request: web.Request) -> web.StreamResponse:
 
 @pytest.mark.parametrize(
     ("handler", "complaint"),
-    [(refuse, "500: out of order"), (break_off, "broke off"), (talk_nonsense, "not JSON")],
+    [(refuse, "500: out of order"), (break_off, "before its end"), (talk_nonsense, "not JSON")],
 )
 async def test_what_is_no_whole_answer_ends_the_demo(handler: Handler, complaint: str) -> None:
     async with talk_with(handler) as talk:
