@@ -8,12 +8,11 @@ from coatcheck.protocol import (
     BlobEntry,
     BlobPage,
     Descriptor,
-    Digest,
     MissingAnswer,
     MissingRequest,
     Released,
 )
-from coatcheck.store import Store, StoreError
+from coatcheck.store import Store, StoreError, StoreFullError
 from coatcheck.web import (
     Answer,
     Face,
@@ -71,12 +70,17 @@ def face(store: Store, config: ApiConfig | None = None) -> Face:
 
 
 def readiness(store: Store) -> ReadinessCheck:
-    """Return the check that the index answers."""
-    probe = Digest.of(b"")  # no blob is empty, so nobody has it and the index is asked
+    """Return the check that the index, the prompts and the disk can be used.
+
+    A full disk counts as ready: all but uploads works, and taking the server out of its balancer
+    would end that too. Uploads say 507 themselves.
+    """
 
     async def check() -> str | None:
         try:
-            await store.stat("", probe)
+            await store.check()
+        except StoreFullError:
+            return None
         except StoreError as error:
             return str(error)
         return None

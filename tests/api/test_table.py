@@ -3,6 +3,7 @@
 import inspect
 import io
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
@@ -168,6 +169,22 @@ async def test_a_store_that_works_is_ready_and_a_closed_one_is_not(
     store = await Store.open(StoreConfig(data_folder=None))
     await store.close()
     assert await readiness(store).check() == "the store is closed"
+
+
+async def test_a_store_whose_disk_is_gone_is_not_ready(
+    disk_server: Server, http: ClientSession, tmp_path: Path
+) -> None:
+    url = f"{disk_server.address.url}/readyz"
+    elsewhere = (tmp_path / "data").rename(tmp_path / "elsewhere")
+    try:
+        async with http.get(url) as answer:
+            text = await answer.text()
+            assert answer.status == 503
+    finally:
+        elsewhere.rename(tmp_path / "data")
+    assert str(tmp_path) not in text
+    async with http.get(url) as answer:
+        assert answer.status == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/admin", "/openapi.json", "/admin/api/stats"])
