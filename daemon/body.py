@@ -16,8 +16,9 @@ from coatcheck.protocol import Buffer, Digest, piece_count
 from .source import PieceReader
 
 # Base64 is written in runs of this many bytes: a multiple of three, so that runs join without
-# padding, and small enough that encoding one (0.02 ms) needs no thread.
-RUN_BYTES = 3 * 64 * 1024
+# padding. Larger runs cost fewer wake-ups of the loop, smaller ones less memory for each request;
+# encoding one takes 0.05 ms, so it needs no thread.
+RUN_BYTES = 3 * 192 * 1024
 _SLICE_BYTES = 256 * 1024
 
 OpenBlob = Callable[[Digest], Awaitable[PieceReader]]
