@@ -22,7 +22,7 @@ class Spool(Protocol):
     """Where one upload's bytes wait until they are verified. Made without any I/O."""
 
     async def reserve(self, total_bytes: int) -> None:
-        """Sets disk aside for `total_bytes` in all; asked again with a larger total as need grows.
+        """Set disk aside for `total_bytes` in all; asked again with a larger total as need grows.
 
         Raises:
             StoreFullError: there is not enough; what was reserved before stays.
@@ -30,7 +30,7 @@ class Spool(Protocol):
         ...
 
     async def write(self, data: Buffer) -> None:
-        """Appends to the spool.
+        """Append to the spool.
 
         Raises:
             StoreFullError, StoreUnavailableError: the upload has failed; call `discard`.
@@ -38,7 +38,7 @@ class Spool(Protocol):
         ...
 
     async def commit(self, digest: Digest) -> None:
-        """Makes what was written the blob of this name, durably. Called once, after the last write.
+        """Make what was written the blob of this name, durably. Called once, after the last write.
 
         Raises:
             StoreFullError, StoreUnavailableError: the upload has failed; call `discard`.
@@ -46,7 +46,7 @@ class Spool(Protocol):
         ...
 
     async def discard(self) -> None:
-        """Removes what is left of the upload and gives its reservation back.
+        """Remove what is left of the upload and give its reservation back.
 
         May be called at any time and twice, also while a cancelled call still runs in its
         thread; does not touch a committed blob.
@@ -63,7 +63,7 @@ class BlobFile(Protocol):
         ...
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
-        """Fills the buffer from this offset on; returns how much, less only at the end.
+        """Fill the buffer from this offset on; return how much, less only at the end.
 
         Raises:
             StoreUnavailableError: the bytes cannot be read, or the file was closed.
@@ -71,7 +71,7 @@ class BlobFile(Protocol):
         ...
 
     def close(self) -> None:
-        """Lets go of the file. May be called twice."""
+        """Let go of the file. May be called twice."""
         ...
 
 
@@ -79,11 +79,11 @@ class Backend(Protocol):
     """Keeps blobs by digest."""
 
     def spool(self) -> Spool:
-        """A new, empty spool."""
+        """Return a new, empty spool."""
         ...
 
     def open(self, digest: Digest) -> BlobFile | None:
-        """The blob's bytes, or `None` when they are not here.
+        """Return the blob's bytes, or `None` when they are not here.
 
         Raises:
             StoreUnavailableError: they are here and cannot be opened.
@@ -91,11 +91,11 @@ class Backend(Protocol):
         ...
 
     def quarantine(self, digest: Digest) -> None:
-        """Moves the blob's bytes to where nothing serves them; does nothing when it is not here."""
+        """Move the blob's bytes to where nothing serves them; do nothing when it is not here."""
         ...
 
     def close(self) -> None:
-        """Lets go of everything. May be called twice."""
+        """Let go of everything. May be called twice."""
         ...
 
 
@@ -104,5 +104,5 @@ class Measured(Protocol):
     """Optional: a backend that knows how much room it has."""
 
     def free_bytes(self) -> int:
-        """Bytes that uploads may still take, the reserve and running uploads counted off."""
+        """Return what uploads may still take, the reserve and running uploads counted off."""
         ...

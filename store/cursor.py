@@ -9,12 +9,12 @@ from .errors import InvalidCursorError
 
 
 def write_cursor(created_at: float, digest: Digest) -> str:
-    """The cursor behind the grant with these; URL-safe."""
+    """Return the cursor behind the grant with these; URL-safe."""
     return base64.urlsafe_b64encode(f"{created_at!r} {digest}".encode()).decode().rstrip("=")
 
 
 def read_cursor(cursor: str) -> tuple[float, Digest]:
-    """What `write_cursor` was given.
+    """Return what `write_cursor` was given.
 
     Raises:
         InvalidCursorError: it was not made by `write_cursor`.

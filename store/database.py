@@ -42,7 +42,7 @@ class Database:
     async def open(
         cls, path: Path | None, *, history: str, synchronous: Literal["FULL", "NORMAL"]
     ) -> "Database":
-        """Opens the file, or a new database in memory, and brings it to the newest schema.
+        """Open the file, or a new database in memory, and bring it to the newest schema.
 
         `history` names the folder of migrations it follows, and its thread.
 
@@ -62,7 +62,7 @@ class Database:
         return cls(thread, engine, connection)
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Runs `work` in the thread, in one transaction, after all that was asked before.
+        """Run `work` in the thread, in one transaction, after all that was asked before.
 
         Cancelling the caller does not stop work that has begun. Nothing is kept of work that raises.
 
@@ -83,7 +83,7 @@ class Database:
             raise sql_error(error) from error
 
     async def close(self) -> None:
-        """Closes the database after all that was asked before. May be called twice."""
+        """Close the database after all that was asked before. May be called twice."""
         if self._closed:
             return
         self._closed = True
@@ -99,7 +99,7 @@ class Database:
 
 
 def sql_error(error: SQLAlchemyError) -> StoreFullError | StoreUnavailableError:
-    """Names an error of SQLite in the store's terms."""
+    """Name an error of SQLite in the store's terms."""
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
         return StoreFullError("no space left for the index")
@@ -107,7 +107,7 @@ def sql_error(error: SQLAlchemyError) -> StoreFullError | StoreUnavailableError:
 
 
 def _make_private(path: Path) -> None:
-    """Makes the file, readable by its owner alone; SQLite gives its log files the same mode."""
+    """Make the file, readable by its owner alone; SQLite gives its log files the same mode."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:

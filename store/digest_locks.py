@@ -13,5 +13,5 @@ class DigestLocks:
         self._locks: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
 
     def of(self, digest: Digest) -> asyncio.Lock:
-        """The lock that everybody who asks for this digest now shares."""
+        """Return the lock that everybody who asks for this digest now shares."""
         return self._locks.setdefault(digest, asyncio.Lock())

@@ -57,7 +57,7 @@ class DiskBackend:
         random: Callable[[int], bytes],
         executor: Executor,
     ) -> "DiskBackend":
-        """Makes the folders, clears the spools of dead owners, takes a spool of its own. Blocking.
+        """Make the folders, clear the spools of dead owners, take a spool of its own. Blocking.
 
         Raises:
             StoreFullError, StoreUnavailableError: the disk refused.
@@ -71,9 +71,11 @@ class DiskBackend:
         return cls(folder, spool, DiskSpace(folder, min_free_bytes), executor)
 
     def spool(self) -> "DiskSpool":
+        """Return a new, empty spool; see `Backend.spool`."""
         return DiskSpool(self._spool.new_path(), self._path, self._space, self._executor)
 
     def open(self, digest: Digest) -> "DiskBlobFile | None":
+        """Return the blob's bytes; see `Backend.open`."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # never wait on a fifo put there
         try:
             descriptor = os.open(self._path(digest), flags)
@@ -88,6 +90,7 @@ class DiskBackend:
         return DiskBlobFile(descriptor, status.st_size)
 
     def quarantine(self, digest: Digest) -> None:
+        """Move the blob aside; see `Backend.quarantine`."""
         path = self._path(digest)
         try:
             path.rename(self._quarantine / digest.hex)
@@ -99,12 +102,14 @@ class DiskBackend:
             sync_folder(path.parent)
 
     def free_bytes(self) -> int:
+        """Return what uploads may still take; see `Measured.free_bytes`."""
         try:
             return self._space.free_bytes(self._space.measure())
         except OSError as error:
             raise disk_error(error) from error
 
     def close(self) -> None:
+        """Remove the spool of this process. May be called twice."""
         self._spool.close()
 
     def _path(self, digest: Digest) -> Path:
@@ -130,6 +135,7 @@ class DiskSpool:
         self._opening: asyncio.Task[AsyncBufferedIOBase] | None = None
 
     async def reserve(self, total_bytes: int) -> None:
+        """Set disk aside; see `Spool.reserve`."""
         more = total_bytes - self._reserved_bytes
         if more <= 0:
             return
@@ -142,6 +148,7 @@ class DiskSpool:
         self._reserved_bytes = total_bytes
 
     async def write(self, data: Buffer) -> None:
+        """Append; see `Spool.write`."""
         try:
             file = await self._file()
             await file.write(data)
@@ -150,6 +157,7 @@ class DiskSpool:
         self._settle(len(data))
 
     async def commit(self, digest: Digest) -> None:
+        """Make what was written a blob; see `Spool.commit`."""
         try:
             file = await self._file()
             await file.flush()
@@ -159,6 +167,7 @@ class DiskSpool:
         await self.discard()
 
     async def discard(self) -> None:
+        """Remove what is left; see `Spool.discard`."""
         self._settle(self._reserved_bytes - self._written_bytes)
         if self._opening is None:
             return
@@ -195,9 +204,11 @@ class DiskBlobFile:
 
     @property
     def size(self) -> int:
+        """Bytes as stored."""
         return self._size
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer; see `BlobFile.read_into`."""
         if self._descriptor is None:
             raise StoreUnavailableError("the blob was closed while it was read")
         done = 0
@@ -212,6 +223,7 @@ class DiskBlobFile:
         return done
 
     def close(self) -> None:
+        """Let go of the file. May be called twice."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

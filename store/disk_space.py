@@ -36,7 +36,7 @@ class DiskSpace:
         return system.f_bavail * system.f_frsize
 
     def reserve(self, count: int, available: int) -> None:
-        """Sets bytes aside, given what `measure` just said.
+        """Set bytes aside, given what `measure` just said.
 
         Raises:
             StoreFullError: they do not fit beside the other uploads and the reserve.
@@ -46,9 +46,9 @@ class DiskSpace:
         self._outstanding_bytes += count
 
     def give_back(self, count: int) -> None:
-        """Ends the reservation of bytes that were written, or that never will be."""
+        """End the reservation of bytes that were written, or that never will be."""
         self._outstanding_bytes -= count
 
     def free_bytes(self, available: int) -> int:
-        """How much of what `measure` said may still be reserved; not below zero."""
+        """Return how much of what `measure` said may still be reserved; not below zero."""
         return max(0, available - self._outstanding_bytes - self._min_free_bytes)

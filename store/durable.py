@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def sync_folder(folder: Path) -> None:
-    """Brings a folder's names to the disk. Blocking.
+    """Bring a folder's names to the disk. Blocking.
 
     Raises:
         OSError: they may not be there; what depends on them has failed.
@@ -24,7 +24,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and those above it, readable by the owner alone, and syncs each new name.
+    """Make a folder and those above it, readable by the owner alone, and sync each new name.
 
     Does nothing when the folder is there. Blocking.
 

@@ -132,7 +132,7 @@ class PromptNotFoundError(StoreError):
 
 
 def disk_error(error: OSError) -> StoreFullError | StoreUnavailableError:
-    """Names an error of the operating system in the store's terms."""
+    """Name an error of the operating system in the store's terms."""
     if error.errno in _FULL:
         return StoreFullError()
     return StoreUnavailableError(f"the disk failed: {error.strerror or error}")

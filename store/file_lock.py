@@ -21,7 +21,7 @@ class FileLock:
 
     @classmethod
     def take(cls, path: Path) -> Self | None:
-        """Locks the file, making it if need be; `None` when another process holds it.
+        """Lock the file, making it if need be; `None` when another process holds it.
 
         Raises:
             StoreUnavailableError, StoreFullError: the file cannot be made or locked.
@@ -30,7 +30,7 @@ class FileLock:
 
     @classmethod
     def wait(cls, path: Path) -> Self:
-        """Like `take`, but waits until the lock is free."""
+        """Lock the file as `take` does, but wait until the lock is free."""
         lock = cls._lock(path, fcntl.LOCK_EX)
         assert lock is not None
         return lock
@@ -52,7 +52,7 @@ class FileLock:
         return cls(descriptor)
 
     def close(self) -> None:
-        """Gives the lock back. May be called twice."""
+        """Give the lock back. May be called twice."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

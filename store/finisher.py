@@ -14,7 +14,7 @@ class Finisher:
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def run(self, step: Coroutine[object, None, T]) -> T:
-        """Runs a step to its end and returns what it returns.
+        """Run a step to its end and return what it returns.
 
         A cancelled caller is released at once; the step goes on.
         """
@@ -24,6 +24,6 @@ class Finisher:
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Waits for every step that was begun. May be called twice."""
+        """Wait for every step that was begun. May be called twice."""
         while self._tasks:
             await asyncio.wait(self._tasks)

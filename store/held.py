@@ -34,7 +34,7 @@ from .schema import BlobState, HoldKind, blobs, grants, holds
 
 
 def is_live(now: float | BindParameter[float]) -> ColumnElement[bool]:
-    """The condition under which a row of `holds` still holds."""
+    """Return the condition under which a row of `holds` still holds."""
     return or_(holds.c.expires_at.is_(None), holds.c.expires_at > now)
 
 
@@ -94,7 +94,7 @@ _newest_after = _newest.where(
 def find_held(
     connection: Connection, tenant: str, digests: Iterable[Digest], now: float
 ) -> dict[Digest, HeldBlob]:
-    """Those of the digests that the tenant holds."""
+    """Return those of the digests that the tenant holds."""
     rows = connection.execute(_held_of, {"tenant": tenant, "now": now, "digests": list(digests)})
     return {held.grant.digest: held for held in map(_held_blob, rows)}
 
@@ -106,7 +106,7 @@ def newest_held(
     limit: int,
     after: tuple[float, Digest] | None,
 ) -> list[HeldBlob]:
-    """The tenant's grants from the newest on, or those behind the one with this time and digest."""
+    """Return the tenant's newest grants, or those behind the one with this time and digest."""
     values = {"tenant": tenant, "now": now, "limit": limit}
     if after is None:
         digests = connection.execute(_newest, values).scalars().all()

@@ -33,11 +33,11 @@ class HotGrants:
         self._changes = 0
 
     def ticket(self) -> int:
-        """To be taken before asking the index, and shown to `put` with the answer."""
+        """Return what `put` wants to see with an answer, to be taken before asking the index."""
         return self._changes
 
     def get(self, tenant: str, digest: Digest, now: float) -> HeldBlob | None:
-        """The grant, if it is remembered and still to be believed."""
+        """Return the grant, if it is remembered and still to be believed."""
         entry = self._entries.get((tenant, digest))
         if entry is None:
             return None
@@ -49,7 +49,7 @@ class HotGrants:
         return entry.held
 
     def put(self, held: HeldBlob, now: float, ticket: int) -> None:
-        """Remembers an answer of the index, unless something changed since the ticket."""
+        """Remember an answer of the index, unless something changed since the ticket."""
         if ticket != self._changes:
             return
         tenant, digest = held.grant.tenant, held.grant.digest
@@ -60,12 +60,12 @@ class HotGrants:
             self._drop(*next(iter(self._entries)))
 
     def forget(self, tenant: str, digest: Digest) -> None:
-        """Forgets one tenant's grant, because it changed."""
+        """Forget one tenant's grant, because it changed."""
         self._changes += 1
         self._drop(tenant, digest)
 
     def forget_blob(self, digest: Digest) -> None:
-        """Forgets every tenant's grant, because the bytes changed."""
+        """Forget every tenant's grant, because the bytes changed."""
         self._changes += 1
         for tenant in tuple(self._tenants.get(digest, ())):
             self._drop(tenant, digest)

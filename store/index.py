@@ -59,7 +59,7 @@ class Index:
         now: float,
         lease_expires_at: float,
     ) -> tuple[HeldBlob, bool]:
-        """Grants the tenant a blob whose bytes were just committed, with a lease.
+        """Grant the tenant a blob whose bytes were just committed, with a lease.
 
         Writes the same rows for a blob that is new and for one that is known. Returns the grant
         and whether there was no live one before.
@@ -77,13 +77,13 @@ class Index:
     async def find(
         self, tenant: str, digests: Iterable[Digest], now: float
     ) -> dict[Digest, HeldBlob]:
-        """Those of the digests that the tenant holds."""
+        """Return those of the digests that the tenant holds."""
         return await self._database.run(lambda c: find_held(c, tenant, digests, now))
 
     async def renew(
         self, tenant: str, digests: Sequence[Digest], *, now: float, expires_at: float
     ) -> dict[Digest, HeldBlob]:
-        """Extends the leases that live; returns those of the digests that the tenant holds."""
+        """Extend the leases that live; return those of the digests that the tenant holds."""
 
         def work(connection: Connection) -> dict[Digest, HeldBlob]:
             connection.execute(
@@ -104,7 +104,7 @@ class Index:
     async def lease(
         self, tenant: str, digests: Sequence[Digest], *, now: float, expires_at: float
     ) -> dict[Digest, HeldBlob]:
-        """Like `renew`, but also gives a lease to a grant that other holds alone keep."""
+        """Renew leases, and give one to a grant that other holds alone keep."""
 
         def work(connection: Connection) -> dict[Digest, HeldBlob]:
             held = find_held(connection, tenant, digests, now)
@@ -114,7 +114,7 @@ class Index:
         return await self._database.run(work)
 
     async def page(self, tenant: str, *, after: str | None, limit: int, now: float) -> Page[Grant]:
-        """At most `limit` live grants, newest first, behind the cursor `after`.
+        """Return at most `limit` live grants, newest first, behind the cursor `after`.
 
         Raises:
             InvalidCursorError: `after` is not a cursor of ours.
@@ -126,7 +126,7 @@ class Index:
         return Page(items, write_cursor(items[-1].created_at, items[-1].digest) if more else None)
 
     async def release(self, tenant: str, digest: Digest, now: float) -> list[Hold]:
-        """Ends the lease and the pin; returns the holds that remain. Without any the grant ends.
+        """End the lease and the pin; return the holds that remain. Without any the grant ends.
 
         Raises:
             BlobNotFoundError: the tenant does not hold the blob.
@@ -147,7 +147,7 @@ class Index:
         return await self._database.run(work)
 
     async def pin(self, tenant: str, digest: Digest, now: float) -> HeldBlob:
-        """Adds a pin, or leaves the one that is there.
+        """Add a pin, or leave the one that is there.
 
         Raises:
             BlobNotFoundError: the tenant does not hold the blob.
@@ -163,7 +163,7 @@ class Index:
     async def unpin(
         self, tenant: str, digest: Digest, *, now: float, lease_expires_at: float
     ) -> HeldBlob:
-        """Ends the pin, if there is one, and gives a lease in its place.
+        """End the pin, if there is one, and give a lease in its place.
 
         Raises:
             BlobNotFoundError: the tenant does not hold the blob.
@@ -184,7 +184,7 @@ class Index:
         return await self._database.run(work)
 
     async def hold_for_prompts(self, wanted: Sequence[PromptHold]) -> None:
-        """Adds or extends a hold for each; leaves out blobs whose grant was not alive."""
+        """Add or extend a hold for each; leave out blobs whose grant was not alive."""
 
         def work(connection: Connection) -> None:
             for hold in wanted:
@@ -193,7 +193,7 @@ class Index:
         await self._database.run(work)
 
     async def quarantine(self, digest: Digest, generation: int) -> bool:
-        """Takes the blob out of every answer, unless its bytes were replaced since.
+        """Take the blob out of every answer, unless its bytes were replaced since.
 
         Returns whether it did.
         """
@@ -202,7 +202,7 @@ class Index:
     async def rewrite_checksums(
         self, digest: Digest, generation: int, checksums: bytes, seed_version: int
     ) -> bool:
-        """Replaces checksums whose seed is unknown; returns whether the bytes are still those."""
+        """Replace checksums whose seed is unknown; return whether the bytes are still those."""
         return await self._alter(digest, generation, checksums=checksums, seed_version=seed_version)
 
     async def check(self, now: float) -> None:
@@ -214,7 +214,7 @@ class Index:
         await self._database.run(lambda c: newest_held(c, "", now, 1, None))
 
     async def totals(self, now: float) -> Totals:
-        """Counts everything; reads the whole index."""
+        """Count everything; reads the whole index."""
 
         def work(connection: Connection) -> Totals:
             states = connection.execute(

@@ -88,7 +88,7 @@ _has_live_hold = select(
 
 
 def put_blob(connection: Connection, blob: NewBlob, now: float) -> None:
-    """Records bytes that were just committed: a new blob, or the next generation of a known one."""
+    """Record bytes that were just committed: a new blob, or the next generation of a known one."""
     connection.execute(
         _put_blob,
         {
@@ -110,7 +110,7 @@ def put_blob(connection: Connection, blob: NewBlob, now: float) -> None:
 def put_grant(
     connection: Connection, tenant: str, digest: Digest, declared_type: str | None, now: float
 ) -> None:
-    """Adds the grant, or a declared type to the live one; a dead one begins anew."""
+    """Add the grant, or a declared type to the live one; a dead one begins anew."""
     connection.execute(_insert_tenant, {"tenant": tenant, "created_at": now})
     if not has_live_hold(connection, tenant, digest, now):
         delete_grant(connection, tenant, digest)
@@ -121,12 +121,12 @@ def put_grant(
 
 
 def delete_grant(connection: Connection, tenant: str, digest: Digest) -> None:
-    """Removes the grant, if there is one, and its holds with it."""
+    """Remove the grant, if there is one, and its holds with it."""
     connection.execute(_delete_grant, {"of_tenant": tenant, "of_digest": digest})
 
 
 def has_live_hold(connection: Connection, tenant: str, digest: Digest, now: float) -> bool:
-    """Whether anything holds the grant, be the blob's bytes good or in quarantine."""
+    """Return whether anything holds the grant, be the blob's bytes good or in quarantine."""
     values = {"tenant": tenant, "digest": digest, "now": now}
     return bool(connection.execute(_has_live_hold, values).scalar_one())
 
@@ -134,7 +134,7 @@ def has_live_hold(connection: Connection, tenant: str, digest: Digest, now: floa
 def put_leases(
     connection: Connection, tenant: str, digests: Iterable[Digest], now: float, expires_at: float
 ) -> None:
-    """Gives each live grant a lease, or extends the one it has."""
+    """Give each live grant a lease, or extend the one it has."""
     rows = [
         {
             "tenant": tenant,
@@ -151,13 +151,13 @@ def put_leases(
 
 
 def put_pin(connection: Connection, tenant: str, digest: Digest, now: float) -> None:
-    """Gives the live grant a pin, or leaves the one it has."""
+    """Give the live grant a pin, or leave the one it has."""
     pin = {"tenant": tenant, "digest": digest, "kind": HoldKind.PIN, "name": ""}
     connection.execute(_add_hold, pin | {"expires_at": None, "created_at": now})
 
 
 def put_prompt_hold(connection: Connection, hold: PromptHold) -> None:
-    """Adds or extends the hold, if the grant was alive when the message was kept."""
+    """Add or extend the hold, if the grant was alive when the message was kept."""
     if has_live_hold(connection, hold.tenant, hold.blob, hold.kept_at):
         row = {
             "tenant": hold.tenant,

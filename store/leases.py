@@ -58,7 +58,7 @@ class Leases:
         return held
 
     async def use(self, tenant: str, digests: Iterable[Digest]) -> dict[Digest, HeldBlob]:
-        """Like `find`, and renews the leases of what was found."""
+        """Return what `find` does, and renew the leases of it."""
         held = await self.find(tenant, digests)
         now = self._clock()
         due = [
@@ -74,7 +74,7 @@ class Leases:
             return held
 
     async def give(self, tenant: str, digests: Iterable[Digest]) -> dict[Digest, HeldBlob]:
-        """Like `use`, and gives a lease to what other holds alone keep.
+        """Do what `use` does, and give a lease to what other holds alone keep.
 
         Raises:
             StoreFullError, StoreUnavailableError: a lease could not be written.

@@ -28,28 +28,33 @@ class MemoryBackend:
         self._reserved_bytes = 0
 
     def spool(self) -> "MemorySpool":
+        """Return a new, empty spool; see `Backend.spool`."""
         return MemorySpool(self)
 
     def open(self, digest: Digest) -> "MemoryBlobFile | None":
+        """Return the blob's bytes; see `Backend.open`."""
         data = self._blobs.get(digest)
         return None if data is None else MemoryBlobFile(data)
 
     def quarantine(self, digest: Digest) -> None:
+        """Move the blob aside; see `Backend.quarantine`."""
         data = self._blobs.pop(digest, None)
         if data is not None:
             self._kept_bytes -= len(self._quarantined.get(digest, b""))
             self._quarantined[digest] = data
 
     def free_bytes(self) -> int:
+        """Return what uploads may still take; see `Measured.free_bytes`."""
         return max(0, self._capacity_bytes - self._kept_bytes - self._reserved_bytes)
 
     def close(self) -> None:
+        """Forget every blob. May be called twice."""
         self._blobs.clear()
         self._quarantined.clear()
         self._kept_bytes = 0
 
     def reserve(self, count: int) -> None:
-        """Sets room aside, or gives it back when negative; a spool's business."""
+        """Set room aside, or give it back when negative; a spool's business."""
         if count > 0 and count > self.free_bytes():
             raise StoreFullError
         self._reserved_bytes += count
@@ -69,21 +74,25 @@ class MemorySpool:
         self._reserved_bytes = 0
 
     async def reserve(self, total_bytes: int) -> None:
+        """Set room aside; see `Spool.reserve`."""
         more = total_bytes - self._reserved_bytes
         if more > 0:
             self._backend.reserve(more)
             self._reserved_bytes = total_bytes
 
     async def write(self, data: Buffer) -> None:
+        """Append; see `Spool.write`."""
         self._data += data
 
     async def commit(self, digest: Digest) -> None:
+        """Make what was written a blob; see `Spool.commit`."""
         # Handed over, not copied: that would stop the event loop for as long as the blob is large.
         data, self._data = self._data, bytearray()
         self._backend.put(digest, memoryview(data).toreadonly())
         await self.discard()
 
     async def discard(self) -> None:
+        """Remove what is left; see `Spool.discard`."""
         self._backend.reserve(-self._reserved_bytes)
         self._reserved_bytes = 0
         self._data.clear()
@@ -98,9 +107,11 @@ class MemoryBlobFile:
 
     @property
     def size(self) -> int:
+        """Bytes as stored."""
         return self._size
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer; see `BlobFile.read_into`."""
         data = self._data
         if data is None:
             raise StoreUnavailableError("the blob was closed while it was read")
@@ -109,4 +120,5 @@ class MemoryBlobFile:
         return part.nbytes
 
     def close(self) -> None:
+        """Let go of the file. May be called twice."""
         self._data = None

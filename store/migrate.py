@@ -15,12 +15,13 @@ from .errors import SchemaError
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
-# Alembic's `context` and `op` are one per process, so two databases cannot migrate at once.
+# Alembic's `context` and `op` are one per process, so two databases cannot migrate at once, and
+# what keeps them apart has to be one per process too.
 _alembic = threading.Lock()
 
 
 def migrate(connection: Connection, history: str, *, to: str = "head") -> None:
-    """Upgrades to a revision of `history`, the name of a folder of migrations. Blocking.
+    """Upgrade to a revision of `history`, the name of a folder of migrations. Blocking.
 
     Does nothing when the database is there already.
 

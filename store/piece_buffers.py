@@ -22,7 +22,7 @@ class PieceBuffers:
         self._free: deque[mmap.mmap] = deque(maxlen=_KEPT)
 
     def take(self) -> mmap.mmap:
-        """A buffer with any content."""
+        """Return a buffer with any content."""
         try:
             return self._free.pop()
         except IndexError:

@@ -117,13 +117,13 @@ def text_bytes(text: str) -> int:
 
 
 def find_head(connection: Connection, key: PromptKey, now: float) -> PromptHead | None:
-    """The prompt's last row, if it lives."""
+    """Return the prompt's last row, if it lives."""
     row = connection.execute(_find_head, _named(key) | {"now": now}).one_or_none()
     return None if row is None else PromptHead(row.depth, row.list_bytes, row.expires_at)
 
 
 def expand(connection: Connection, key: PromptKey) -> Expansion | None:
-    """All of the prompt in one query, if it is there and whole; it may have expired."""
+    """Return all of the prompt in one query, if it is there and whole; it may have expired."""
     rows = connection.execute(_expand, _named(key)).all()
     if not rows or rows[-1].depth != len(rows):
         return None
@@ -134,7 +134,7 @@ def expand(connection: Connection, key: PromptKey) -> Expansion | None:
 
 
 def put_rows(connection: Connection, rows: Sequence[PromptRow]) -> None:
-    """Adds rows; one that is there keeps its text and takes the later expiry."""
+    """Add rows; one that is there keeps its text and takes the later expiry."""
     connection.execute(
         _put,
         [
@@ -156,18 +156,18 @@ def put_rows(connection: Connection, rows: Sequence[PromptRow]) -> None:
 
 
 def named_blobs(connection: Connection, key: PromptKey) -> list[tuple[Digest, Digest]]:
-    """Each prompt digest of the list with each blob that its message names."""
+    """Return each prompt digest of the list with each blob that its message names."""
     rows = connection.execute(_named_blobs, _named(key)).all()
     return [(Digest(row.digest), Digest(blob)) for row in rows for blob in row.blobs.split(" ")]
 
 
 def extend(connection: Connection, key: PromptKey, expires_at: float) -> None:
-    """Extends the list's last row and all before it."""
+    """Extend the list's last row and all before it."""
     connection.execute(_extend, _named(key) | {"until": expires_at})
 
 
 def count_live(connection: Connection, now: float) -> int:
-    """How many messages live."""
+    """Return how many messages live."""
     return connection.execute(_count_live, {"now": now}).scalar_one()
 
 

@@ -65,7 +65,7 @@ class Prompts:
     async def append(
         self, tenant: str, dialect: str, parent: Digest, steps: Sequence[PromptMessage]
     ) -> None:
-        """Keeps the messages that follow `parent`, which is a kept prompt or the dialect's root.
+        """Keep the messages that follow `parent`, which is a kept prompt or the dialect's root.
 
         Appending what is there already keeps it longer; the text that came first stays.
 
@@ -89,7 +89,7 @@ class Prompts:
             self._remember(rows[-1].key, _head_of(rows[-1]))  # the next append continues it
 
     async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
-        """The JSON texts of all messages, oldest first; `None` when the tenant has no such prompt.
+        """Return the JSON texts of all messages, oldest first; `None` when there is no such prompt.
 
         The dialect's root is a prompt of no messages.
         """
@@ -163,7 +163,7 @@ class Prompts:
         return await self._database.run(lambda c: prompt_table.find_head(c, key, now))
 
     def _renewed(self, key: PromptKey, head: PromptHead, now: float) -> PromptHead:
-        """The head as it is after this use; asks for the writing if that is due."""
+        """Return the head as it is after this use; ask for the writing if that is due."""
         head = self._newest(key, head)
         if not self._writer.is_closing and not self._term.is_fresh(head.expires_at, now):
             head = replace(head, expires_at=self._term.end(now))
@@ -173,14 +173,14 @@ class Prompts:
         return head
 
     def _newest(self, key: PromptKey, head: PromptHead) -> PromptHead:
-        """The head, or what is known of it when an extension is still to be written."""
+        """Return the head, or what is known of it when an extension is still to be written."""
         known = self._heads.get(key)
         return known if known is not None and known.expires_at > head.expires_at else head
 
     def _follow(
         self, key: PromptKey, head: PromptHead, now: float, steps: Sequence[PromptMessage]
     ) -> list[PromptRow]:
-        """The rows of messages behind a head. They expire with it, so that none outlives it."""
+        """Return the rows of messages behind a head, which expire with it: none outlives it."""
         rows: list[PromptRow] = []
         parent, depth, list_bytes = key.digest, head.depth, head.list_bytes
         for step in steps:

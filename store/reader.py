@@ -41,7 +41,7 @@ class BlobReader:
         executor: Executor,
         on_damage: Callable[[HeldBlob], Awaitable[None]],
     ) -> None:
-        """Nothing is opened yet: `open` has to come first."""
+        """Open nothing yet: `open` has to come first."""
         self._held = held
         self._seed = seed
         self._backend = backend
@@ -63,6 +63,7 @@ class BlobReader:
 
     @property
     def digest(self) -> Digest:
+        """The blob's name."""
         return self._held.grant.digest
 
     @property
@@ -71,7 +72,7 @@ class BlobReader:
         return self._held.grant.size
 
     async def open(self, first_piece: int) -> Self:
-        """Opens the file and reads one piece, which the next `read_piece` of it then has ready.
+        """Open the file and read one piece, which the next `read_piece` of it then has ready.
 
         Raises:
             CorruptBlobError: the file is gone, has another size, or the piece is damaged. The
@@ -86,7 +87,7 @@ class BlobReader:
         return self
 
     async def read_piece(self, index: int) -> memoryview:
-        """Piece `index` of the blob, verified: a read-only view, good until the next call.
+        """Return piece `index` of the blob, verified: a read-only view, good until the next call.
 
         A piece has `PIECE_BYTES` bytes, the last one what is left. After the next read, or
         `close`, the memory has other bytes. Whoever keeps these longer, such as a transport with
@@ -108,7 +109,7 @@ class BlobReader:
     async def chunks(
         self, start: int = 0, stop: int | None = None, chunk_bytes: int = 256 * 1024
     ) -> AsyncGenerator[bytes]:
-        """The bytes from `start` up to and without `stop`, copied into chunks of this size.
+        """Yield the bytes from `start` up to and without `stop`, copied into chunks of this size.
 
         Copies, because a transport may hold on to what it is given after the next piece is read.
 
@@ -125,7 +126,7 @@ class BlobReader:
             start += end - offset
 
     async def close(self) -> None:
-        """Lets go of the file and the buffer. May be called twice, also after the store's end."""
+        """Let go of the file and the buffer. May be called twice, also after the store's end."""
         if self._closed:
             return
         self._closed = True
@@ -164,7 +165,7 @@ class BlobReader:
         self._loaded = index
 
     def _load(self, index: int) -> bool:
-        """Reads a piece into the buffer and says whether it is what was stored."""
+        """Read a piece into the buffer and say whether it is what was stored."""
         with self._lock:
             if self._closed:
                 raise StoreUnavailableError("the reader is closed")

@@ -96,7 +96,7 @@ class Receiver:
         return self._in_progress
 
     async def close(self) -> None:
-        """Ends the uploads that are being received; returns when none is. May be called twice."""
+        """End the uploads that are being received; return when none is. May be called twice."""
         if not self._closed:  # a scope that is expiring cannot be told again
             self._closed = True
             for scope in self._scopes:
@@ -104,7 +104,7 @@ class Receiver:
         await self._idle.wait()
 
     async def receive(self, tenant: str, body: AsyncIterable[bytes], promise: Promise) -> Receipt:
-        """Receives one body; see `Store.receive`."""
+        """Receive one body; see `Store.receive`."""
         if self._closed:
             raise StoreClosedError
         declared_type = promise.declared_type and parse_media_type(promise.declared_type)
@@ -206,7 +206,7 @@ class _Intake:
                 await self._flush()
 
     async def conclude(self, seed_version: int) -> NewBlob:
-        """Writes what is left and says what the whole was."""
+        """Write what is left and say what the whole was."""
         if self._slab:
             await self._flush()
         loop = asyncio.get_running_loop()

@@ -52,7 +52,7 @@ async def open_resources(
     clock: Callable[[], float],
     random: Callable[[int], bytes],
 ) -> Resources:
-    """Opens everything; what was opened is on the stack, also when this raises.
+    """Open everything; what was opened is on the stack, also when this raises.
 
     Raises:
         FolderInUseError, SchemaError, StoreFullError, StoreUnavailableError: see `Store.open`.
@@ -172,7 +172,7 @@ def _lock_folder(folder: Path) -> FileLock:
 
 
 def _sync(folder: Path) -> None:
-    """Brings the names of the databases, their logs and the rest to the disk."""
+    """Bring the names of the databases, their logs and the rest to the disk."""
     try:
         sync_folder(folder)
     except OSError as error:

@@ -39,7 +39,7 @@ class Seeds:
 async def open_seeds(
     database: Database, path: Path | None, *, now: float, random: Callable[[int], bytes]
 ) -> Seeds:
-    """Reads the seeds, makes one where there is none, and brings the file up to date.
+    """Read the seeds, make one where there is none, and bring the file up to date.
 
     Without a path there is no file.
 
@@ -81,7 +81,7 @@ def _settle(
 
 
 def _read(path: Path) -> tuple[int, int] | None:
-    """What the file holds; `None` when it is absent or was damaged."""
+    """Return what the file holds; `None` when it is absent or was damaged."""
     try:
         version, _, seed = path.read_text("ascii").strip().partition(" ")
         return int(version), int.from_bytes(bytes.fromhex(seed))

@@ -24,7 +24,7 @@ class SpoolFolder:
 
     @classmethod
     def open(cls, root: Path, random: Callable[[int], bytes]) -> "SpoolFolder":
-        """Clears what dead owners left under `root` and makes a folder of our own.
+        """Clear what dead owners left under `root` and make a folder of our own.
 
         Raises:
             StoreFullError, StoreUnavailableError: the disk refused.
@@ -46,12 +46,12 @@ class SpoolFolder:
         return cls(folder, lock)
 
     def new_path(self) -> Path:
-        """A name that nothing has had; the file is the caller's to make and to remove."""
+        """Return a name that nothing has had; the file is the caller's to make and to remove."""
         self._count += 1
         return self._folder / f"{self._count}.part"
 
     def close(self) -> None:
-        """Removes the folder with all that is in it. May be called twice."""
+        """Remove the folder with all that is in it. May be called twice."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.close()
 

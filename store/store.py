@@ -78,7 +78,7 @@ class Store:
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> Self:
-        """Opens the data folder, making it if need be, and clears what dead processes left.
+        """Open the data folder, making it if need be, and clear what dead processes left.
 
         Raises:
             FolderInUseError: another store has the folder open.
@@ -90,7 +90,7 @@ class Store:
             return cls(resources, stack.pop_all())
 
     async def close(self) -> None:
-        """Ends what was begun, writes the prompts that wait, lets go of everything.
+        """End what was begun, write the prompts that wait, let go of everything.
 
         May be called twice. Uploads still being received fail with `StoreClosedError`.
         """
@@ -118,7 +118,7 @@ class Store:
         expected: Digest | None = None,
         expected_size: int | None = None,
     ) -> Receipt:
-        """Receives a blob and grants it to the tenant, with a lease: the only way in.
+        """Receive a blob and grant it to the tenant, with a lease: the only way in.
 
         When it returns, the bytes and the grant survive a power cut. Declaring a type again
         replaces the one declared before; declaring none keeps it. A cancelled call keeps nothing,
@@ -136,13 +136,13 @@ class Store:
         return await self._receiver.receive(tenant, body, promise)
 
     async def stat(self, tenant: str, digest: Digest) -> Grant | None:
-        """The tenant's live grant for a blob; does not count as a use."""
+        """Return the tenant's live grant for a blob; does not count as a use."""
         self._require_open()
         held = (await self._leases.find(tenant, [digest])).get(digest)
         return held.grant if held else None
 
     async def stat_many(self, tenant: str, digests: Sequence[Digest]) -> dict[Digest, Grant]:
-        """The live grants among these digests; counts as a use of each and renews its lease.
+        """Return the live grants among these digests, and renew their leases: each is used.
 
         A disk that is full keeps a lease from being renewed, not a blob from being used.
         """
@@ -177,7 +177,7 @@ class Store:
         return await reader.open(min(start, held.grant.size - 1) // PIECE_BYTES)
 
     async def missing(self, tenant: str, digests: Sequence[Digest]) -> Missing:
-        """Says which of the digests the tenant has to upload; the others get a fresh lease."""
+        """Say which of the digests the tenant has to upload; the others get a fresh lease."""
         self._require_open()
         held = await self._leases.give(tenant, digests)
         ends = (blob.grant.lease_expires_at for blob in held.values())
@@ -189,7 +189,7 @@ class Store:
         )
 
     async def list_grants(self, tenant: str, *, after: str | None, limit: int) -> Page[Grant]:
-        """At most `limit` of the tenant's live grants, newest first, from the cursor `after` on.
+        """Return up to `limit` of the tenant's live grants, newest first, from a cursor on.
 
         Raises:
             InvalidCursorError: `after` did not come with a page.
@@ -200,7 +200,7 @@ class Store:
         return await self._index.page(tenant, after=after, limit=limit, now=self._clock())
 
     async def release(self, tenant: str, digest: Digest) -> list[Hold]:
-        """Ends the lease and the pin; returns what still holds the blob: files and prompts.
+        """End the lease and the pin; return what still holds the blob: files and prompts.
 
         Raises:
             BlobNotFoundError: the tenant holds no such blob.
@@ -217,7 +217,7 @@ class Store:
         return await self._finisher.run(work())
 
     async def pin(self, tenant: str, digest: Digest) -> Grant:
-        """Keeps the blob until it is unpinned or released. May be called twice.
+        """Keep the blob until it is unpinned or released. May be called twice.
 
         Raises:
             BlobNotFoundError: the tenant holds no such blob.
@@ -232,7 +232,7 @@ class Store:
         return (await self._finisher.run(work())).grant
 
     async def unpin(self, tenant: str, digest: Digest) -> Grant:
-        """Ends the pin and gives a lease in its place; without a pin, changes nothing.
+        """End the pin and give a lease in its place; without a pin, change nothing.
 
         Raises:
             BlobNotFoundError: the tenant holds no such blob.

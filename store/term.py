@@ -14,9 +14,9 @@ class Term:
     seconds: float
 
     def end(self, now: float) -> float:
-        """When something used now ends."""
+        """Return when something used now ends."""
         return now + self.seconds
 
     def is_fresh(self, expires_at: float | None, now: float) -> bool:
-        """Whether this expiry is still late enough to leave it unwritten."""
+        """Return whether this expiry is still late enough to leave it unwritten."""
         return expires_at is not None and expires_at - now > self.seconds * 15 / 16

@@ -15,7 +15,7 @@ from coatcheck.store.database import Database
 
 
 class Put(Protocol):
-    """Uploads bytes in chunks."""
+    """Upload bytes in chunks."""
 
     async def __call__(
         self,
@@ -40,7 +40,7 @@ def now() -> list[float]:
 async def open_store(
     now: list[float],
 ) -> AsyncIterator[Callable[[StoreConfig], Awaitable[Store]]]:
-    """Opens stores that are closed after the test."""
+    """Open stores that are closed after the test."""
     async with AsyncExitStack() as stack:
 
         async def open_one(config: StoreConfig) -> Store:
@@ -88,7 +88,7 @@ def databases() -> Callable[[Store], tuple[Database, Database]]:
 def watch(
     databases: Callable[[Store], tuple[Database, Database]],
 ) -> Callable[[Store], Awaitable[list[tuple[str, Sequence[object]]]]]:
-    """Begins to note each statement that a store's databases run, with its parameters."""
+    """Begin to note each statement that a store's databases run, with its parameters."""
 
     async def begin(store: Store) -> list[tuple[str, Sequence[object]]]:
         seen: list[tuple[str, Sequence[object]]] = []
@@ -112,7 +112,7 @@ def watch(
 
 @pytest.fixture
 def largest_file() -> Callable[[int], AbstractContextManager[None]]:
-    """Lets no file of this process grow beyond so many bytes, as a full disk would."""
+    """Let no file of this process grow beyond so many bytes, as a full disk would."""
 
     @contextmanager
     def limit(size: int) -> Generator[None]:

@@ -47,7 +47,7 @@ asyncio.run(main())
 
 @contextmanager
 def child(folder: Path) -> Generator[subprocess.Popen[str]]:
-    """The process, killed at the latest at the end."""
+    """Start the process, killed at the latest at the end."""
     command = [sys.executable, "-c", CHILD, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -224,7 +224,7 @@ class DiskStoreMachine(StoreMachine):
 
 
 def effort(examples: int) -> settings:
-    """How much to try; ten times as much at night."""
+    """Return how much to try; ten times as much at night."""
     times = 10 if os.environ.get("COATCHECK_NIGHTLY") else 1
     return settings(
         max_examples=examples * times,

@@ -28,7 +28,7 @@ DAY = 24 * 3600
 
 
 def steps(parent: Digest, texts: Sequence[str]) -> list[PromptMessage]:
-    """Messages behind a parent, each with its digest."""
+    """Return messages behind a parent, each with its digest."""
     messages: list[PromptMessage] = []
     for text in texts:
         parent = prompt_step(parent, text)
@@ -38,7 +38,7 @@ def steps(parent: Digest, texts: Sequence[str]) -> list[PromptMessage]:
 
 @pytest.fixture(params=["pending", "written"])
 def settle(request: pytest.FixtureRequest) -> Callable[[Store], Awaitable[None]]:
-    """Lets what was appended wait, or be written, before the test goes on."""
+    """Let what was appended wait, or be written, before the test goes on."""
 
     async def wait(store: Store) -> None:
         if request.param == "written":

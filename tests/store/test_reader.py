@@ -30,7 +30,7 @@ DIGEST = Digest.of(LARGE)
 
 
 def flip(path: Path, offset: int) -> None:
-    """Changes one bit, as a failing disk would."""
+    """Change one bit, as a failing disk would."""
     with path.open("r+b") as file:
         file.seek(offset)
         byte = file.read(1)[0]
@@ -39,7 +39,7 @@ def flip(path: Path, offset: int) -> None:
 
 
 def open_names() -> list[str]:
-    """What this process has open."""
+    """Return what this process has open."""
     links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
     return [os.readlink(link) for link in links]
 

@@ -31,7 +31,7 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x10\0\0\0\x20" + bytes(100)
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Every blob and temporary."""
+    """Return every blob and temporary."""
     found = [*(folder / "blobs").rglob("*"), *(folder / "spool").rglob("*.part")]
     return [path for path in found if path.is_file()]
 

@@ -13,14 +13,14 @@ def room() -> Room:
 
 
 async def begin(room: Room, count: int) -> asyncio.Task[None]:
-    """A task that takes, as far as it comes at once."""
+    """Start a task that takes, as far as it comes at once."""
     task = asyncio.create_task(room.take(count))
     await asyncio.sleep(0)
     return task
 
 
 async def settle() -> None:
-    """Lets those whose turn has come go on."""
+    """Let those whose turn has come go on."""
     for _ in range(3):
         await asyncio.sleep(0)
 

@@ -22,7 +22,7 @@ DIGEST = Digest.of(DATA)
 def forget_seeds(
     databases: Callable[[Store], tuple[Database, Database]],
 ) -> Callable[[Store], Awaitable[None]]:
-    """Removes the seeds from the index, behind the store's back."""
+    """Remove the seeds from the index, behind the store's back."""
 
     async def forget(store: Store) -> None:
         index, _ = databases(store)

@@ -49,14 +49,14 @@ async def statements(theirs: Store, watch: Callable[[Store], Awaitable[Statement
 
 
 def work_of(statements: Statements) -> list[tuple[str, int]]:
-    """The statements, each with the number of its parameters, and an empty list again."""
+    """Return the statements, each with the number of its parameters, and empty the list."""
     work = [(text, len(parameters)) for text, parameters in statements]
     statements.clear()
     return work
 
 
 async def answer(call: Awaitable[object], digest: Digest) -> str:
-    """What a call says, without the digest it was asked about."""
+    """Return what a call says, without the digest it was asked about."""
     try:
         said = repr(await call)
     except StoreError as error:
