@@ -229,7 +229,7 @@ def by_a_slice_of_a_slice(piece: memoryview) -> memoryview:
 
 
 def by_a_cast(piece: memoryview) -> memoryview:
-    return piece.cast("c")
+    return piece.cast("B")
 
 
 # A `PickleBuffer` exports the view itself, as a thread that encodes it does.
