@@ -51,13 +51,13 @@ class RequestRefusedError(DaemonError):
 
 
 class TooLargeError(DaemonError):
-    """The request asks for more than a limit allows; `limit` is the limit, `code` says of what."""
+    """The request asks for more than a limit allows; `limit` has the limit by its name."""
 
     status = 413
     title = "The request is too large"
 
-    def __init__(self, message: str, code: str, limit: int) -> None:
-        super().__init__(f"{message}: at most {limit}")
+    def __init__(self, what: str, code: str, **limit: int) -> None:
+        super().__init__(f"{what}: at most {', '.join(map(str, limit.values()))}")
         self._code, self._limit = code, limit
 
     @property
@@ -66,7 +66,7 @@ class TooLargeError(DaemonError):
 
     @property
     def extensions(self) -> Mapping[str, Json]:
-        return {"limit": self._limit}
+        return dict[str, Json](self._limit)
 
 
 class EncodingRefusedError(DaemonError):

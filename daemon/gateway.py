@@ -173,7 +173,9 @@ class Gateway:
         body = SplicedBody(segments, partial(self._resolver.open, tenant))
         limit = self._config.max_upstream_bytes
         if body.size > limit:
-            raise TooLargeError("bytes for the upstream", "upstream_body_too_large", limit)
+            raise TooLargeError(
+                "bytes for the upstream", "upstream_body_too_large", max_bytes=limit
+            )
         return body
 
     async def _places(

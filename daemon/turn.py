@@ -167,7 +167,9 @@ def build_turn(
     except MalformedRequestError as error:
         raise RequestRefusedError(str(error), error.code, error.path) from error
     if len(slots) > limits.max_attachments:
-        raise TooLargeError("attachments", "too_many_attachments", limits.max_attachments)
+        raise TooLargeError(
+            "attachments", "too_many_attachments", max_attachments=limits.max_attachments
+        )
     return Turn(parsed.size + sum(map(len, before)), body, slots, parent, appended, origins)
 
 
@@ -209,7 +211,7 @@ def named_digest(slot: Slot) -> Digest | None:
 
 def _bound_values(count: int, limits: TurnLimits) -> None:
     if count > limits.max_values:
-        raise TooLargeError("JSON values", "too_many_values", limits.max_values)
+        raise TooLargeError("JSON values", "too_many_values", max_values=limits.max_values)
 
 
 def _media_type(slot: Slot, blob: Resolved) -> str:

@@ -7,6 +7,8 @@ keeps no state; each is one module, and one line in `dialects.py`.
 from collections.abc import Collection
 from typing import Protocol
 
+from pydantic import BaseModel
+
 from .attachment import Slot
 from .json_value import Json, JsonObject
 from .problem import Problem
@@ -35,6 +37,11 @@ class Dialect(Protocol):
             MalformedMessageError: a type that no reading allows, a malformed ref, or a malformed
                 pointer; its path says where.
         """
+        ...
+
+    @property
+    def error_model(self) -> type[BaseModel]:
+        """The model of an error answer's body, for the description of routes."""
         ...
 
     def error(self, problem: Problem) -> JsonObject:

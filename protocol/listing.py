@@ -9,13 +9,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from .descriptor import Descriptor
-from .digest import Digest
+from .digest import PATTERN, Digest
 
 MAX_DIGESTS = 1000
 """The most that one request asks about: 76 kB of JSON, one query in the index."""
 
 # Text, so that whoever answers can name the first that is wrong.
-DigestText = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"})]
+DigestText = Annotated[str, WithJsonSchema({"type": "string", "pattern": PATTERN})]
 
 
 class _Answer(BaseModel):

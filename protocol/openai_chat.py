@@ -9,6 +9,8 @@ package, chat/chat_completion_content_part_*.py, version 3.
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
+from pydantic import BaseModel, ConfigDict
+
 from .attachment import (
     Found,
     FoundFileId,
@@ -78,11 +80,32 @@ class _FileIdSlot(_Slot):
         self.holder.update(entries)
 
 
+class OpenAIErrorObject(BaseModel):
+    """What went wrong; `missing` lists what to upload."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+    missing: list[dict[str, str]] | None = None
+
+
+class OpenAIError(BaseModel):
+    """An error answer of OpenAI's API."""
+
+    model_config = ConfigDict(frozen=True)
+
+    error: OpenAIErrorObject
+
+
 class OpenAIChat:
     """The dialect `openai.chat`."""
 
     name = "openai.chat"
     messages_key = "messages"
+    error_model = OpenAIError
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find the attachments; see `Dialect.walk`."""

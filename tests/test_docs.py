@@ -25,8 +25,9 @@ def _codes(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = [target.id for target in targets if isinstance(target, ast.Name)]
-            if names == ["code"] and isinstance(node.value, ast.Constant):
-                yield str(node.value.value)
+            value = node.value.value if isinstance(node.value, ast.Constant) else None
+            if names == ["code"] and isinstance(value, str):
+                yield value
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             at = MAKERS.get(node.func.id)
             if at is not None and len(node.args) > at and isinstance(node.args[at], ast.Constant):

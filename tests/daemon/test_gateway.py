@@ -549,7 +549,7 @@ async def test_refs_that_would_fill_too_large_a_body_are_refused_before_it(
     assert (await daemon.chat(ask(image(f"blob:{digest}"))))[0] == 200
     status, answer, response = await daemon.chat(ask(*[image(f"blob:{digest}")] * 2))
     assert (status, answer["error"]["code"]) == (413, "upstream_body_too_large")
-    assert answer["error"]["limit"] == 50_000
+    assert answer["error"]["max_bytes"] == 50_000
     assert response.headers["x-should-retry"] == "false"
     assert len(upstream.seen) == 1
     assert len(daemon.blobs.readers) == 1
