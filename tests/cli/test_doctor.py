@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class Ready(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def ready(host: str) -> Iterator[int]:
+def ready(host: str) -> Generator[int]:
     with ThreadingHTTPServer((host, 0), Ready) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

@@ -58,11 +58,12 @@ async def test_one_async_client_serves_many_tasks(server: FakeServer) -> None:
 
 async def test_progress_is_told_on_the_loop(server: FakeServer) -> None:
     threads: set[threading.Thread] = set()
+
+    def note(done: int, total: int) -> None:
+        threads.add(threading.current_thread())
+
     async with AsyncClient(server.base_url) as client:
-        descriptor = await client.put(
-            DATA, progress=lambda *_: threads.add(threading.current_thread())
-        )
-        await client.get(descriptor, progress=lambda *_: threads.add(threading.current_thread()))
+        await client.get(await client.put(DATA, progress=note), progress=note)
     assert threads == {threading.current_thread()}
 
 
