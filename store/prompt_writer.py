@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from . import prompt_table
 from .database import Database
+from .errors import StoreError
 from .index import Index
 from .index_rows import PromptHold
 from .prompt_table import PromptKey, PromptRow, text_bytes
@@ -116,10 +117,12 @@ class PromptWriter:
             batch, self._waiting, asked = self._waiting, _Batch(), self._asked
             try:
                 await self._write(batch)
+            except StoreError as error:
+                _logger.error("kept messages could not be written and are lost: %s", error)
+                batch, asked = self._give_up(batch), self._asked
             except Exception:
                 _logger.exception("kept messages could not be written and are lost")
-                batch = self._give_up(batch)
-                asked = self._asked
+                batch, asked = self._give_up(batch), self._asked
             self._settle(batch.rows)
             self._done = asked
             async with self._changed:

@@ -8,14 +8,14 @@
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from coatcheck.protocol import Digest, prompt_root
 
 from . import prompt_table
 from .database import Database
-from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError
+from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError, StoreFullError
 from .index import Index
 from .prompt_table import PromptHead, PromptKey, PromptRow, text_bytes
 from .prompt_writer import PromptWriter, Renewal
@@ -46,9 +46,12 @@ class Prompts:
         term: Term,
         max_prompt_bytes: int,
         pending_bytes: int,
+        free_bytes: Callable[[], Awaitable[int]],
         clock: Callable[[], float],
     ) -> None:
+        """`free_bytes` says what may still be written without touching the reserve."""
         self._database = database
+        self._free_bytes = free_bytes
         self._term = term
         self._max_prompt_bytes = max_prompt_bytes
         self._clock = clock
@@ -72,12 +75,15 @@ class Prompts:
         Raises:
             PromptNotFoundError: the tenant has no such parent in this dialect.
             PromptTooLargeError: the list would have more text than is kept; nothing was kept.
+            StoreFullError: it would take the room without which nothing can be deleted either.
             StoreClosedError: `close` was called before.
         """
         self._require_open()
         count = sum(text_bytes(step.text) for step in steps)
         if count > self._max_prompt_bytes:
             raise PromptTooLargeError(self._max_prompt_bytes)
+        if await self._free_bytes() < count:
+            raise StoreFullError("no space left for this prompt")
         await self._writer.room.take(count)
         try:
             rows = await self._rows(PromptKey(tenant, dialect, parent), steps)

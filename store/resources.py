@@ -4,13 +4,14 @@ The order: lock, threads, backend, index, prompts, the steps that must come to t
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from .backend import Backend
+from .backend import Backend, Measured
 from .config import StoreConfig
 from .database import Database
 from .digest_locks import DigestLocks
@@ -72,7 +73,7 @@ async def open_resources(
     stack.push_async_callback(database.close)
     seeds = await open_seeds(database, folder and folder / "seed", now=clock(), random=random)
     index = Index(database)
-    prompts = await _open_prompts(config, stack, index, clock)
+    prompts = await _open_prompts(config, stack, index, backend, writing, clock)
     if folder is not None:
         await loop.run_in_executor(writing, _sync, folder)
 
@@ -132,17 +133,31 @@ async def _open_backend(
 
 
 async def _open_prompts(
-    config: StoreConfig, stack: AsyncExitStack, index: Index, clock: Callable[[], float]
+    config: StoreConfig,
+    stack: AsyncExitStack,
+    index: Index,
+    backend: Backend,
+    executor: ThreadPoolExecutor,
+    clock: Callable[[], float],
 ) -> Prompts:
     path = config.data_folder and config.data_folder / "prompts.sqlite"
     database = await Database.open(path, history="prompts", synchronous="NORMAL")
     stack.push_async_callback(database.close)
+
+    async def free_bytes() -> int:
+        if not isinstance(backend, Measured):
+            return sys.maxsize
+        if path is None:
+            return backend.free_bytes()  # no disk to wait for
+        return await asyncio.get_running_loop().run_in_executor(executor, backend.free_bytes)
+
     prompts = Prompts(
         database,
         index,
         term=Term(config.prompt_seconds),
         max_prompt_bytes=config.max_prompt_bytes,
         pending_bytes=config.pending_prompt_bytes,
+        free_bytes=free_bytes,
         clock=clock,
     )
     prompts.start()

@@ -16,6 +16,7 @@ from coatcheck.store import (
     Store,
     StoreClosedError,
     StoreConfig,
+    StoreFullError,
 )
 from coatcheck.store.database import Database
 
@@ -246,6 +247,16 @@ async def test_an_append_that_waits_when_the_store_closes_is_refused(open_store:
     kept, *refused = await asyncio.gather(*appends, return_exceptions=True)
     assert kept is None
     assert [type(error) for error in refused] == [StoreClosedError] * 2
+
+
+async def test_a_prompt_does_not_touch_the_reserve_of_the_disk(
+    open_store: Open, tmp_path: Path
+) -> None:
+    store = await open_store(StoreConfig(tmp_path / "data", min_free_bytes=1 << 60))
+    (message,) = steps(ROOT, ["x"])
+    with pytest.raises(StoreFullError):
+        await store.prompts.append("a", CHAT, ROOT, [message])
+    assert await store.prompts.expand("a", CHAT, message.digest) is None
 
 
 async def test_refused_appends_take_no_room(open_store: Open) -> None:
