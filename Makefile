@@ -42,7 +42,7 @@ bench: $(READY)
 
 # The long forms: more examples of every property, the bench, and the demo on a slow link.
 nightly: $(READY)
-	COATCHECK_NIGHTLY=1 bash .ci/test $(VENV)
+	COATCHECK_NIGHTLY=1 bash .ci/test $(VENV) --timeout 900
 	$(BIN)/python -m bench --rounds 30 --check
 	$(BIN)/coatcheck demo --uplink 5mbit --turns 4
 
