@@ -187,8 +187,16 @@ class UpstreamUnreachableError(UpstreamError):
     retryable = True
 
 
+class UpstreamHungUpError(UpstreamError):
+    """The upstream closed the connection instead of answering, as one does that was idle."""
+
+    code = "upstream_hung_up"
+    title = "The upstream hung up"
+    retryable = True
+
+
 class UpstreamGarbageError(UpstreamError):
-    """What the upstream answered is not HTTP, or it hung up before its answer."""
+    """What the upstream answered is not HTTP."""
 
     code = "upstream_garbage"
     title = "The upstream's answer cannot be read"
@@ -200,6 +208,7 @@ class UpstreamTimeoutError(UpstreamError):
     status = 504
     code = "upstream_timeout"
     title = "The upstream is too slow"
+    retryable = True
 
 
 class UpstreamCutError(UpstreamError):

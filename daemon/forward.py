@@ -23,6 +23,7 @@ from .errors import (
     UpstreamCutError,
     UpstreamError,
     UpstreamGarbageError,
+    UpstreamHungUpError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
@@ -227,11 +228,11 @@ def _translated(error: Exception, config: UpstreamConfig, *, is_over: bool) -> U
         case aiohttp.ClientConnectorError():
             return UpstreamUnreachableError(f"upstream {name} cannot be reached")
         case aiohttp.InvalidURL() | ValueError():
-            return UpstreamUnreachableError(f"upstream {name} has a base_url that is no URL")
+            return UpstreamError(f"upstream {name} has a base_url that is no URL")
         case aiohttp.ClientResponseError():
             return UpstreamGarbageError(f"upstream {name} answered something that is not HTTP")
         case _:
-            return UpstreamGarbageError(f"upstream {name} hung up without an answer")
+            return UpstreamHungUpError(f"upstream {name} hung up without an answer")
 
 
 def _too_slow(name: str, limit: str, timeouts: Timeouts) -> str:

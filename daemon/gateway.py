@@ -33,7 +33,7 @@ from .errors import (
     PromptNotFoundError,
     TooLargeError,
 )
-from .headers import request_headers
+from .headers import own_authorities, request_headers
 from .keeper import Keeper
 from .relay import refusal, relay
 from .resolver import Resolver
@@ -147,8 +147,8 @@ class Gateway:
         return None
 
     def _origins(self, request: web.Request) -> Collection[str]:
-        """Authorities whose `/v1/blobs/` URLs are ours: the request's Host among them."""
-        return self._config.public_origins | {request.host.lower()}
+        """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
+        return self._config.public_origins | own_authorities(request.host)
 
     async def _expand(
         self, parsed: ParsedRequest, tenant: str, dialect: Dialect, origins: Collection[str]

@@ -6,6 +6,8 @@ ours; back to the client everything except what belongs to one connection, and c
 
 from collections.abc import Iterable
 
+from coatcheck.web import is_loopback_authority
+
 # RFC 9110 section 7.6.1, with Connection's historic companions.
 _HOP_BY_HOP = frozenset(
     {
@@ -23,6 +25,7 @@ _HOP_BY_HOP = frozenset(
 _NOT_UPSTREAM = _HOP_BY_HOP | {"host", "cookie", "content-length", "expect"}
 _NOT_BACK = _HOP_BY_HOP | {"set-cookie"}
 _OURS = "coatcheck-"
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _KEY_PREFIX = "cck_"
 
 
@@ -42,6 +45,19 @@ def request_headers(
         and not _holds_our_key(value)
     ]
     return passed if api_key is None else [*passed, ("Authorization", f"Bearer {api_key}")]
+
+
+def own_authorities(host: str) -> frozenset[str]:
+    """Return the authorities that name the same server as a Host field, lower case.
+
+    Loopback has several names, and a client may write a URL with another than it connects by.
+    """
+    host = host.lower()
+    if not is_loopback_authority(host):
+        return frozenset({host})
+    name, _, port = host.rpartition(":")
+    suffix = f":{port}" if name and port.isdecimal() else ""
+    return frozenset({host, *(alias + suffix for alias in _LOOPBACK_NAMES)})
 
 
 def answer_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

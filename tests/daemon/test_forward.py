@@ -54,22 +54,31 @@ async def test_nobody_listens(run_daemon: Fixture) -> None:
         b"HTTP/1.1 two-hundred OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
         b"\x00\x01\x02" * 50,
-        b"",
-        b"HTTP/1.1 200 OK\r\nContent-",
     ],
 )
-async def test_garbage_and_silence(run_daemon: Fixture, run_raw: Fixture, answer: bytes) -> None:
+async def test_garbage(run_daemon: Fixture, run_raw: Fixture, answer: bytes) -> None:
     daemon = await run_daemon(config(await run_raw(await says(answer))))
     status, body, response = await daemon.chat(ASK)
     assert (status, body["error"]["code"]) == (502, "upstream_garbage")
     assert response.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-"])
+async def test_an_upstream_that_hangs_up_may_be_asked_again(
+    run_daemon: Fixture, run_raw: Fixture, answer: bytes
+) -> None:
+    daemon = await run_daemon(config(await run_raw(await says(answer))))
+    status, body, response = await daemon.chat(ASK)
+    assert (status, body["error"]["code"]) == (502, "upstream_hung_up")
+    assert "x-should-retry" not in response.headers
+
+
 async def test_too_slow_to_the_first_byte(run_daemon: Fixture, run_raw: Fixture) -> None:
     daemon = await run_daemon(config(await run_raw(await says(b"", then_waits=True))))
-    status, body, _ = await daemon.chat(ASK)
+    status, body, response = await daemon.chat(ASK)
     assert (status, body["error"]["code"]) == (504, "upstream_timeout")
     assert "first_byte_seconds" in body["error"]["message"]
+    assert "x-should-retry" not in response.headers
 
 
 async def stream(daemon: Any) -> AsyncIterator[bytes]:

@@ -1,6 +1,20 @@
 """What crosses the gateway, and what stays."""
 
-from coatcheck.daemon.headers import answer_headers, request_headers
+import pytest
+
+from coatcheck.daemon.headers import answer_headers, own_authorities, request_headers
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:8420", "127.0.0.1:8420", "[::1]:8420", "LOCALHOST:8420"]
+)
+def test_loopback_is_known_by_all_its_names(host: str) -> None:
+    assert own_authorities(host) >= {"localhost:8420", "127.0.0.1:8420", "[::1]:8420"}
+
+
+def test_other_hosts_have_one_name() -> None:
+    assert own_authorities("Store.example") == {"store.example"}
+    assert own_authorities("localhost") == {"localhost", "127.0.0.1", "[::1]"}
 
 
 def test_what_goes_upstream() -> None:
