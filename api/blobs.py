@@ -16,10 +16,10 @@ from coatcheck.protocol import (
 )
 from coatcheck.store import Store
 from coatcheck.web import (
-    digest_mismatch,
     json_response,
     open_upload,
     read_model,
+    refuse,
     tenant_of,
 )
 
@@ -84,7 +84,13 @@ class BlobHandlers:
         upload = await open_upload(request)
         async with aclosing(upload.chunks) as chunks:
             if named is not None and upload.digest not in (None, named):
-                raise digest_mismatch(named, upload.digest or named)
+                raise refuse(
+                    422,
+                    "digest_mismatch",
+                    "Digest mismatch",
+                    f"the path names {named}, the digest field {upload.digest}; nothing was read",
+                    expected=str(named),
+                )
             receipt = await self._store.receive(
                 tenant,
                 chunks,

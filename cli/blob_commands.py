@@ -14,7 +14,6 @@ from coatcheck.protocol import Json
 from .errors import NotFoundError, UsageError
 from .output import (
     described,
-    descriptor_line,
     note,
     print_descriptors,
     print_json,
@@ -67,7 +66,9 @@ def put(
             if pointer:
                 done(document | {"pointer": item.pointer}, item.pointer)
             else:
-                done(document, descriptor_line(item))
+                done(document, f"{item.ref}\n")
+                if not as_json:
+                    note(f"{file}: {item.size:,} bytes of {item.media_type}")
 
 
 @click.command()
@@ -132,8 +133,11 @@ def rm(refs: tuple[str, ...], url: str, key: str | None, as_json: bool) -> None:
         for ref in refs:
             released = client.delete(ref)
             holds = ", ".join(f"{hold.kind} {hold.name}" for hold in released.holds)
-            text = f"removed {released.digest}" + (f"; still held by {holds}" if holds else "")
-            done(released.model_dump(mode="json"), f"{text}\n")
+            if holds:
+                text = f"released {released.digest}; still held by {holds}\n"
+            else:
+                text = f"removed {released.digest}\n"
+            done(released.model_dump(mode="json"), text)
 
 
 @click.command()

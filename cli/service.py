@@ -37,6 +37,10 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, heed)
     async with AsyncExitStack() as stack:
+        if not web.is_loopback_host(settings.host):  # before a data folder is made for nothing
+            raise web.NotLoopbackError(
+                f"without keys only loopback is served, not {settings.host!r}"
+            )
         daemon_config = settings.daemon_config(environment())
         blobs = await store.Store.open(settings.store_config())
         stack.push_async_callback(blobs.close)

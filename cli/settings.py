@@ -164,7 +164,8 @@ def load_settings(config: Path | None, flags: Mapping[str, object]) -> Settings:
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
             for item in error.errors(include_url=False)
         )
-        raise SettingsError(f"settings ({path}): " + "; ".join(lines)) from error
+        source = f" ({path})" if path.is_file() else ""
+        raise SettingsError(f"settings{source}: " + "; ".join(lines)) from error
 
 
 def _check_is_toml(path: Path) -> None:

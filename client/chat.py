@@ -124,9 +124,8 @@ def _prepare(turn: Turn) -> Exchange[Prepared]:
         raise InvalidArgumentError("there are no messages")
     for key in _OURS:
         if key in turn.fields:
-            raise InvalidArgumentError(
-                f"{key!r} is not a field to pass: see the method's arguments"
-            )
+            hint = "call chat_stream" if key == "stream" else "see the method's arguments"
+            raise InvalidArgumentError(f"{key!r} is not a field to pass: {hint}")
     fields = copy_object(turn.fields, "fields")
     dehydrated = yield from to_ref_form(turn.messages, dialect(DIALECT))
     digests = yield from Work(partial(_digests, dehydrated.messages))

@@ -31,7 +31,7 @@ from .route import Answer, Handler, Operation, Parameter, ProblemRenderer, Route
 from .runner import BoundAddress, Server
 from .template import Templates
 from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
-from .upload import Upload, digest_mismatch, open_upload
+from .upload import Upload, open_upload
 
 __all__ = [
     "AddressError",
@@ -64,7 +64,6 @@ __all__ = [
     "body_chunks",
     "build_app",
     "connection_of",
-    "digest_mismatch",
     "is_loopback_authority",
     "is_loopback_host",
     "join_faces",

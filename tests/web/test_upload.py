@@ -12,11 +12,11 @@ from coatcheck.web import (
     ProblemError,
     Route,
     Server,
-    digest_mismatch,
     json_response,
     open_upload,
 )
 from coatcheck.web.form import MAX_PARTS, OVERHEAD_BYTES, FormFile
+from coatcheck.web.upload import digest_mismatch
 
 Serve = Callable[..., Awaitable[Server]]
 TYPE = "multipart/form-data; boundary=B"
