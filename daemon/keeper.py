@@ -14,7 +14,6 @@ from coatcheck.protocol import (
     InlineBlob,
     Json,
     PromptDigestError,
-    RefForm,
     encode_json,
     prompt_digests,
     prompt_root,
@@ -51,10 +50,9 @@ class Keeper:
         None when it cannot be kept: no RFC 8785 form, or a store without room. May be repeated.
         """
         try:
-            form = await asyncio.to_thread(ref_form, dialect, messages, origins)
             start = parent or prompt_root(dialect.name)
-            kept = await asyncio.to_thread(_kept_messages, dialect.name, form, start)
-            await self._absorb_all(tenant, form.inline)
+            inline, kept = await asyncio.to_thread(_prepare, dialect, messages, origins, start)
+            await self._absorb_all(tenant, inline)
             await self._prompts.append(tenant, dialect.name, start, kept)
         except (PromptDigestError, NotKeptError, StoreUnavailableError) as error:
             _log.warning("prompt not kept: %s", error)
@@ -111,9 +109,14 @@ class Keeper:
             await self._blobs.absorb(tenant, data, blob.media_type)
 
 
-def _kept_messages(dialect: str, form: RefForm, parent: Digest) -> list[KeptMessage]:
-    digests = prompt_digests(dialect, form.messages, parent)
-    return [
+def _prepare(
+    dialect: Dialect, messages: Sequence[Json], origins: Collection[str], parent: Digest
+) -> tuple[list[InlineBlob], list[KeptMessage]]:
+    """Return what is to be stored of messages: their inline blobs, and themselves in ref form."""
+    form = ref_form(dialect, messages, origins)
+    digests = prompt_digests(dialect.name, form.messages, parent)
+    kept = [
         KeptMessage(digest, encode_json(message).decode(), blobs)
         for digest, message, blobs in zip(digests, form.messages, form.blobs, strict=True)
     ]
+    return form.inline, kept
