@@ -9,8 +9,9 @@ import click
 from coatcheck.store import StoreError
 from coatcheck.web import WebError
 
+from .assembly import assemble_serve
 from .errors import ServeError
-from .service import serve as run_service
+from .service import run
 from .settings_flags import Flags, settings_flags
 
 
@@ -30,7 +31,7 @@ def serve(flags: Flags) -> None:
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        asyncio.run(run_service(settings, _announce))
+        asyncio.run(run(assemble_serve, settings, _announce))
     except (StoreError, WebError) as error:
         raise ServeError(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""One process: the store, its HTTP face and the daemon, joined and run.
+"""One process: what an assembly opened, run until a signal ends it.
 
 Opened in order and closed in reverse: requests end first, then the daemon, then the store.
 """
@@ -10,23 +10,23 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 
-from coatcheck import api, daemon, store, web
+from coatcheck import web
 
+from .assembly import Assemble
 from .descriptors import fit_connections
 from .settings import Settings, environment
 
 _log = logging.getLogger("coatcheck")
 
 
-async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+async def run(assemble: Assemble, settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; `announce` is told the base URL once.
 
     A second signal ends the drain: requests that still run are cancelled.
 
     Raises:
-        StoreError: the data folder cannot be opened, or another process serves it.
         WebError: the address cannot be listened on.
-        SettingsError: an upstream's key is not in the environment.
+        what `assemble` raises.
     """
     stopped, hurried = asyncio.Event(), asyncio.Event()
 
@@ -41,21 +41,13 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             raise web.NotLoopbackError(
                 f"without keys only loopback is served, not {settings.host!r}"
             )
-        daemon_config = settings.daemon_config(environment())
-        blobs = await store.Store.open(settings.store_config())
-        stack.push_async_callback(blobs.close)
-        resolving = daemon.Daemon.open(
-            daemon_config, daemon.EmbeddedBlobs(blobs), daemon.EmbeddedPrompts(blobs)
-        )
-        stack.push_async_callback(resolving.close)
-        routes = web.join_faces(
-            [api.face(blobs), resolving.face()], title="Coatcheck", version=version("coatcheck")
-        )
+        assembly = await assemble(settings, environment(), stack)
+        routes = web.join_faces(assembly.faces, title="Coatcheck", version=version("coatcheck"))
         wanted = web.Limits().max_connections
         limits = web.Limits(max_connections=fit_connections(wanted))
         if limits.max_connections < wanted:
             _log.warning("the limit of open files carries %d connections", limits.max_connections)
-        server = web.Server(web.build_app(routes), limits)
+        server = web.Server(web.build_app(routes, keyring=assembly.keyring), limits)
         stack.push_async_callback(_stop, server, settings.drain_seconds, hurried)
         address = await server.start(settings.host, settings.port)
         announce(address.url)
