@@ -6,12 +6,14 @@ belong to whoever made them.
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 
-from coatcheck.protocol import Dialect, dialect
+from aiohttp import web
+
+from coatcheck.protocol import Dialect, Problem, dialect
 from coatcheck.web import Answer, Face, Operation, Route
 
 from .admin import cache_routes, cache_section
@@ -103,8 +105,14 @@ class Daemon:
             base + path,
             partial(self._gateway.serve, spoken, path),
             operation,
-            render_problem=partial(refusal, spoken),
+            render_problem=partial(_render_problem, spoken),
         )
+
+
+def _render_problem(
+    spoken: Dialect, request: web.Request, problem: Problem, headers: Mapping[str, str]
+) -> web.Response:
+    return refusal(spoken, problem, headers)
 
 
 def _upstreams(configs: Sequence[UpstreamConfig], clock: Callable[[], float]) -> list[Upstream]:

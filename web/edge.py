@@ -46,7 +46,7 @@ def make_edge(
             connection.abandon(request, "gone")
             raise
         except Exception as error:  # noqa: BLE001 - the outermost edge of a request: logs and maps
-            render = renderers.get(request.match_info.route, problem_response)
+            render = renderers.get(request.match_info.route, _render_details)
             return _answer(error, request, connection, render)
 
     return edge
@@ -62,11 +62,17 @@ def _answer(
         raise error
     if request.writer.output_size > 0:
         return _break(error, request, connection)
-    response = render(*_problem(error, connection.request_id))
+    response = render(request, *_problem(error, connection.request_id))
     if not request.content.is_eof():
         # What is left of the body is not a request.
         response.force_close()
     return response
+
+
+def _render_details(
+    request: web.Request, problem: Problem, headers: Mapping[str, str]
+) -> web.Response:
+    return problem_response(problem, headers)
 
 
 def _problem(error: Exception, request_id: str) -> tuple[Problem, Mapping[str, str]]:

@@ -11,8 +11,11 @@ from coatcheck.protocol import Problem
 from .errors import refuse
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-ProblemRenderer = Callable[[Problem, Mapping[str, str]], web.Response]
-"""Makes the answer for a problem; the headers are to be added to it."""
+ProblemRenderer = Callable[[web.Request, Problem, Mapping[str, str]], web.Response]
+"""Makes the answer for a problem; the headers are to be added to it.
+
+The request says in whose form, where several protocols share a path.
+"""
 
 ANY_METHOD = "*"
 

@@ -122,7 +122,9 @@ async def test_a_heads_own_handler_comes_first(serve: Serve, http: ClientSession
         assert answer.status == 418
 
 
-def dialects_own(problem: Problem, headers: Mapping[str, str]) -> web.Response:
+def dialects_own(
+    request: web.Request, problem: Problem, headers: Mapping[str, str]
+) -> web.Response:
     """Return an error answer as a provider writes it."""
     return web.json_response(
         {"error": {"code": problem.code}}, status=problem.status, headers=headers
