@@ -2,6 +2,7 @@
 
 from .backend import Backend, BlobFile, Measured, Spool
 from .config import StoreConfig
+from .database import Database
 from .disk_backend import DiskBackend
 from .errors import (
     BlobNotFoundError,
@@ -35,6 +36,7 @@ __all__ = [
     "BlobState",
     "BlobTooLargeError",
     "CorruptBlobError",
+    "Database",
     "DigestMismatchError",
     "DiskBackend",
     "EmptyBlobError",

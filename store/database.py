@@ -24,7 +24,7 @@ from .errors import (
     StoreUnavailableError,
     disk_error,
 )
-from .migrate import migrate
+from .migrate import MIGRATIONS, migrate
 
 T = TypeVar("T")
 
@@ -40,11 +40,17 @@ class Database:
 
     @classmethod
     async def open(
-        cls, path: Path | None, *, history: str, synchronous: Literal["FULL", "NORMAL"]
+        cls,
+        path: Path | None,
+        *,
+        history: str,
+        synchronous: Literal["FULL", "NORMAL"],
+        migrations: Path = MIGRATIONS,
     ) -> "Database":
         """Open the file, or a new database in memory, and bring it to the newest schema.
 
-        `history` names the folder of migrations it follows, and its thread.
+        `history` names the folder of migrations it follows, which lies in `migrations`, and its
+        thread.
 
         Raises:
             SchemaError: the file belongs to a newer program, or is no database of ours.
@@ -54,7 +60,7 @@ class Database:
         loop = asyncio.get_running_loop()
         try:
             engine, connection = await loop.run_in_executor(
-                thread, _connect, path, history, synchronous
+                thread, _connect, path, migrations / history, synchronous
             )
         except BaseException:
             thread.shutdown(wait=False)
@@ -115,7 +121,7 @@ def _make_private(path: Path) -> None:
 
 
 def _connect(
-    path: Path | None, history: str, synchronous: Literal["FULL", "NORMAL"]
+    path: Path | None, history: Path, synchronous: Literal["FULL", "NORMAL"]
 ) -> tuple[Engine, Connection]:
     if path:
         _make_private(path)
@@ -137,7 +143,7 @@ def _connect(
     try:
         connection = engine.connect()
         with connection.begin():
-            migrate(connection, history)
+            migrate(connection, history.name, folder=history.parent)
     except SQLAlchemyError as error:
         engine.dispose()
         cause = getattr(error, "orig", None)

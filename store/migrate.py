@@ -13,25 +13,28 @@ from sqlalchemy import Connection
 
 from .errors import SchemaError
 
-_MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+"""Where the store's own histories lie, each in a folder of its name."""
 
 # Alembic's `context` and `op` are one per process, so two databases cannot migrate at once, and
 # what keeps them apart has to be one per process too.
 _alembic = threading.Lock()
 
 
-def migrate(connection: Connection, history: str, *, to: str = "head") -> None:
+def migrate(
+    connection: Connection, history: str, *, folder: Path = MIGRATIONS, to: str = "head"
+) -> None:
     """Upgrade to a revision of `history`, the name of a folder of migrations. Blocking.
 
-    Does nothing when the database is there already.
+    `folder` is where that folder lies. Does nothing when the database is there already.
 
     Raises:
         SchemaError: its schema is newer than this program, or not ours.
     """
     config = Config()
-    config.set_main_option("script_location", _escaped(_MIGRATIONS))
+    config.set_main_option("script_location", _escaped(MIGRATIONS))
     config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", _escaped(_MIGRATIONS / history))
+    config.set_main_option("version_locations", _escaped(folder / history))
     config.attributes["connection"] = connection
     try:
         with _alembic:
