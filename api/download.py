@@ -5,11 +5,8 @@ from contextlib import aclosing
 from aiohttp import web
 
 from coatcheck.protocol import Digest
-from coatcheck.store import BlobNotFoundError, BlobReader, Grant, Store
-from coatcheck.web import Scope, refuse, tenant_of
-
-from .conditions import NotModified, PreconditionFailed, Selection, Unsatisfiable, decide
-from .presentation import blob_headers, validators
+from coatcheck.store import BlobNotFoundError, BlobReader, Store
+from coatcheck.web import Scope, Selection, begin_blob, select_bytes, tenant_of
 
 
 async def send_blob(
@@ -29,39 +26,22 @@ async def send_blob(
     grant = await store.stat(tenant, digest)
     if grant is None:
         raise BlobNotFoundError(digest)
-    match decide(request.headers, digest, grant.size):
-        case NotModified():
-            return web.Response(status=304, headers=validators(grant))
-        case PreconditionFailed():
-            raise refuse(412, "precondition_failed", "Precondition failed")
-        case Unsatisfiable():
-            error = refuse(416, "range_not_satisfiable", "Range not satisfiable", size=grant.size)
-            error.headers = {"Content-Range": f"bytes */{grant.size}"}
-            raise error
-        case Selection() as selection:
-            start = selection.start
-            async with await store.open_blob(tenant, digest, start=start, renew=renew) as reader:
-                return await _send(reader, selection, request)
+    selection = select_bytes(request, grant)
+    if not isinstance(selection, Selection):
+        return selection
+    start = selection.start
+    async with await store.open_blob(tenant, digest, start=start, renew=renew) as reader:
+        return await _send(reader, selection, request)
 
 
 async def _send(
     reader: BlobReader, selection: Selection, request: web.Request
 ) -> web.StreamResponse:
-    response = _begin(reader.grant, selection)
+    response = begin_blob(reader.grant, selection)
     await response.prepare(request)
     if request.method != "HEAD":
         async with aclosing(reader.chunks(selection.start, selection.stop)) as chunks:
             async for chunk in chunks:
                 await response.write(chunk)
     await response.write_eof()
-    return response
-
-
-def _begin(grant: Grant, selection: Selection) -> web.StreamResponse:
-    response = web.StreamResponse(headers=blob_headers(grant))
-    response.content_length = selection.stop - selection.start
-    if selection.is_part:
-        response.set_status(206)
-        last = selection.stop - 1
-        response.headers["Content-Range"] = f"bytes {selection.start}-{last}/{grant.size}"
     return response

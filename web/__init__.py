@@ -2,7 +2,9 @@
 
 from .admin import AdminSection
 from .app import build_app
+from .blob_answer import begin_blob, select_bytes
 from .body import body_chunks, read_body, require_identity
+from .conditions import Selection
 from .connection import Connection, connection_of
 from .connections import Traffic
 from .errors import (
@@ -27,6 +29,7 @@ from .keyring import (
 from .limits import Limits
 from .openapi import openapi_document
 from .paging import read_limit
+from .presentation import BlobFacts
 from .route import Answer, Handler, Operation, Parameter, ProblemRenderer, Route, join_routes
 from .runner import BoundAddress, Server
 from .template import Templates
@@ -37,6 +40,7 @@ __all__ = [
     "AddressError",
     "AdminSection",
     "Answer",
+    "BlobFacts",
     "BoundAddress",
     "BrokenAnswerError",
     "Connection",
@@ -56,11 +60,13 @@ __all__ = [
     "ReadinessCheck",
     "Route",
     "Scope",
+    "Selection",
     "Server",
     "Templates",
     "Traffic",
     "Upload",
     "WebError",
+    "begin_blob",
     "body_chunks",
     "build_app",
     "connection_of",
@@ -76,5 +82,6 @@ __all__ = [
     "read_model",
     "refuse",
     "require_identity",
+    "select_bytes",
     "tenant_of",
 ]

@@ -6,11 +6,51 @@ for a page or a script has no signature that `sniff` knows, so it goes out as by
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Protocol
 
-from coatcheck.protocol import OCTET_STREAM, format_digest_field
-from coatcheck.store import Grant
+from coatcheck.protocol import OCTET_STREAM, Digest, format_digest_field
 
 from .conditions import entity_tag
+
+
+class BlobFacts(Protocol):
+    """What an answer with a blob says of it. Sizes of pictures are in pixels."""
+
+    @property
+    def digest(self) -> Digest:
+        """The blob's name."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def media_type(self) -> str:
+        """The descriptor's media type: the declared one, else what the content shows."""
+        ...
+
+    @property
+    def sniffed_type(self) -> str | None:
+        """What the content shows; None where it shows nothing known."""
+        ...
+
+    @property
+    def width(self) -> int | None:
+        """Of a picture, where it is known."""
+        ...
+
+    @property
+    def height(self) -> int | None:
+        """Of a picture, where it is known."""
+        ...
+
+    @property
+    def frames(self) -> int | None:
+        """Of an animation, where it is known."""
+        ...
+
 
 # Types that a browser only ever decodes; what stands here is shown in place.
 _SUFFIXES_SHOWN: Mapping[str, str] = MappingProxyType(
@@ -42,51 +82,51 @@ _SUFFIXES_SAVED: Mapping[str, str] = MappingProxyType(
 _NAME_DIGITS = 16
 
 
-def blob_headers(grant: Grant) -> dict[str, str]:
+def blob_headers(facts: BlobFacts) -> dict[str, str]:
     """Return the headers of every successful answer with this blob, whole, part or HEAD.
 
     `Coatcheck-*` carry the rest of the descriptor.
     """
     return {
-        **validators(grant),
-        "Content-Type": _shown_type(grant),
-        "Content-Disposition": _disposition(grant),
+        **validators(facts),
+        "Content-Type": _shown_type(facts),
+        "Content-Disposition": _disposition(facts),
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
-        "Coatcheck-Media-Type": grant.media_type,
-        **{name: str(value) for name, value in _sizes(grant).items() if value is not None},
+        "Coatcheck-Media-Type": facts.media_type,
+        **{name: str(value) for name, value in _sizes(facts).items() if value is not None},
     }
 
 
-def validators(grant: Grant) -> dict[str, str]:
+def validators(facts: BlobFacts) -> dict[str, str]:
     """Return what a 304 repeats: the entity tag, the digest field and the caching rule."""
     return {
-        "ETag": entity_tag(grant.digest),
-        "Repr-Digest": format_digest_field(grant.digest),
+        "ETag": entity_tag(facts.digest),
+        "Repr-Digest": format_digest_field(facts.digest),
         "Cache-Control": "private, max-age=31536000, immutable",
     }
 
 
-def _sizes(grant: Grant) -> dict[str, int | None]:
+def _sizes(facts: BlobFacts) -> dict[str, int | None]:
     return {
-        "Coatcheck-Width": grant.width,
-        "Coatcheck-Height": grant.height,
-        "Coatcheck-Frames": grant.frames,
+        "Coatcheck-Width": facts.width,
+        "Coatcheck-Height": facts.height,
+        "Coatcheck-Frames": facts.frames,
     }
 
 
-def _shown_type(grant: Grant) -> str:
-    sniffed = grant.sniffed_type
+def _shown_type(facts: BlobFacts) -> str:
+    sniffed = facts.sniffed_type
     is_known = sniffed in _SUFFIXES_SHOWN or sniffed in _SUFFIXES_SAVED
     return sniffed if sniffed is not None and is_known else OCTET_STREAM
 
 
-def _disposition(grant: Grant) -> str:
+def _disposition(facts: BlobFacts) -> str:
     """The name is made of the digest, so no uploader's text is in the header."""
-    shown = _shown_type(grant)
+    shown = _shown_type(facts)
     suffix = _SUFFIXES_SHOWN.get(shown) or _SUFFIXES_SAVED.get(shown, ".bin")
     kind = "inline" if shown in _SUFFIXES_SHOWN else "attachment"
-    return f'{kind}; filename="{grant.digest.hex[:_NAME_DIGITS]}{suffix}"'
+    return f'{kind}; filename="{facts.digest.hex[:_NAME_DIGITS]}{suffix}"'
