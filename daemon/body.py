@@ -1,4 +1,4 @@
-"""Bodies for an upstream: bytes as they came, or JSON with blobs spliced in as a stream.
+"""Bodies for an upstream: bytes at hand or as they come, or JSON with blobs spliced in.
 
 A spliced body knows its length beforehand and holds one piece of one blob at a time, so that
 memory for a request does not grow with its images.
@@ -28,15 +28,16 @@ class Body(Protocol):
     """What is sent: its length, and its bytes in order."""
 
     @property
-    def size(self) -> int:
-        """Bytes."""
+    def size(self) -> int | None:
+        """Bytes; None when only the end will tell."""
         ...
 
     def chunks(self) -> AsyncGenerator[Buffer]:
-        """Yield the bytes. Close the generator, and an open blob is closed with it.
+        """Yield the bytes. Close the generator, and what it holds open is closed with it.
 
         Raises:
             BlobUnreadableError: a blob turned out bad.
+            ProblemError: whoever sends it broke off, or was too slow.
         """
         ...
 
@@ -57,6 +58,24 @@ class RawBody:
         view = memoryview(self._data)
         for start in range(0, len(view), _SLICE_BYTES):
             yield view[start : start + _SLICE_BYTES]
+
+
+class StreamedBody:
+    """Bytes as they come from elsewhere, read once and never held."""
+
+    def __init__(self, chunks: AsyncGenerator[Buffer], size: int | None) -> None:
+        """`size` is what was announced; None for chunked coding."""
+        self._chunks = chunks
+        self._size = size
+
+    @property
+    def size(self) -> int | None:
+        """Bytes, as announced."""
+        return self._size
+
+    def chunks(self) -> AsyncGenerator[Buffer]:
+        """Yield the bytes as they come."""
+        return self._chunks
 
 
 @dataclass(frozen=True, slots=True)

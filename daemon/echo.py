@@ -6,7 +6,7 @@ left-over ref, bad base64, or bytes that are not the type they claim, are refuse
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from multidict import CIMultiDict
@@ -80,12 +80,16 @@ class _EchoAnswer:
             yield piece
 
 
-async def _read(body: Body) -> JsonObject:
-    if body.size > MAX_REQUEST_BYTES:
-        raise RequestRefusedError("the request is too large", "request_too_large")
-    raw = b"".join([chunk async for chunk in body.chunks()])
+async def _read(body: Body | None) -> JsonObject:
+    raw = bytearray()
+    if body:
+        async with aclosing(body.chunks()) as chunks:
+            async for chunk in chunks:
+                raw += chunk
+                if len(raw) > MAX_REQUEST_BYTES:
+                    raise RequestRefusedError("the request is too large", "request_too_large")
     try:
-        request = await asyncio.to_thread(decode_json, raw)
+        request = await asyncio.to_thread(decode_json, bytes(raw))
     except JsonError as error:
         raise RequestRefusedError(str(error), error.code) from error
     if not isinstance(request, dict):

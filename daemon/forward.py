@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from typing import Self
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -16,6 +17,8 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from coatcheck.client import unread
+from coatcheck.protocol import Buffer
+from coatcheck.web import WebError
 
 from .body import Body
 from .errors import (
@@ -41,7 +44,6 @@ class HttpUpstream:
     def __init__(self, config: UpstreamConfig, session: aiohttp.ClientSession) -> None:
         self._config = config
         self._session = session
-        self._base_url = config.base_url.rstrip("/")
 
     @classmethod
     def open(cls, config: UpstreamConfig) -> Self:
@@ -52,6 +54,7 @@ class HttpUpstream:
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.timeouts.connect_seconds),
             skip_auto_headers=_NO_AUTO_HEADERS,
+            request_class=_Request,
         )
         return cls(config, session)
 
@@ -63,7 +66,7 @@ class HttpUpstream:
     @asynccontextmanager
     async def send(self, outgoing: Outgoing) -> AsyncGenerator["_HttpAnswer"]:
         """Send a request; see `Upstream.send`."""
-        payload = _Payload(outgoing.body)
+        payload = _Payload(outgoing.body) if outgoing.body else None
         ends_at = asyncio.get_running_loop().time() + self._config.timeouts.total_seconds
         is_whole = False
         try:
@@ -71,10 +74,10 @@ class HttpUpstream:
             try:
                 yield _HttpAnswer(response, self._config, ends_at)
             finally:
-                is_whole = response.content.is_eof() and payload.is_sent
+                is_whole = response.content.is_eof() and (payload is None or payload.is_sent)
                 response.release() if is_whole else response.close()
         finally:
-            if not is_whole:
+            if payload and not is_whole:
                 payload.abort()
 
     async def close(self) -> None:
@@ -82,21 +85,22 @@ class HttpUpstream:
         await self._session.close()
 
     async def _request(
-        self, outgoing: Outgoing, payload: "_Payload", ends_at: float
+        self, outgoing: Outgoing, payload: "_Payload | None", ends_at: float
     ) -> aiohttp.ClientResponse:
         try:
             async with asyncio.timeout(None) as deadline:
-                payload.patience = _Patience(
-                    deadline, self._config.timeouts.first_byte_seconds, ends_at
-                )
-                response = await self._session.post(
-                    URL(self._base_url + outgoing.path, encoded=True),
+                patience = _Patience(deadline, self._config.timeouts.first_byte_seconds, ends_at)
+                if payload:
+                    payload.patience = patience
+                response = await self._session.request(
+                    outgoing.method,
+                    self._url(outgoing.path),
                     data=payload,
                     headers=outgoing.headers,
                     allow_redirects=False,
                 )
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            if payload.failure:
+            if payload and payload.failure:
                 raise payload.failure from error
             is_over = asyncio.get_running_loop().time() >= ends_at
             raise _translated(error, self._config, is_over=is_over) from error
@@ -105,6 +109,25 @@ class HttpUpstream:
             response.close()
             raise UpstreamGarbageError(f"upstream {self._config.name} answered no final status")
         return response
+
+    def _url(self, path: str) -> URL:
+        """Return the target; yarl writes a path as it is, and would drop an empty query."""
+        base = urlsplit(self._config.base_url)
+        return URL.build(
+            scheme=base.scheme,
+            authority=base.netloc,
+            path=base.path.rstrip("/") + path,
+            encoded=True,
+        )
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that says nothing of a body where it has none, whatever its method.
+
+    aiohttp would add `Content-Length: 0` to a DELETE, which clients do not send.
+    """
+
+    GET_METHODS = aiohttp.ClientRequest.ALL_METHODS
 
 
 class _Patience:
@@ -120,6 +143,12 @@ class _Patience:
         self._loop = asyncio.get_running_loop()
         self._renewed_at = float("-inf")
         self.renew()
+
+    def hold(self) -> None:
+        """Let time pass that is not the upstream's: what goes to it next is not there yet."""
+        if not self._deadline.expired():
+            self._deadline.reschedule(self._ends_at)
+            self._renewed_at = float("-inf")
 
     def renew(self) -> None:
         """Wait the whole time again; to a sixteenth of it, since timers cost."""
@@ -138,7 +167,7 @@ class _Payload(aiohttp.Payload):
         self._body = body
         self._transport: asyncio.Transport | None = None
         self.is_sent = False
-        self.failure: DaemonError | None = None
+        self.failure: DaemonError | WebError | None = None
         self.patience: _Patience | None = None
 
     async def write(self, writer: AbstractStreamWriter) -> None:
@@ -147,18 +176,27 @@ class _Payload(aiohttp.Payload):
     async def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None
     ) -> None:
+        self._consumed = True  # aiohttp sends a request again whose body can be read again
         if isinstance(writer, StreamWriter):
             self._transport = writer.transport
         try:
             async with aclosing(self._body.chunks()) as chunks:
-                async for chunk in chunks:
+                while (chunk := await self._next(chunks)) is not None:
                     await writer.write(chunk)
-                    if self.patience:
-                        self.patience.renew()
-        except DaemonError as error:
+        except (DaemonError, WebError) as error:
             self.failure = error
             raise
         self.is_sent = True
+
+    async def _next(self, chunks: AsyncGenerator[Buffer]) -> Buffer | None:
+        """Return what is to be sent next; waiting for it is no fault of the upstream."""
+        if self.patience:
+            self.patience.hold()
+        try:
+            return await anext(chunks, None)
+        finally:
+            if self.patience:
+                self.patience.renew()
 
     def abort(self) -> None:
         """Drop the connection that this was written to, and what its buffer still holds.

@@ -98,7 +98,7 @@ class Gateway:
         raw = await read_body(request, self._config.max_request_bytes)
         parsed, upstream = await self._read(raw, dialect)
         headers = request_headers(request.headers.items(), upstream.config.api_key)
-        outgoing = partial(Outgoing, path + _query(request), headers)
+        outgoing = partial(Outgoing, "POST", path + _query(request), headers)
         if parsed is None:
             return await self._forward(dialect, request, upstream, outgoing(RawBody(raw)), None)
         turn = await self._expand(parsed, tenant, dialect, self._origins(request))

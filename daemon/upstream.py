@@ -44,11 +44,16 @@ class UpstreamConfig:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One request to an upstream: the path below its base URL, with the query; headers; body."""
+    """One request to an upstream.
 
+    `path` goes behind its base URL as it is, with the query. Without a body there is no
+    Content-Length either; an empty body has one.
+    """
+
+    method: str
     path: str
     headers: Sequence[tuple[str, str]]
-    body: Body
+    body: Body | None
 
 
 class Answer(Protocol):
