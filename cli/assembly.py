@@ -1,9 +1,10 @@
 """What a process serves: the faces of one of the commands, opened in order.
 
-`serve` joins the store's face and the daemon's in one process.
+`serve` joins the store's face and the daemon's in one process; `api` is the store's alone. Several
+processes may serve the same together: then each opens its own store on the one data folder.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,6 +12,7 @@ from typing import TypeAlias
 from coatcheck import api, daemon, store, web
 
 from .settings import Settings
+from .surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,12 @@ class Assembly:
     keyring: web.Keyring | None = None
 
 
-Assemble: TypeAlias = Callable[[Settings, Mapping[str, str], AsyncExitStack], Awaitable[Assembly]]
-"""Opens what a process serves; the stack closes it. The mapping is the environment."""
+Assemble: TypeAlias = Callable[[Settings, Surroundings, AsyncExitStack], Awaitable[Assembly]]
+"""Opens what a process serves; the stack closes it."""
 
 
 async def assemble_serve(
-    settings: Settings, environment: Mapping[str, str], stack: AsyncExitStack
+    settings: Settings, surroundings: Surroundings, stack: AsyncExitStack
 ) -> Assembly:
     """Open the store, its face and the daemon in this process.
 
@@ -34,11 +36,29 @@ async def assemble_serve(
         StoreError: the data folder cannot be opened, or another process serves it.
         SettingsError: an upstream's key is not in the environment.
     """
-    daemon_config = settings.daemon_config(environment)
-    blobs = await store.Store.open(settings.store_config())
-    stack.push_async_callback(blobs.close)
+    daemon_config = settings.daemon_config(surroundings.environment)
+    blobs = await _open_store(settings, surroundings, stack)
     resolving = daemon.Daemon.open(
         daemon_config, daemon.EmbeddedBlobs(blobs), daemon.EmbeddedPrompts(blobs)
     )
     stack.push_async_callback(resolving.close)
     return Assembly([api.face(blobs), resolving.face()])
+
+
+async def assemble_api(
+    settings: Settings, surroundings: Surroundings, stack: AsyncExitStack
+) -> Assembly:
+    """Open the store and its face.
+
+    Raises:
+        StoreError: the data folder cannot be opened, or another process serves it.
+    """
+    return Assembly([api.face(await _open_store(settings, surroundings, stack))])
+
+
+async def _open_store(
+    settings: Settings, surroundings: Surroundings, stack: AsyncExitStack
+) -> store.Store:
+    blobs = await store.Store.open(settings.store_config(), lock=surroundings.folder_lock)
+    stack.push_async_callback(blobs.close)
+    return blobs

@@ -15,6 +15,7 @@ from coatcheck import web
 from .assembly import Assemble
 from .descriptors import fit_connections
 from .settings import Settings, environment
+from .surroundings import Surroundings
 
 _log = logging.getLogger("coatcheck")
 
@@ -41,7 +42,7 @@ async def run(assemble: Assemble, settings: Settings, announce: Callable[[str], 
             raise web.NotLoopbackError(
                 f"without keys only loopback is served, not {settings.host!r}"
             )
-        assembly = await assemble(settings, environment(), stack)
+        assembly = await assemble(settings, Surroundings(environment()), stack)
         routes = web.join_faces(assembly.faces, title="Coatcheck", version=version("coatcheck"))
         wanted = web.Limits().max_connections
         limits = web.Limits(max_connections=fit_connections(wanted))

@@ -21,6 +21,7 @@ from .errors import (
     StoreFullError,
     StoreUnavailableError,
 )
+from .file_lock import FileLock, lock_folder
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
 from .memory_backend import MemoryBackend
 from .prompts import PromptMessage, Prompts
@@ -40,6 +41,7 @@ __all__ = [
     "DigestMismatchError",
     "DiskBackend",
     "EmptyBlobError",
+    "FileLock",
     "FolderInUseError",
     "Grant",
     "Hold",
@@ -64,4 +66,5 @@ __all__ = [
     "StoreFullError",
     "StoreStats",
     "StoreUnavailableError",
+    "lock_folder",
 ]

@@ -1,7 +1,8 @@
-"""A lock that dies with its process.
+"""A lock that dies with its processes.
 
 `flock` belongs to the open file, so the kernel drops it however the process ends; nothing
-has to be cleaned up after a crash. The file itself stays: removing a lock file would let two
+has to be cleaned up after a crash. A child that inherits the open file shares the lock: it is held
+until the last of them has ended. The file itself stays: removing a lock file would let two
 processes hold locks on two files of one name.
 """
 
@@ -10,14 +11,27 @@ import os
 from pathlib import Path
 from typing import Self
 
-from .errors import disk_error
+from .durable import make_folder
+from .errors import FolderInUseError, StoreClosedError, disk_error
 
 
 class FileLock:
     """An exclusive `flock` on a file, held from `take` or `wait` until `close`. Blocking."""
 
     def __init__(self, descriptor: int) -> None:
+        """`descriptor` is an open file's with the lock, such as one inherited from a parent."""
         self._descriptor: int | None = descriptor
+
+    @property
+    def descriptor(self) -> int:
+        """The open file, to be handed to a child.
+
+        Raises:
+            StoreClosedError: `close` was called before.
+        """
+        if self._descriptor is None:
+            raise StoreClosedError
+        return self._descriptor
 
     @classmethod
     def take(cls, path: Path) -> Self | None:
@@ -56,3 +70,20 @@ class FileLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """Take the right to serve a data folder, making the folder if need be. Blocking.
+
+    Raises:
+        FolderInUseError: somebody else has it.
+        StoreFullError, StoreUnavailableError: the disk refused.
+    """
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise disk_error(error) from error
+    lock = FileLock.take(folder / "lock")
+    if lock is None:
+        raise FolderInUseError(folder)
+    return lock

@@ -16,9 +16,9 @@ from .config import StoreConfig
 from .database import Database
 from .digest_locks import DigestLocks
 from .disk_backend import DiskBackend
-from .durable import make_folder, sync_folder
-from .errors import FolderInUseError, disk_error
-from .file_lock import FileLock
+from .durable import sync_folder
+from .errors import disk_error
+from .file_lock import FileLock, lock_folder
 from .finisher import Finisher
 from .hot import HotGrants
 from .index import Index
@@ -52,17 +52,20 @@ async def open_resources(
     stack: AsyncExitStack,
     clock: Callable[[], float],
     random: Callable[[int], bytes],
+    lock: FileLock | None,
 ) -> Resources:
     """Open everything; what was opened is on the stack, also when this raises.
+
+    With a lock the folder is shared with others who have it too.
 
     Raises:
         FolderInUseError, SchemaError, StoreFullError, StoreUnavailableError: see `Store.open`.
     """
     folder = config.data_folder
     loop = asyncio.get_running_loop()
-    if folder is not None:
-        lock = await loop.run_in_executor(None, _lock_folder, folder)
-        stack.callback(lock.close)
+    if folder is not None and lock is None:
+        own = await loop.run_in_executor(None, lock_folder, folder)
+        stack.callback(own.close)
     reading = _threads(stack, "read", config.read_threads)
     writing = _threads(stack, "write", config.write_threads)
     backend = await _open_backend(config, stack, writing, random)
@@ -173,17 +176,6 @@ def _threads(stack: AsyncExitStack, name: str, count: int) -> ThreadPoolExecutor
 
     stack.push_async_callback(close)
     return executor
-
-
-def _lock_folder(folder: Path) -> FileLock:
-    try:
-        make_folder(folder)
-    except OSError as error:
-        raise disk_error(error) from error
-    lock = FileLock.take(folder / "lock")
-    if lock is None:
-        raise FolderInUseError(folder)
-    return lock
 
 
 def _sync(folder: Path) -> None:

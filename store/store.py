@@ -26,6 +26,7 @@ from .errors import (
     StoreClosedError,
     StoreFullError,
 )
+from .file_lock import FileLock
 from .grant import Grant, HeldBlob, Hold, Missing, Page, Receipt, StoreStats
 from .leases import Leases
 from .piece_buffers import PieceBuffers
@@ -77,8 +78,12 @@ class Store:
         *,
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = secrets.token_bytes,
+        lock: FileLock | None = None,
     ) -> Self:
         """Open the data folder, making it if need be, and clear what dead processes left.
+
+        With the folder's `lock` (see `lock_folder`), which stays the caller's, several stores work
+        on the folder together, each in a process of its own or not. Without, the store takes it.
 
         Raises:
             FolderInUseError: another store has the folder open.
@@ -86,7 +91,7 @@ class Store:
             StoreFullError, StoreUnavailableError: the disk refused.
         """
         async with AsyncExitStack() as stack:
-            resources = await open_resources(config, stack, clock, random)
+            resources = await open_resources(config, stack, clock, random, lock)
             return cls(resources, stack.pop_all())
 
     async def close(self) -> None:

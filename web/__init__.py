@@ -32,6 +32,7 @@ from .paging import read_limit
 from .presentation import BlobFacts
 from .route import Answer, Handler, Operation, Parameter, ProblemRenderer, Route, join_routes
 from .runner import BoundAddress, Server
+from .siblings import Siblings
 from .template import Templates
 from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
 from .upload import Upload, open_upload
@@ -62,6 +63,7 @@ __all__ = [
     "Scope",
     "Selection",
     "Server",
+    "Siblings",
     "Templates",
     "Traffic",
     "Upload",

@@ -16,6 +16,8 @@ class Face:
     routes: Sequence[Route]
     sections: Sequence[AdminSection] = ()
     checks: Sequence[ReadinessCheck] = ()
+    private: Sequence[Route] = ()
+    """What the other processes of one server ask this one for; clients do not reach it."""
 
 
 def join_faces(faces: Sequence[Face], *, title: str, version: str) -> list[Route]:

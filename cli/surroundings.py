@@ -1,0 +1,16 @@
+"""What a process finds around it when it opens what it serves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from coatcheck import store, web
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The environment, and the processes that serve together with this one."""
+
+    environment: Mapping[str, str]
+    siblings: web.Siblings = field(default_factory=web.Siblings)
+    folder_lock: store.FileLock | None = None
+    """The data folder's, where several processes serve it together; else the store takes its own."""
