@@ -96,7 +96,7 @@ class Daemon:
             "gateway",
             {200: Answer("the upstream's answer, as it came")},
             body=["application/json"],
-            error=spoken.error_model,
+            error=spoken.provider.error_model,
             description=f"Dialect {spoken.name}: attachments may be refs, and the message list "
             "may be an envelope.",
         )

@@ -206,7 +206,7 @@ def _events(head: JsonObject, words: Sequence[str], usage: JsonObject | None) ->
 
 
 def _refusal(problem: Problem) -> _EchoAnswer:
-    return _json(problem.status, dialect(_DIALECT).error(problem))
+    return _json(problem.status, dialect(_DIALECT).provider.error(problem))
 
 
 def _json(status: int, value: JsonObject) -> _EchoAnswer:

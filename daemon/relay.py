@@ -48,7 +48,7 @@ async def relay(
     except DaemonError as error:
         _log.warning("answer broke off: %s", error)
         if gate:
-            await response.write(gate.break_off(dialect.error_event(error.problem)))
+            await response.write(gate.break_off(dialect.provider.error_event(error.problem)))
         raise BrokenAnswerError(str(error)) from error
     if gate and (rest := gate.finish()):
         await response.write(rest)
@@ -63,7 +63,7 @@ def refusal(
     retry = {} if problem.retryable else {"x-should-retry": "false"}
     return web.Response(
         status=problem.status,
-        body=encode_json(dialect.error(problem)),
+        body=encode_json(dialect.provider.error(problem)),
         headers={"Content-Type": "application/json", **retry, **headers},
     )
 

@@ -50,6 +50,8 @@ from .media_type import OCTET_STREAM, parse_media_type
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
+from .provider import Provider
+from .providers import SPEAKERS, meant_provider, speaker
 from .ref import BLOB_PATH, Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
 from .ref_form import InlineBlob, RefForm, ref_form
 from .repr_digest import format_digest_field, parse_digest_field
@@ -70,6 +72,7 @@ __all__ = [
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
     "SNIFF_BYTES",
+    "SPEAKERS",
     "BlobEntry",
     "BlobPage",
     "Buffer",
@@ -104,6 +107,7 @@ __all__ = [
     "Problem",
     "PromptDigestError",
     "ProtocolError",
+    "Provider",
     "Ref",
     "RefForm",
     "Released",
@@ -124,6 +128,7 @@ __all__ = [
     "inline_ref",
     "is_file_id",
     "looks_like_ref",
+    "meant_provider",
     "parse_blob_url",
     "parse_digest_field",
     "parse_media_type",
@@ -137,6 +142,7 @@ __all__ = [
     "read_envelope",
     "ref_form",
     "sniff",
+    "speaker",
     "write_comment",
     "write_event",
 ]

@@ -1,17 +1,15 @@
 """Dialects: what one provider's wire format lets us know and change.
 
-A dialect finds attachments in parsed messages, and says how errors look. It does no I/O and
-keeps no state; each is one module, and one line in `dialects.py`.
+A dialect finds attachments in parsed messages. It does no I/O and keeps no state; each is one
+module, and one line in `dialects.py`.
 """
 
 from collections.abc import Collection
 from typing import Protocol
 
-from pydantic import BaseModel
-
 from .attachment import Slot
-from .json_value import Json, JsonObject
-from .problem import Problem
+from .json_value import Json
+from .provider import Provider
 
 
 class Dialect(Protocol):
@@ -20,6 +18,11 @@ class Dialect(Protocol):
     @property
     def name(self) -> str:
         """The name in settings and prompt digests, such as `openai.chat`."""
+        ...
+
+    @property
+    def provider(self) -> Provider:
+        """Whose it is, which decides how its errors look."""
         ...
 
     @property
@@ -37,17 +40,4 @@ class Dialect(Protocol):
             MalformedMessageError: a type that no reading allows, a malformed ref, or a malformed
                 pointer; its path says where.
         """
-        ...
-
-    @property
-    def error_model(self) -> type[BaseModel]:
-        """The model of an error answer's body, for the description of routes."""
-        ...
-
-    def error(self, problem: Problem) -> JsonObject:
-        """Return the body of an error answer, all of it inside what the SDKs keep."""
-        ...
-
-    def error_event(self, problem: Problem) -> bytes:
-        """Return the event that ends a stream which cannot go on."""
         ...

@@ -9,8 +9,6 @@ package, chat/chat_completion_content_part_*.py, version 3.
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
-from pydantic import BaseModel, ConfigDict
-
 from .attachment import (
     Found,
     FoundFileId,
@@ -24,10 +22,9 @@ from .attachment import (
     read_data_url,
 )
 from .errors import InvalidRefError, MalformedMessageError
-from .json_value import Json, JsonObject, encode_json
-from .problem import Problem
+from .json_value import Json, JsonObject
+from .provider_openai import OpenAI
 from .ref import Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
-from .sse import write_event
 
 _MAX_BLOB_URL = 2048  # characters looked at; a data URL is not searched to its end
 
@@ -80,32 +77,12 @@ class _FileIdSlot(_Slot):
         self.holder.update(entries)
 
 
-class OpenAIErrorObject(BaseModel):
-    """What went wrong; `missing` lists what to upload."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    message: str
-    type: str
-    param: str | None = None
-    code: str | None = None
-    missing: list[dict[str, str]] | None = None
-
-
-class OpenAIError(BaseModel):
-    """An error answer of OpenAI's API."""
-
-    model_config = ConfigDict(frozen=True)
-
-    error: OpenAIErrorObject
-
-
 class OpenAIChat:
     """The dialect `openai.chat`."""
 
     name = "openai.chat"
+    provider = OpenAI()
     messages_key = "messages"
-    error_model = OpenAIError
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find the attachments; see `Dialect.walk`."""
@@ -117,23 +94,6 @@ class OpenAIChat:
             for index, message in enumerate(messages)
             for slot in _walk_message(message, (*top, index), origins)
         ]
-
-    def error(self, problem: Problem) -> JsonObject:
-        """Return `{"error": {...}}`; clients read `message`, `type`, `param` and `code`."""
-        extensions = dict(problem.extensions)
-        return {
-            "error": {
-                "message": problem.detail or problem.title,
-                "type": "invalid_request_error" if problem.status < 500 else "server_error",
-                "param": extensions.pop("path", None),
-                "code": problem.code,
-                **extensions,
-            }
-        }
-
-    def error_event(self, problem: Problem) -> bytes:
-        """Return the error as a `data` event, which the SDKs raise as an APIError."""
-        return write_event(encode_json(self.error(problem)).decode())
 
 
 def _walk_message(message: Json, path: Path, origins: Collection[str]) -> Iterator[Slot]:

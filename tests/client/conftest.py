@@ -242,10 +242,10 @@ class Routes:
         assert isinstance(body, dict)
         messages = self._expand(body)
         if isinstance(messages, Problem):
-            return web.json_response(CHAT.error(messages), status=messages.status)
+            return web.json_response(CHAT.provider.error(messages), status=messages.status)
         if missing := self._lost(messages):
             problem = Problem(404, "blob_not_found", "Not found", "", {"missing": missing})
-            return web.json_response(CHAT.error(problem), status=404)
+            return web.json_response(CHAT.provider.error(problem), status=404)
         headers = self._keep(messages) if "coatcheck" in body else {}
         if body.get("stream") and not self._server.answers_unstreamed:
             return await self._stream(request, headers)

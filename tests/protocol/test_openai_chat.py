@@ -164,5 +164,5 @@ def test_errors_stand_inside_the_error_object() -> None:
             "missing": [],
         }
     }
-    assert CHAT.error(problem) == body
-    assert CHAT.error_event(problem).startswith(b'data: {"error":{"message":"gone"')
+    assert CHAT.provider.error(problem) == body
+    assert CHAT.provider.error_event(problem).startswith(b'data: {"error":{"message":"gone"')

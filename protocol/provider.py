@@ -1,0 +1,51 @@
+"""Providers: who is behind a path, how it is asked, and how its errors look.
+
+A dialect is one format of messages; a provider is the API around it, whose every other path passes
+through us unread. Adding one adds a module, and a line in `providers.py`.
+"""
+
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from .json_value import JsonObject
+from .problem import Problem
+
+
+class Provider(Protocol):
+    """One provider's API. It keeps no state."""
+
+    @property
+    def name(self) -> str:
+        """The name, such as `openai`."""
+        ...
+
+    @property
+    def base_path(self) -> str:
+        """What the base URL that its SDK takes has already: the path `/v1` for one, or nothing."""
+        ...
+
+    @property
+    def error_model(self) -> type[BaseModel]:
+        """The model of an error answer's body, for the description of routes."""
+        ...
+
+    def dialect_of(self, method: str, path: str) -> str | None:
+        """Return the dialect of the turns that a path takes; None where it takes none."""
+        ...
+
+    def model_of(self, path: str) -> str | None:
+        """Return the model that a path names."""
+        ...
+
+    def credential(self, api_key: str) -> tuple[str, str]:
+        """Return the header that carries a key of this provider's."""
+        ...
+
+    def error(self, problem: Problem) -> JsonObject:
+        """Return the body of an error answer, all of it inside what the SDKs keep."""
+        ...
+
+    def error_event(self, problem: Problem) -> bytes:
+        """Return the event that ends a stream which cannot go on."""
+        ...

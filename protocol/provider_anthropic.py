@@ -1,0 +1,92 @@
+"""Anthropic's API.
+
+Source: the `anthropic` package, version 2: types/shared/error_type.py, error_details.py.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .json_value import JsonObject, encode_json
+from .problem import Problem
+from .sse import write_event
+
+_TURN = "/v1/messages"
+_MODELS = "/v1/models/"
+_TYPES: Mapping[int, str] = MappingProxyType(
+    {
+        401: "authentication_error",
+        403: "permission_error",
+        404: "not_found_error",
+        413: "request_too_large",
+        429: "rate_limit_error",
+        503: "overloaded_error",
+        504: "timeout_error",
+    }
+)
+
+
+class AnthropicErrorDetails(BaseModel):
+    """The stable code, and what a program needs to mend its request."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    error_code: str
+    missing: list[dict[str, str]] | None = None
+
+
+class AnthropicErrorObject(BaseModel):
+    """What went wrong."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    message: str
+    details: AnthropicErrorDetails
+
+
+class AnthropicError(BaseModel):
+    """An error answer of Anthropic's API."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: Literal["error"] = "error"
+    error: AnthropicErrorObject
+
+
+class Anthropic:
+    """The provider `anthropic`."""
+
+    name = "anthropic"
+    base_path = ""
+    error_model = AnthropicError
+
+    def dialect_of(self, method: str, path: str) -> str | None:
+        """Return the dialect of the turns that a path takes."""
+        return "anthropic.messages" if method == "POST" and path == _TURN else None
+
+    def model_of(self, path: str) -> str | None:
+        """Return what follows `/v1/models/`."""
+        return path.removeprefix(_MODELS) if path.startswith(_MODELS) else None
+
+    def credential(self, api_key: str) -> tuple[str, str]:
+        """Return the key in the header that every version of the API takes."""
+        return "x-api-key", api_key
+
+    def error(self, problem: Problem) -> JsonObject:
+        """Return the error; its SDKs read `type`, `message` and `details.error_code`."""
+        broad = "invalid_request_error" if problem.status < 500 else "api_error"
+        return {
+            "type": "error",
+            "error": {
+                "type": _TYPES.get(problem.status, broad),
+                "message": problem.detail or problem.title,
+                "details": {"error_code": problem.code, **problem.extensions},
+            },
+        }
+
+    def error_event(self, problem: Problem) -> bytes:
+        """Return the `error` event, which the SDKs raise."""
+        return write_event(encode_json(self.error(problem)).decode(), "error")

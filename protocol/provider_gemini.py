@@ -1,0 +1,100 @@
+"""Google's Gemini API.
+
+Errors are those of Google APIs: an HTTP status, the name of a canonical code, and details.
+Source: the `google-genai` package, version 3, and google.rpc.Code.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict
+
+from .json_value import JsonObject, encode_json
+from .problem import Problem
+from .sse import write_event
+
+_call = re.compile(r"/v1(?:alpha|beta)?/models/([^/]+?)(?::([A-Za-z]+))?").fullmatch
+_TURNS = frozenset({"generateContent", "streamGenerateContent"})
+_STATUS: Mapping[int, str] = MappingProxyType(
+    {
+        401: "UNAUTHENTICATED",
+        403: "PERMISSION_DENIED",
+        404: "NOT_FOUND",
+        405: "UNIMPLEMENTED",
+        408: "DEADLINE_EXCEEDED",
+        412: "FAILED_PRECONDITION",
+        429: "RESOURCE_EXHAUSTED",
+        501: "UNIMPLEMENTED",
+        502: "UNAVAILABLE",
+        503: "UNAVAILABLE",
+        504: "DEADLINE_EXCEEDED",
+        507: "RESOURCE_EXHAUSTED",
+    }
+)
+
+
+class GeminiErrorDetail(BaseModel):
+    """The stable code, and what a program needs to mend its request."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    code: str
+    missing: list[dict[str, str]] | None = None
+
+
+class GeminiErrorObject(BaseModel):
+    """What went wrong; `code` is the HTTP status."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: int
+    message: str
+    status: str
+    details: list[GeminiErrorDetail]
+
+
+class GeminiError(BaseModel):
+    """An error answer of the Gemini API."""
+
+    model_config = ConfigDict(frozen=True)
+
+    error: GeminiErrorObject
+
+
+class Gemini:
+    """The provider `gemini`."""
+
+    name = "gemini"
+    base_path = ""
+    error_model = GeminiError
+
+    def dialect_of(self, method: str, path: str) -> str | None:
+        """Return the dialect of the turns that a path takes."""
+        match = _call(path) if method == "POST" else None
+        return "gemini.generate" if match and match[2] in _TURNS else None
+
+    def model_of(self, path: str) -> str | None:
+        """Return what stands between `/models/` and the method."""
+        match = _call(path)
+        return match[1] if match else None
+
+    def credential(self, api_key: str) -> tuple[str, str]:
+        """Return the key in Google's header."""
+        return "x-goog-api-key", api_key
+
+    def error(self, problem: Problem) -> JsonObject:
+        """Return `{"error": {...}}`; its SDKs read `code`, `message`, `status` and `details`."""
+        broad = "INVALID_ARGUMENT" if problem.status < 500 else "INTERNAL"
+        return {
+            "error": {
+                "code": problem.status,
+                "message": problem.detail or problem.title,
+                "status": _STATUS.get(problem.status, broad),
+                "details": [{"code": problem.code, **problem.extensions}],
+            }
+        }
+
+    def error_event(self, problem: Problem) -> bytes:
+        """Return the error as a `data` event."""
+        return write_event(encode_json(self.error(problem)).decode())

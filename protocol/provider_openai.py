@@ -1,0 +1,75 @@
+"""OpenAI's API, and that of its many compatible speakers.
+
+Source: the `openai` package, version 3.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict
+
+from .json_value import JsonObject, encode_json
+from .problem import Problem
+from .sse import write_event
+
+_TURNS: Mapping[str, str] = MappingProxyType(
+    {"/v1/chat/completions": "openai.chat", "/v1/responses": "openai.responses"}
+)
+_MODELS = "/v1/models/"
+
+
+class OpenAIErrorObject(BaseModel):
+    """What went wrong; `missing` lists what to upload."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+    missing: list[dict[str, str]] | None = None
+
+
+class OpenAIError(BaseModel):
+    """An error answer of OpenAI's API."""
+
+    model_config = ConfigDict(frozen=True)
+
+    error: OpenAIErrorObject
+
+
+class OpenAI:
+    """The provider `openai`."""
+
+    name = "openai"
+    base_path = "/v1"
+    error_model = OpenAIError
+
+    def dialect_of(self, method: str, path: str) -> str | None:
+        """Return the dialect of the turns that a path takes."""
+        return _TURNS.get(path) if method == "POST" else None
+
+    def model_of(self, path: str) -> str | None:
+        """Return what follows `/v1/models/`; a model's name may have slashes."""
+        return path.removeprefix(_MODELS) if path.startswith(_MODELS) else None
+
+    def credential(self, api_key: str) -> tuple[str, str]:
+        """Return the key as a bearer token."""
+        return "Authorization", f"Bearer {api_key}"
+
+    def error(self, problem: Problem) -> JsonObject:
+        """Return `{"error": {...}}`; clients read `message`, `type`, `param` and `code`."""
+        extensions = dict(problem.extensions)
+        return {
+            "error": {
+                "message": problem.detail or problem.title,
+                "type": "invalid_request_error" if problem.status < 500 else "server_error",
+                "param": extensions.pop("path", None),
+                "code": problem.code,
+                **extensions,
+            }
+        }
+
+    def error_event(self, problem: Problem) -> bytes:
+        """Return the error as a `data` event, which the SDKs raise as an APIError."""
+        return write_event(encode_json(self.error(problem)).decode())
