@@ -18,6 +18,7 @@ from .errors import (
 )
 from .face import Face, join_faces
 from .health import ReadinessCheck
+from .inflate import codings_of, inflate, inflate_head
 from .json_answer import json_response, read_model
 from .keyring import (
     Keyring,
@@ -71,7 +72,10 @@ __all__ = [
     "begin_blob",
     "body_chunks",
     "build_app",
+    "codings_of",
     "connection_of",
+    "inflate",
+    "inflate_head",
     "is_loopback_authority",
     "is_loopback_host",
     "join_faces",
