@@ -59,6 +59,6 @@ async def assemble_api(
 async def _open_store(
     settings: Settings, surroundings: Surroundings, stack: AsyncExitStack
 ) -> store.Store:
-    blobs = await store.Store.open(settings.store_config(), lock=surroundings.folder_lock)
+    blobs = await store.Store.open(settings.store_config(), shared=surroundings.shared_folder)
     stack.push_async_callback(blobs.close)
     return blobs

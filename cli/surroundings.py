@@ -12,5 +12,5 @@ class Surroundings:
 
     environment: Mapping[str, str]
     siblings: web.Siblings = field(default_factory=web.Siblings)
-    folder_lock: store.FileLock | None = None
-    """The data folder's, where several processes serve it together; else the store takes its own."""
+    shared_folder: store.SharedFolder | None = None
+    """The data folder, where several processes serve it together; else the store takes it."""

@@ -21,12 +21,12 @@ from .errors import (
     StoreFullError,
     StoreUnavailableError,
 )
-from .file_lock import FileLock, lock_folder
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
 from .memory_backend import MemoryBackend
 from .prompts import PromptMessage, Prompts
 from .reader import BlobReader
 from .schema import BlobState, HoldKind
+from .shared_folder import SharedFolder
 from .store import Store
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
     "DigestMismatchError",
     "DiskBackend",
     "EmptyBlobError",
-    "FileLock",
     "FolderInUseError",
     "Grant",
     "Hold",
@@ -57,6 +56,7 @@ __all__ = [
     "Prompts",
     "Receipt",
     "SchemaError",
+    "SharedFolder",
     "SizeMismatchError",
     "Spool",
     "Store",
@@ -66,5 +66,4 @@ __all__ = [
     "StoreFullError",
     "StoreStats",
     "StoreUnavailableError",
-    "lock_folder",
 ]

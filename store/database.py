@@ -1,7 +1,8 @@
-"""One SQLite file and the one thread that talks to it.
+"""One SQLite file and the one thread of this process that talks to it.
 
-SQLite has one writer, so one thread loses nothing and makes every piece of work a serial
-transaction: what a piece reads is what it writes upon. WAL with synchronous=FULL lost no
+SQLite has one writer, so one thread loses nothing. Other processes may have the file open too: work
+that writes begins as the writer and has its turn, so that what it reads is what it writes upon; work
+that only reads sees one state of the file and waits for nobody. WAL with synchronous=FULL lost no
 acknowledged row in simulated power cuts; WAL with NORMAL lost some and is for what may be lost.
 """
 
@@ -10,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -25,15 +27,29 @@ from .errors import (
     disk_error,
 )
 from .migrate import MIGRATIONS, migrate
+from .turn import Turn
 
 T = TypeVar("T")
+
+_TO_READ, _TO_WRITE = "BEGIN", "BEGIN IMMEDIATE"
+_BEGIN = "coatcheck.begin"
+# For those who write without a turn, such as a command beside a running server.
+_BUSY_SECONDS = 10.0
 
 
 class Database:
     """A database that is open from `open` until `close`."""
 
-    def __init__(self, thread: ThreadPoolExecutor, engine: Engine, connection: Connection) -> None:
+    def __init__(
+        self,
+        thread: ThreadPoolExecutor,
+        turn: Turn | None,
+        engine: Engine,
+        connection: Connection,
+    ) -> None:
+        """Called by `open`."""
         self._thread = thread
+        self._turn = turn
         self._engine = engine
         self._connection = connection
         self._closed = False
@@ -59,29 +75,67 @@ class Database:
         thread = ThreadPoolExecutor(1, thread_name_prefix=f"coatcheck-{history}")
         loop = asyncio.get_running_loop()
         try:
-            engine, connection = await loop.run_in_executor(
-                thread, _connect, path, migrations / history, synchronous
+            return await loop.run_in_executor(
+                thread, cls._open, thread, path, migrations / history, synchronous
             )
         except BaseException:
             thread.shutdown(wait=False)
             raise
-        return cls(thread, engine, connection)
+
+    @classmethod
+    def _open(
+        cls,
+        thread: ThreadPoolExecutor,
+        path: Path | None,
+        history: Path,
+        synchronous: Literal["FULL", "NORMAL"],
+    ) -> "Database":
+        turn = Turn(path.with_name(f"{path.name}-turn")) if path else None
+        try:
+            with _have(turn):  # two processes must not bring one file to a schema
+                return cls(thread, turn, *_connect(path, history, synchronous))
+        except BaseException:
+            if turn:
+                turn.close()
+            raise
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in the thread, in one transaction, after all that was asked before.
+        """Run `work` in the thread, as the one writer, after all that was asked before.
 
-        Cancelling the caller does not stop work that has begun. Nothing is kept of work that raises.
+        It is one transaction. Cancelling the caller does not stop work that has begun. Nothing is
+        kept of work that raises.
 
         Raises:
             StoreClosedError: `close` was called before.
             StoreFullError, StoreUnavailableError: SQLite failed.
         """
+        return await self._run(self._write, work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work`, which only reads, beside the writer of another process; else as `run` does.
+
+        Raises:
+            StoreClosedError: `close` was called before.
+            StoreUnavailableError: SQLite failed, or the work would write what is out of date.
+        """
+        return await self._run(self._read, work)
+
+    async def _run(
+        self, how: Callable[[Callable[[Connection], T]], T], work: Callable[[Connection], T]
+    ) -> T:
         if self._closed:
             raise StoreClosedError
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._transact, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, how, work)
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        with _have(self._turn):
+            return self._transact(work, _TO_WRITE)
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        return self._transact(work, _TO_READ)
+
+    def _transact(self, work: Callable[[Connection], T], begin: str) -> T:
+        self._connection.info[_BEGIN] = begin
         try:
             with self._connection.begin():
                 return work(self._connection)
@@ -102,6 +156,8 @@ class Database:
     def _disconnect(self) -> None:
         self._connection.close()
         self._engine.dispose()
+        if self._turn:
+            self._turn.close()
 
 
 def sql_error(error: SQLAlchemyError) -> StoreFullError | StoreUnavailableError:
@@ -110,6 +166,10 @@ def sql_error(error: SQLAlchemyError) -> StoreFullError | StoreUnavailableError:
     if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
         return StoreFullError("no space left for the index")
     return StoreUnavailableError(f"the index failed: {cause or error}")
+
+
+def _have(turn: Turn | None) -> AbstractContextManager[object]:
+    return nullcontext() if turn is None else turn
 
 
 def _make_private(path: Path) -> None:
@@ -126,7 +186,7 @@ def _connect(
     if path:
         _make_private(path)
     url = URL.create("sqlite", database=str(path) if path else None)
-    engine = create_engine(url, poolclass=StaticPool)
+    engine = create_engine(url, poolclass=StaticPool, connect_args={"timeout": _BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
     def set_up(database: sqlite3.Connection, record: object) -> None:
@@ -138,7 +198,7 @@ def _connect(
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+        connection.exec_driver_sql(connection.info.get(_BEGIN, _TO_WRITE))
 
     try:
         connection = engine.connect()

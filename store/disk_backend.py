@@ -108,6 +108,10 @@ class DiskBackend:
         except OSError as error:
             raise disk_error(error) from error
 
+    def folder_of(self, digest: Digest) -> Path:
+        """Return the folder that a blob lies in, or would."""
+        return self._path(digest).parent
+
     def close(self) -> None:
         """Remove the spool of this process. May be called twice."""
         self._spool.close()

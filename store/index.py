@@ -78,7 +78,7 @@ class Index:
         self, tenant: str, digests: Iterable[Digest], now: float
     ) -> dict[Digest, HeldBlob]:
         """Return those of the digests that the tenant holds."""
-        return await self._database.run(lambda c: find_held(c, tenant, digests, now))
+        return await self._database.read(lambda c: find_held(c, tenant, digests, now))
 
     async def renew(
         self, tenant: str, digests: Sequence[Digest], *, now: float, expires_at: float
@@ -120,7 +120,7 @@ class Index:
             InvalidCursorError: `after` is not a cursor of ours.
         """
         place = None if after is None else read_cursor(after)
-        found = await self._database.run(lambda c: newest_held(c, tenant, now, limit + 1, place))
+        found = await self._database.read(lambda c: newest_held(c, tenant, now, limit + 1, place))
         items = [held.grant for held in found[:limit]]
         more = len(found) > limit
         return Page(items, write_cursor(items[-1].created_at, items[-1].digest) if more else None)
@@ -211,7 +211,7 @@ class Index:
         Raises:
             StoreClosedError, StoreUnavailableError: there is no answer.
         """
-        await self._database.run(lambda c: newest_held(c, "", now, 1, None))
+        await self._database.read(lambda c: newest_held(c, "", now, 1, None))
 
     async def totals(self, now: float) -> Totals:
         """Count everything; reads the whole index."""
@@ -230,7 +230,7 @@ class Index:
                 grants=connection.execute(select(func.count()).select_from(live)).scalar_one(),
             )
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def _alter(self, digest: Digest, generation: int, **values: object) -> bool:
         statement = (

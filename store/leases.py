@@ -50,7 +50,7 @@ class Leases:
             else:
                 held[digest] = known
         if unknown:
-            ticket = self._hot.ticket()
+            ticket = self._hot.ticket(tenant, unknown)
             found = await self._index.find(tenant, unknown, now)
             for blob in found.values():
                 self._hot.put(blob, now, ticket)
@@ -101,11 +101,14 @@ class Leases:
 
         async def work() -> dict[Digest, HeldBlob]:
             now = self._clock()
+            # From before the writing, and nobody is told of it: a lease that got longer makes no
+            # grant untrue that others remember, and what others change meanwhile is seen.
+            ticket = self._hot.ticket(tenant, due)
             written = await write(tenant, due, now=now, expires_at=self._term.end(now))
             for digest in due:
-                self._hot.forget(tenant, digest)
+                self._hot.drop(tenant, digest)
             for blob in written.values():
-                self._hot.put(blob, now, self._hot.ticket())
+                self._hot.put(blob, now, ticket)
             return written
 
         written = await self._finisher.run(work())

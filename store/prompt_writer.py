@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from . import prompt_table
 from .database import Database
-from .errors import StoreError
+from .errors import StoreError, StoreUnavailableError
 from .index import Index
 from .index_rows import PromptHold
 from .prompt_table import PromptKey, PromptRow, text_bytes
@@ -62,6 +62,7 @@ class PromptWriter:
         # How many times something was added, and how many of them are done.
         self._asked = 0
         self._done = 0
+        self._losses = 0
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
         self._closing = False
@@ -98,6 +99,17 @@ class PromptWriter:
         if self._done < target:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._done >= target)
+
+    async def written(self) -> None:
+        """Wait until everything that was added before is written.
+
+        Raises:
+            StoreUnavailableError: some of it, or of what was added meanwhile, was lost.
+        """
+        before = self._losses
+        await self.flush()
+        if self._losses != before:
+            raise StoreUnavailableError("the messages could not be written")
 
     async def close(self) -> None:
         """Write what waits and end the task. May be called twice."""
@@ -141,7 +153,7 @@ class PromptWriter:
 
     async def _renew(self, renewal: Renewal) -> None:
         key, expires_at = renewal.key, renewal.expires_at
-        named = await self._database.run(lambda c: prompt_table.named_blobs(c, key))
+        named = await self._database.read(lambda c: prompt_table.named_blobs(c, key))
         await self._hold(
             PromptHold(key.tenant, blob, prompt, renewal.asked_at, expires_at)
             for prompt, blob in named
@@ -156,6 +168,7 @@ class PromptWriter:
     def _give_up(self, batch: _Batch) -> _Batch:
         lost = _Batch(batch.rows + self._waiting.rows)
         self._waiting = _Batch()
+        self._losses += 1
         self._on_loss()
         return lost
 

@@ -1,7 +1,8 @@
 """Prompts that were kept, so that no message is sent twice.
 
 1. What was appended is there for the next expand at once, though it is written later. A crash
-   loses what was not written yet: each such prompt costs its sender one `prompt_not_found`.
+   loses what was not written yet: each such prompt costs its sender one `prompt_not_found`. Where
+   other processes may get that next expand, an append ends when it is written.
 2. An append or an expand keeps the prompt and all before it for `seconds` more. Like a lease that
    is written rarely: as long as more than 15/16 of the time is left, nothing is written.
 3. Text that waits to be written is bounded; an append waits for its room before it is kept.
@@ -48,9 +49,14 @@ class Prompts:
         pending_bytes: int,
         free_bytes: Callable[[], Awaitable[int]],
         clock: Callable[[], float],
+        is_shared: bool = False,
     ) -> None:
-        """`free_bytes` says what may still be written without touching the reserve."""
+        """`free_bytes` says what may still be written without touching the reserve.
+
+        `is_shared` where other processes ask for the same prompts.
+        """
         self._database = database
+        self._is_shared = is_shared
         self._free_bytes = free_bytes
         self._term = term
         self._max_prompt_bytes = max_prompt_bytes
@@ -76,6 +82,7 @@ class Prompts:
             PromptNotFoundError: the tenant has no such parent in this dialect.
             PromptTooLargeError: the list would have more text than is kept; nothing was kept.
             StoreFullError: it would take the room without which nothing can be deleted either.
+            StoreUnavailableError: it could not be written, where others share the prompts.
             StoreClosedError: `close` was called before.
         """
         self._require_open()
@@ -93,6 +100,8 @@ class Prompts:
         if rows:
             self._writer.add(rows)
             self._remember(rows[-1].key, _head_of(rows[-1]))  # the next append continues it
+            if self._is_shared:
+                await self._writer.written()
 
     async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
         """Return the JSON texts of all messages, oldest first; `None` when there is no such prompt.
@@ -110,7 +119,7 @@ class Prompts:
             at = PromptKey(tenant, dialect, row.parent)
         tail.reverse()
         if at.digest != prompt_root(dialect):
-            found = await self._database.run(lambda c: prompt_table.expand(c, at))
+            found = await self._database.read(lambda c: prompt_table.expand(c, at))
             if found is None:
                 return None
             tail = found.texts + tail
@@ -133,12 +142,12 @@ class Prompts:
             StoreClosedError, StoreUnavailableError: there is no answer.
         """
         key = PromptKey("", "", prompt_root(""))
-        await self._database.run(lambda c: prompt_table.find_head(c, key, 0))
+        await self._database.read(lambda c: prompt_table.find_head(c, key, 0))
 
     async def count(self) -> int:
         """Return how many written messages live; reads the whole table, waits for no writing."""
         now = self._clock()
-        return await self._database.run(lambda c: prompt_table.count_live(c, now))
+        return await self._database.read(lambda c: prompt_table.count_live(c, now))
 
     async def close(self) -> None:
         """Write what waits and end the task; no append may follow. May be called twice."""
@@ -166,7 +175,7 @@ class Prompts:
         row = self._writer.find(key)
         if row is not None and row.expires_at > now:
             return _head_of(row)
-        return await self._database.run(lambda c: prompt_table.find_head(c, key, now))
+        return await self._database.read(lambda c: prompt_table.find_head(c, key, now))
 
     def _renewed(self, key: PromptKey, head: PromptHead, now: float) -> PromptHead:
         """Return the head as it is after this use; ask for the writing if that is due."""

@@ -69,7 +69,7 @@ class Quarantine:
 
     async def _take(self, held: HeldBlob) -> None:
         digest = held.grant.digest
-        async with self._locks.of(digest):
+        async with self._locks.removing(digest):
             taken = await self._index.quarantine(digest, held.grant.generation)
             self._hot.forget_blob(digest)
             if taken:

@@ -158,7 +158,7 @@ class Receiver:
         self, tenant: str, spool: Spool, blob: NewBlob, declared_type: str | None
     ) -> Receipt:
         try:
-            async with self._locks.of(blob.digest):
+            async with self._locks.adding(blob.digest):
                 await spool.commit(blob.digest)
                 now = self._clock()
                 held, created = await self._index.record(

@@ -1,20 +1,23 @@
 """What a store is made of, opened in the order of need; the stack closes it in reverse.
 
-The order: lock, threads, backend, index, prompts, the steps that must come to their end, uploads.
+The order: lock, what changed, threads, backend, index, prompts, the steps that must come to their
+end, uploads.
+Processes that share a folder open it one after another: they make what is missing, once.
 """
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from .backend import Backend, Measured
+from .changes import Changes
 from .config import StoreConfig
 from .database import Database
-from .digest_locks import DigestLocks
+from .digest_locks import DigestLocks, FolderLocks
 from .disk_backend import DiskBackend
 from .durable import sync_folder
 from .errors import disk_error
@@ -27,7 +30,10 @@ from .prompts import Prompts
 from .quarantine import Quarantine
 from .receive import Receiver
 from .seed import Seeds, open_seeds
+from .shared_folder import SharedFolder
 from .term import Term
+
+_LOCK_THREADS = 2  # they wait only while another process takes bytes away
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +58,40 @@ async def open_resources(
     stack: AsyncExitStack,
     clock: Callable[[], float],
     random: Callable[[int], bytes],
-    lock: FileLock | None,
+    shared: SharedFolder | None,
 ) -> Resources:
     """Open everything; what was opened is on the stack, also when this raises.
 
-    With a lock the folder is shared with others who have it too.
+    A folder that is `shared` others may have open too.
 
     Raises:
         FolderInUseError, SchemaError, StoreFullError, StoreUnavailableError: see `Store.open`.
     """
     folder = config.data_folder
     loop = asyncio.get_running_loop()
-    if folder is not None and lock is None:
+    if folder is not None and shared is None:
         own = await loop.run_in_executor(None, lock_folder, folder)
         stack.callback(own.close)
+    changes = Changes(random, None if shared is None else shared.memory)
+    stack.callback(changes.close)
     reading = _threads(stack, "read", config.read_threads)
     writing = _threads(stack, "write", config.write_threads)
-    backend = await _open_backend(config, stack, writing, random)
-
-    database = await Database.open(
-        folder and folder / "index.sqlite", history="index", synchronous="FULL"
-    )
-    stack.push_async_callback(database.close)
-    seeds = await open_seeds(database, folder and folder / "seed", now=clock(), random=random)
-    index = Index(database)
-    prompts = await _open_prompts(config, stack, index, backend, writing, clock)
-    if folder is not None:
-        await loop.run_in_executor(writing, _sync, folder)
+    async with _gate(folder):
+        backend = await _open_backend(config, stack, writing, random)
+        database = await Database.open(
+            folder and folder / "index.sqlite", history="index", synchronous="FULL"
+        )
+        stack.push_async_callback(database.close)
+        seeds = await open_seeds(database, folder and folder / "seed", now=clock(), random=random)
+        index = Index(database)
+        prompts = await _open_prompts(config, stack, index, backend, writing, clock, shared)
+        if folder is not None:
+            await loop.run_in_executor(writing, _sync, folder)
 
     finisher = Finisher()
     stack.push_async_callback(finisher.close)
-    hot = HotGrants(config.hot_entries, config.hot_seconds)
-    locks = DigestLocks()
+    hot = HotGrants(config.hot_entries, config.hot_seconds, changes)
+    locks = _locks(stack, backend, shared)
     receiver = Receiver(
         backend=backend,
         index=index,
@@ -109,6 +117,25 @@ async def open_resources(
     return Resources(
         config, clock, backend, index, seeds, hot, quarantine, finisher, receiver, reading, prompts
     )
+
+
+@asynccontextmanager
+async def _gate(folder: Path | None) -> AsyncIterator[None]:
+    """Let one process at a time open a folder."""
+    if folder is None:
+        yield
+        return
+    gate = await asyncio.get_running_loop().run_in_executor(None, FileLock.wait, folder / "gate")
+    try:
+        yield
+    finally:
+        gate.close()
+
+
+def _locks(stack: AsyncExitStack, backend: Backend, shared: SharedFolder | None) -> DigestLocks:
+    if shared is None or not isinstance(backend, DiskBackend):
+        return DigestLocks()
+    return DigestLocks(FolderLocks(backend.folder_of, _threads(stack, "lock", _LOCK_THREADS)))
 
 
 async def _open_backend(
@@ -142,6 +169,7 @@ async def _open_prompts(
     backend: Backend,
     executor: ThreadPoolExecutor,
     clock: Callable[[], float],
+    shared: SharedFolder | None,
 ) -> Prompts:
     path = config.data_folder and config.data_folder / "prompts.sqlite"
     database = await Database.open(path, history="prompts", synchronous="NORMAL")
@@ -162,6 +190,7 @@ async def _open_prompts(
         pending_bytes=config.pending_prompt_bytes,
         free_bytes=free_bytes,
         clock=clock,
+        is_shared=shared is not None,
     )
     prompts.start()
     stack.push_async_callback(prompts.close)

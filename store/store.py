@@ -26,7 +26,6 @@ from .errors import (
     StoreClosedError,
     StoreFullError,
 )
-from .file_lock import FileLock
 from .grant import Grant, HeldBlob, Hold, Missing, Page, Receipt, StoreStats
 from .leases import Leases
 from .piece_buffers import PieceBuffers
@@ -34,6 +33,7 @@ from .prompts import Prompts
 from .reader import BlobReader
 from .receive import Promise
 from .resources import Resources, open_resources
+from .shared_folder import SharedFolder
 from .term import Term
 
 
@@ -78,12 +78,12 @@ class Store:
         *,
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = secrets.token_bytes,
-        lock: FileLock | None = None,
+        shared: SharedFolder | None = None,
     ) -> Self:
         """Open the data folder, making it if need be, and clear what dead processes left.
 
-        With the folder's `lock` (see `lock_folder`), which stays the caller's, several stores work
-        on the folder together, each in a process of its own or not. Without, the store takes it.
+        Given the `shared` folder, which stays the caller's, several stores work on it together, each
+        in a process of its own or not. Without, the store has it for itself.
 
         Raises:
             FolderInUseError: another store has the folder open.
@@ -91,7 +91,7 @@ class Store:
             StoreFullError, StoreUnavailableError: the disk refused.
         """
         async with AsyncExitStack() as stack:
-            resources = await open_resources(config, stack, clock, random, lock)
+            resources = await open_resources(config, stack, clock, random, shared)
             return cls(resources, stack.pop_all())
 
     async def close(self) -> None:
@@ -227,6 +227,7 @@ class Store:
         Raises:
             BlobNotFoundError: the tenant holds no such blob.
         """
+        self._require_open()
 
         async def work() -> HeldBlob:
             try:
@@ -242,6 +243,7 @@ class Store:
         Raises:
             BlobNotFoundError: the tenant holds no such blob.
         """
+        self._require_open()
 
         async def work() -> HeldBlob:
             now = self._clock()
