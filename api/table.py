@@ -104,6 +104,7 @@ def _upload_routes(blobs: BlobHandlers) -> list[Route]:
                 description="A raw body, or the one file of a form. Problems: `body_empty`, "
                 "`body_incomplete`, `blob_too_large`, `digest_mismatch`, `store_full`.",
             ),
+            scope="write",
         ),
         Route(
             "PUT",
@@ -117,6 +118,7 @@ def _upload_routes(blobs: BlobHandlers) -> list[Route]:
                 parameters=_DIGEST_FIELDS,
                 description="Other bytes are answered 422 `digest_mismatch`, and not kept.",
             ),
+            scope="write",
         ),
         Route(
             "POST",
@@ -129,6 +131,7 @@ def _upload_routes(blobs: BlobHandlers) -> list[Route]:
                 body=MissingRequest,
                 description="Renews the leases of the others.",
             ),
+            scope="read",
         ),
     ]
 
@@ -141,7 +144,11 @@ def _read_routes(blobs: BlobHandlers) -> list[Route]:
     }
     return [
         Route(
-            "GET", _BLOB, blobs.get, Operation("Get a blob", "blobs", answers, None, _CONDITIONS)
+            "GET",
+            _BLOB,
+            blobs.get,
+            Operation("Get a blob", "blobs", answers, None, _CONDITIONS),
+            scope="read",
         ),
         Route(
             "HEAD",
@@ -154,6 +161,7 @@ def _read_routes(blobs: BlobHandlers) -> list[Route]:
                 None,
                 _CONDITIONS,
             ),
+            scope="read",
         ),
         Route(
             "GET",
@@ -165,6 +173,7 @@ def _read_routes(blobs: BlobHandlers) -> list[Route]:
                 {200: Answer("a page", BlobPage)},
                 parameters=_PAGING,
             ),
+            scope="read",
         ),
     ]
 
@@ -181,13 +190,21 @@ def _hold_routes(blobs: BlobHandlers) -> list[Route]:
                 "blobs",
                 {200: Answer("what still holds it", Released)},
             ),
+            scope="write",
         ),
-        Route("PUT", f"{_BLOB}/pin", blobs.pin, Operation("Keep a blob", "blobs", entry)),
+        Route(
+            "PUT",
+            f"{_BLOB}/pin",
+            blobs.pin,
+            Operation("Keep a blob", "blobs", entry),
+            scope="write",
+        ),
         Route(
             "DELETE",
             f"{_BLOB}/pin",
             blobs.unpin,
             Operation("Let the lease decide again", "blobs", entry),
+            scope="write",
         ),
     ]
 
@@ -199,6 +216,7 @@ def _admin_routes(admin: AdminHandlers) -> list[Route]:
             "/admin/api/blobs",
             admin.blobs,
             Operation("List blobs", "admin", {200: Answer("a page", BlobPage)}, parameters=_PAGING),
+            scope="admin",
         ),
         Route(
             "GET",
@@ -209,11 +227,13 @@ def _admin_routes(admin: AdminHandlers) -> list[Route]:
                 "admin",
                 {200: Answer("the bytes; renews no lease", "*/*")},
             ),
+            scope="admin",
         ),
         Route(
             "GET",
             "/admin/api/stats",
             admin.stats,
             Operation("Count", "admin", {200: Answer("the store's numbers", StatsAnswer)}),
+            scope="admin",
         ),
     ]

@@ -123,20 +123,23 @@ def cache_routes(inventory: Inventory) -> list[Route]:
                 {200: Answer("entries and totals", CacheListing)},
                 parameters=[limit],
             ),
+            scope="admin",
         ),
         Route(
             "DELETE",
             _PATH,
             evict_all,
             Operation("Evict every entry", _TAG, {200: Answer("evicted", Evicted)}),
+            scope="admin",
         ),
         Route(
             "DELETE",
             f"{_PATH}/{{digest}}",
             evict,
             Operation("Evict one entry", _TAG, {200: Answer("evicted", Evicted)}),
+            scope="admin",
         ),
-        Route("POST", "/admin/cache/evict", evict_form),
+        Route("POST", "/admin/cache/evict", evict_form, scope="admin"),
     ]
 
 

@@ -106,6 +106,7 @@ class Daemon:
             partial(self._gateway.serve, spoken, path),
             operation,
             render_problem=partial(_render_problem, spoken),
+            scope="gateway",
         )
 
 

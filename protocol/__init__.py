@@ -37,6 +37,15 @@ from .errors import (
     UnknownDialectError,
 )
 from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
+from .key import (
+    DEFAULT_TENANT,
+    KEY_HEADER,
+    KEY_PREFIX,
+    TENANT_HEADER,
+    Key,
+    is_tenant,
+    parse_key,
+)
 from .listing import (
     MAX_DIGESTS,
     BlobEntry,
@@ -61,9 +70,12 @@ from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 __all__ = [
     "BLOB_PATH",
     "CHECKSUM_BYTES",
+    "DEFAULT_TENANT",
     "DIALECTS",
     "ENVELOPE_KEY",
     "KEEP",
+    "KEY_HEADER",
+    "KEY_PREFIX",
     "MAX_DEPTH",
     "MAX_DIGESTS",
     "MAX_POINTER_BYTES",
@@ -73,6 +85,7 @@ __all__ = [
     "PROMPT_HEADER",
     "SNIFF_BYTES",
     "SPEAKERS",
+    "TENANT_HEADER",
     "BlobEntry",
     "BlobPage",
     "Buffer",
@@ -97,6 +110,7 @@ __all__ = [
     "Json",
     "JsonError",
     "JsonObject",
+    "Key",
     "MalformedMessageError",
     "MalformedRequestError",
     "MissingAnswer",
@@ -127,10 +141,12 @@ __all__ = [
     "image_size",
     "inline_ref",
     "is_file_id",
+    "is_tenant",
     "looks_like_ref",
     "meant_provider",
     "parse_blob_url",
     "parse_digest_field",
+    "parse_key",
     "parse_media_type",
     "parse_pointer",
     "parse_ref",

@@ -7,6 +7,7 @@ from .body import body_chunks, read_body, require_identity
 from .conditions import Selection
 from .connection import Connection, connection_of
 from .connections import Traffic
+from .credential import Credential, credential_of, secret_of
 from .errors import (
     AddressError,
     BrokenAnswerError,
@@ -21,6 +22,7 @@ from .health import ReadinessCheck
 from .inflate import codings_of, inflate, inflate_head
 from .json_answer import json_response, read_model
 from .keyring import (
+    ALL_SCOPES,
     Keyring,
     OpenKeyring,
     Principal,
@@ -39,6 +41,7 @@ from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
 from .upload import Upload, open_upload
 
 __all__ = [
+    "ALL_SCOPES",
     "AddressError",
     "AdminSection",
     "Answer",
@@ -46,6 +49,7 @@ __all__ = [
     "BoundAddress",
     "BrokenAnswerError",
     "Connection",
+    "Credential",
     "Face",
     "Handler",
     "Keyring",
@@ -74,6 +78,7 @@ __all__ = [
     "build_app",
     "codings_of",
     "connection_of",
+    "credential_of",
     "inflate",
     "inflate_head",
     "is_loopback_authority",
@@ -88,6 +93,7 @@ __all__ = [
     "read_model",
     "refuse",
     "require_identity",
+    "secret_of",
     "select_bytes",
     "tenant_of",
 ]

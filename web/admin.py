@@ -83,7 +83,7 @@ def admin_routes(sections: Sequence[AdminSection], *, title: str) -> list[Route]
         return web.Response(text=_ICON, content_type="image/svg+xml", headers=headers)
 
     return [
-        Route("GET", "/admin", page),
-        Route("GET", _STYLE_PATH, style),
-        Route("GET", _ICON_PATH, icon),
+        Route("GET", "/admin", page, scope="admin"),
+        Route("GET", _STYLE_PATH, style, scope=None),
+        Route("GET", _ICON_PATH, icon, scope=None),
     ]

@@ -12,11 +12,12 @@ from aiohttp.typedefs import Middleware
 
 from coatcheck.protocol import Problem, ProtocolError
 
+from .admission import admit
 from .connection import Connection, connection_of
 from .errors import NO_HEADERS, BrokenAnswerError, ProblemError, WebError
-from .keyring import PRINCIPAL, Keyring
+from .keyring import Keyring
 from .problems import http_problem, internal_problem, problem_response, protocol_problem
-from .route import Handler, ProblemRenderer
+from .route import Handler, ProblemRenderer, Route
 from .trust import LoopbackGuard
 
 logger = logging.getLogger("coatcheck.web")
@@ -24,29 +25,27 @@ logger = logging.getLogger("coatcheck.web")
 
 def make_edge(
     keyring: Keyring,
-    guard: LoopbackGuard | None,
-    renderers: Mapping[web.AbstractRoute, ProblemRenderer],
+    table: Mapping[web.AbstractRoute, Route],
 ) -> Middleware:
     """Return the middleware that stands around every handler, and around the router's errors.
 
-    `renderers` are of the routes whose errors are not problem details.
+    A route's scope is asked for before its handler runs; `table` says which route is whose.
     """
+    guard = LoopbackGuard()
 
     @web.middleware
     async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         connection = connection_of(request)
         connection.begin(request)
+        route = table.get(request.match_info.route)
         try:
-            if guard is not None and (problem := guard.refusal(request.headers)) is not None:
-                raise ProblemError(problem)
-            if (principal := await keyring.identify(request.headers)) is not None:
-                request[PRINCIPAL] = principal
+            await admit(request, route.scope if route else None, keyring, guard)
             return await handler(request)
         except asyncio.CancelledError:
             connection.abandon(request, "gone")
             raise
         except Exception as error:  # noqa: BLE001 - the outermost edge of a request: logs and maps
-            render = renderers.get(request.match_info.route, _render_details)
+            render = (route and route.render_problem) or _render_details
             return _answer(error, request, connection, render)
 
     return edge

@@ -63,6 +63,7 @@ def health_routes(
             "/healthz",
             healthz,
             Operation("Say that the process answers", "health", {200: Answer("alive", Health)}),
+            scope=None,
         ),
         Route(
             "GET",
@@ -73,6 +74,7 @@ def health_routes(
                 "health",
                 {200: Answer("ready", Readiness), 503: Answer("not ready", Readiness)},
             ),
+            scope=None,
         ),
     ]
 

@@ -48,7 +48,7 @@ def openapi_route(routes: Sequence[Route], *, title: str, version: str) -> Route
     operation = Operation(
         "Describe the routes", "meta", {200: Answer("an OpenAPI document", "application/json")}
     )
-    route = Route("GET", "/openapi.json", serve, operation)
+    route = Route("GET", "/openapi.json", serve, operation, scope=None)
     document.update(openapi_document([*routes, route], title=title, version=version))
     return route
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from coatcheck.protocol import Problem
 
 from .errors import refuse
+from .keyring import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ProblemRenderer = Callable[[web.Request, Problem, Mapping[str, str]], web.Response]
@@ -71,6 +72,8 @@ class Route:
 
     For paths whose clients read errors only in another protocol's form.
     """
+    scope: Scope | None = field(kw_only=True)
+    """What a key must be for, asked before the handler runs; None: open to all, keys or not."""
 
 
 def join_routes(tables: Iterable[Sequence[Route]]) -> list[Route]:
@@ -115,4 +118,4 @@ def _refusal(path: str, methods: Mapping[str, Route]) -> Route:
         error.headers = {"Allow": allow}
         raise error
 
-    return Route(ANY_METHOD, path, refuse_method, render_problem=next(renderers, None))
+    return Route(ANY_METHOD, path, refuse_method, render_problem=next(renderers, None), scope=None)

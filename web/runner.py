@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from .app import NEEDS_LOOPBACK
+from .app import KEYRING
 from .connection import Connection, Refusal
 from .connections import Connections, Traffic
 from .errors import AddressError, NotLoopbackError, NotStartedError
@@ -51,7 +51,7 @@ class Server:
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._limits = limits or Limits()
-        self._needs_loopback = app[NEEDS_LOOPBACK]
+        self._keyring = app[KEYRING]
         self._connections = Connections(self._limits, random)
         self._runner = web.AppRunner(
             app, handler_cancellation=True, shutdown_timeout=self._limits.cancel_seconds
@@ -83,10 +83,10 @@ class Server:
         """Listen, and return where.
 
         Raises:
-            NotLoopbackError: the application has no keys, and `host` is no loopback name.
+            NotLoopbackError: there are no keys, and `host` is no loopback name.
             AddressError: the address is taken, or cannot be listened on.
         """
-        if self._needs_loopback and not is_loopback_host(host):
+        if not is_loopback_host(host) and self._keyring.is_open:
             raise NotLoopbackError(f"without keys only loopback is served, not {host!r}")
         await self._runner.setup()
         loop = asyncio.get_running_loop()

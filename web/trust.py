@@ -30,6 +30,12 @@ FOREIGN_ORIGIN = Problem(
     "Foreign origin",
     "without keys only pages of this server itself may send requests to it",
 )
+FOREIGN_ORIGIN_OF_BROWSER = Problem(
+    403,
+    "origin_foreign",
+    "Foreign origin",
+    "a browser's login lets only pages of this server itself change anything",
+)
 
 
 def is_loopback_host(host: str) -> bool:
@@ -55,15 +61,20 @@ class LoopbackGuard:
         self._is_loopback = lru_cache(maxsize=64)(is_loopback_authority)
 
     def refusal(self, headers: Mapping[str, str]) -> Problem | None:
-        """Return why a request is refused; None lets it pass.
-
-        An Origin is ours when it names the same host and port as Host. `null` is foreign.
-        """
+        """Return why a request is refused; None lets it pass."""
         host = headers.get("Host", "")
         if not self._is_loopback(host):
             return FOREIGN_HOST
-        origin = headers.get("Origin")
-        if origin is None:
-            return None
-        match = _origin(origin)
-        return None if match and match[1].lower() == host.lower() else FOREIGN_ORIGIN
+        return None if is_own_origin(headers) else FOREIGN_ORIGIN
+
+
+def is_own_origin(headers: Mapping[str, str]) -> bool:
+    """True when no page asks, or one of ours: its Origin names the same host and port as Host.
+
+    `null` is nobody's.
+    """
+    origin = headers.get("Origin")
+    if origin is None:
+        return True
+    match = _origin(origin)
+    return match is not None and match[1].lower() == headers.get("Host", "").lower()

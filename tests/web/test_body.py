@@ -43,7 +43,9 @@ def sink() -> Sink:
 
 @pytest.fixture
 async def server(serve: Serve, sink: Sink) -> Server:
-    return await serve([Route("POST", "/sink", sink.receive)], Limits(linger_seconds=0.1))
+    return await serve(
+        [Route("POST", "/sink", sink.receive, scope=None)], Limits(linger_seconds=0.1)
+    )
 
 
 def head(*lines: str) -> bytes:
@@ -62,7 +64,7 @@ async def test_read_body_returns_the_bytes(serve: Serve, http: ClientSession) ->
     async def handler(request: web.Request) -> web.StreamResponse:
         return web.Response(body=await read_body(request, BOUND))
 
-    server = await serve([Route("POST", "/", handler)])
+    server = await serve([Route("POST", "/", handler, scope=None)])
     for data in (b"", b"a", bytes(range(256)) * 2000):
         async with http.post(server.address.url, data=data) as answer:
             assert await answer.read() == data
@@ -78,7 +80,7 @@ async def test_read_body_has_its_bound_however_the_body_comes(
     async def chunked() -> AsyncIterator[bytes]:
         yield b"x" * size
 
-    server = await serve([Route("POST", "/", handler)])
+    server = await serve([Route("POST", "/", handler, scope=None)])
     for data in (b"x" * size, chunked()):
         async with http.post(server.address.url, data=data) as answer:
             assert answer.status == 413
@@ -153,7 +155,7 @@ async def test_broken_chunks_are_malformed(
 
 async def test_a_body_that_stalls_times_out(serve: Serve, sink: Sink) -> None:
     limits = Limits(body_idle_seconds=0.03, linger_seconds=0.03)
-    server = await serve([Route("POST", "/sink", sink.receive)], limits)
+    server = await serve([Route("POST", "/sink", sink.receive, scope=None)], limits)
     reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
     writer.write(head("Content-Length: 10") + b"x")
     async with asyncio.timeout(5):
@@ -168,7 +170,7 @@ async def test_a_body_that_dribbles_times_out(serve: Serve, sink: Sink) -> None:
     limits = Limits(
         body_grace_seconds=0.05, body_min_bytes_per_second=1_000_000, linger_seconds=0.1
     )
-    server = await serve([Route("POST", "/sink", sink.receive)], limits)
+    server = await serve([Route("POST", "/sink", sink.receive, scope=None)], limits)
     reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
     writer.write(head("Content-Length: 100000"))
     answered = asyncio.ensure_future(reader.readuntil(b"body_timeout"))
@@ -189,7 +191,7 @@ async def test_a_slow_consumer_does_not_cost_the_client_its_time(
         return web.Response(text=str(size))
 
     limits = Limits(body_grace_seconds=5, body_min_bytes_per_second=1_000_000_000)
-    server = await serve([Route("POST", "/slow", slow)], limits)
+    server = await serve([Route("POST", "/slow", slow, scope=None)], limits)
     async with http.post(f"{server.address.url}/slow", data=b"x" * 900_000) as answer:
         assert await answer.text() == "900000"
 
@@ -227,7 +229,7 @@ async def test_require_identity_refuses_encodings(
         require_identity(request)
         return web.Response(body=await read_body(request, BOUND))
 
-    server = await serve([Route("POST", "/", handler)])
+    server = await serve([Route("POST", "/", handler, scope=None)])
     headers = {"Content-Encoding": encoding}
     async with http.post(server.address.url, data=b"x", headers=headers) as answer:
         assert answer.status == status

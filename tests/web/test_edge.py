@@ -36,7 +36,7 @@ async def hello(request: web.Request) -> web.StreamResponse:
 
 async def test_a_problem_is_answered_as_one(serve: Serve, http: ClientSession) -> None:
     error = refuse(422, "digest_mismatch", "Digest mismatch", "other bytes", expected="a")
-    server = await serve([Route("GET", "/", raising(error))])
+    server = await serve([Route("GET", "/", raising(error), scope=None)])
     async with http.get(server.address.url) as answer:
         assert answer.status == 422
         assert answer.content_type == "application/problem+json"
@@ -59,7 +59,7 @@ async def test_a_retryable_problem_leaves_the_retry_to_the_client(
         Problem(503, "store_unavailable", "Unavailable", retryable=True), {"Retry-After": "1"}
     )
     assert error.retryable
-    server = await serve([Route("GET", "/", raising(error))])
+    server = await serve([Route("GET", "/", raising(error), scope=None)])
     async with http.get(server.address.url) as answer:
         assert answer.status == 503
         assert "x-should-retry" not in answer.headers
@@ -73,7 +73,12 @@ async def test_protocol_errors_are_problems_with_their_code_and_path(
         return web.Response(text=Digest("sha256:xyz"))
 
     malformed = raising(MalformedMessageError("not text", "messages.0.content"))
-    server = await serve([Route("GET", "/digest", digest), Route("GET", "/message", malformed)])
+    server = await serve(
+        [
+            Route("GET", "/digest", digest, scope=None),
+            Route("GET", "/message", malformed, scope=None),
+        ]
+    )
     async with http.get(f"{server.address.url}/digest") as answer:
         problem = await answer.json(content_type=None)
         assert (answer.status, problem["code"]) == (400, "digest_invalid")
@@ -83,7 +88,7 @@ async def test_protocol_errors_are_problems_with_their_code_and_path(
 
 
 async def test_errors_of_the_router_are_problems(serve: Serve, http: ClientSession) -> None:
-    server = await serve([Route("GET", "/hello", hello)])
+    server = await serve([Route("GET", "/hello", hello, scope="read")])
     async with http.get(f"{server.address.url}/nothing") as answer:
         assert (answer.status, (await answer.json(content_type=None))["code"]) == (404, "not_found")
     async with http.delete(f"{server.address.url}/hello") as answer:
@@ -95,8 +100,11 @@ async def test_errors_of_the_router_are_problems(serve: Serve, http: ClientSessi
 async def test_a_path_refuses_methods_before_a_catch_all_takes_them(
     serve: Serve, http: ClientSession
 ) -> None:
-    routes = [Route("GET", "/ours", hello), Route("PUT", "/ours", hello)]
-    server = await serve([*routes, Route("*", "/{tail:.*}", hello)])
+    routes = [
+        Route("GET", "/ours", hello, scope="read"),
+        Route("PUT", "/ours", hello, scope="read"),
+    ]
+    server = await serve([*routes, Route("*", "/{tail:.*}", hello, scope="read")])
     async with http.delete(f"{server.address.url}/ours") as answer:
         assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, PUT")
     async with http.delete(f"{server.address.url}/other") as answer:
@@ -104,7 +112,7 @@ async def test_a_path_refuses_methods_before_a_catch_all_takes_them(
 
 
 async def test_head_is_answered_wherever_get_is(serve: Serve, talk: Talk) -> None:
-    server = await serve([Route("GET", "/hello", hello)])
+    server = await serve([Route("GET", "/hello", hello, scope="read")])
     got, asked = [
         await talk(server, f"{method} /hello HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         for method in ("GET", "HEAD")
@@ -117,7 +125,9 @@ async def test_a_heads_own_handler_comes_first(serve: Serve, http: ClientSession
     async def teapot(request: web.Request) -> web.StreamResponse:
         return web.Response(status=418)
 
-    server = await serve([Route("GET", "/a", hello), Route("HEAD", "/a", teapot)])
+    server = await serve(
+        [Route("GET", "/a", hello, scope="read"), Route("HEAD", "/a", teapot, scope=None)]
+    )
     async with http.head(f"{server.address.url}/a") as answer:
         assert answer.status == 418
 
@@ -158,7 +168,10 @@ async def test_a_route_gives_every_error_its_own_shape(
         "/failed": raising(KeyError("x")),
     }
     server = await serve(
-        [Route("POST", path, run, render_problem=dialects_own) for path, run in handlers.items()]
+        [
+            Route("POST", path, run, render_problem=dialects_own, scope=None)
+            for path, run in handlers.items()
+        ]
     )
     url = f"{server.address.url}{path}"
     async with http.request(method, url, headers=headers) as answer:
@@ -172,7 +185,10 @@ async def test_the_other_routes_of_a_path_keep_problem_details(
     serve: Serve, http: ClientSession
 ) -> None:
     late = raising(refuse(422, "late", "Late"))
-    routes = [Route("POST", "/a", late, render_problem=dialects_own), Route("GET", "/a", late)]
+    routes = [
+        Route("POST", "/a", late, render_problem=dialects_own, scope=None),
+        Route("GET", "/a", late, scope=None),
+    ]
     server = await serve(routes)
     async with http.get(f"{server.address.url}/a") as answer:
         assert (await answer.json(content_type=None))["code"] == "late"
@@ -192,7 +208,7 @@ async def test_the_other_routes_of_a_path_keep_problem_details(
 async def test_the_server_names_itself_without_versions(
     serve: Serve, talk: Talk, request_bytes: bytes
 ) -> None:
-    server = await serve([Route("GET", "/hello", hello)])
+    server = await serve([Route("GET", "/hello", hello, scope="read")])
     answer = await talk(server, request_bytes)
     assert b"\r\nServer: coatcheck\r\n" in answer
     assert b"aiohttp" not in answer
@@ -202,13 +218,13 @@ async def test_a_server_header_that_is_passed_on_stays(serve: Serve, http: Clien
     async def relayed(request: web.Request) -> web.StreamResponse:
         return web.Response(headers={"Server": "upstream/1"})
 
-    server = await serve([Route("GET", "/", relayed)])
+    server = await serve([Route("GET", "/", relayed, scope=None)])
     async with http.get(server.address.url) as answer:
         assert answer.headers["Server"] == "upstream/1"
 
 
 async def test_redirects_pass(serve: Serve, http: ClientSession) -> None:
-    server = await serve([Route("GET", "/", raising(web.HTTPSeeOther("/hello")))])
+    server = await serve([Route("GET", "/", raising(web.HTTPSeeOther("/hello")), scope=None)])
     async with http.get(server.address.url, allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (303, "/hello")
 
@@ -216,7 +232,7 @@ async def test_redirects_pass(serve: Serve, http: ClientSession) -> None:
 async def test_an_unforeseen_error_is_logged_once_and_tells_nothing(
     serve: Serve, http: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = await serve([Route("GET", "/", raising(KeyError("secret-value")))])
+    server = await serve([Route("GET", "/", raising(KeyError("secret-value")), scope=None)])
     async with http.get(server.address.url) as answer:
         text = await answer.text()
         assert answer.status == 500
@@ -239,7 +255,7 @@ async def begin_and_fail(request: web.Request) -> web.StreamResponse:
 
 @pytest.mark.parametrize("request_line", ["GET /any HTTP/1.0", "GET /sized HTTP/1.1"])
 async def test_a_begun_answer_that_fails_is_reset(serve: Serve, request_line: str) -> None:
-    server = await serve([Route("GET", "/{name}", begin_and_fail)])
+    server = await serve([Route("GET", "/{name}", begin_and_fail, scope=None)])
     reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
     writer.write(f"{request_line}\r\nHost: localhost\r\n\r\n".encode())
     with pytest.raises(ConnectionResetError):
@@ -261,7 +277,7 @@ async def test_an_answer_broken_off_where_it_could_be_whole_is_reset(
         await response.write(b"first bytes")
         raise BrokenAnswerError("half way")
 
-    server = await serve([Route("GET", "/any", breaking)])
+    server = await serve([Route("GET", "/any", breaking, scope=None)])
     reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
     writer.write(f"GET /any HTTP/{version}\r\nHost: localhost\r\n\r\n".encode())
     with pytest.raises(ConnectionResetError):
@@ -272,7 +288,7 @@ async def test_an_answer_broken_off_where_it_could_be_whole_is_reset(
 async def test_a_begun_chunked_answer_that_fails_is_flushed_and_has_no_end(
     serve: Serve, talk: Talk
 ) -> None:
-    server = await serve([Route("GET", "/any", begin_and_fail)])
+    server = await serve([Route("GET", "/any", begin_and_fail, scope=None)])
     answer = await talk(server, b"GET /any HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert answer.endswith(b"\r\n\r\nb\r\nfirst bytes\r\n")
 
@@ -284,7 +300,7 @@ async def test_a_client_sees_a_broken_answer_as_broken(serve: Serve, http: Clien
         await response.write(b"first bytes")
         raise refuse(422, "late", "Late")
 
-    server = await serve([Route("GET", "/", breaking)])
+    server = await serve([Route("GET", "/", breaking, scope=None)])
     with pytest.raises((ClientPayloadError, ConnectionError)):
         async with http.get(server.address.url) as answer:
             await answer.read()
@@ -302,7 +318,7 @@ async def test_a_client_sees_a_broken_answer_as_broken(serve: Serve, http: Clien
 async def test_without_keys_strangers_are_refused_on_every_path(
     serve: Serve, http: ClientSession, headers: dict[str, str], code: str
 ) -> None:
-    server = await serve([Route("POST", "/hello", hello)])
+    server = await serve([Route("POST", "/hello", hello, scope="read")])
     for path in ("/hello", "/nothing"):
         async with http.post(f"{server.address.url}{path}", headers=headers) as answer:
             problem = await answer.json(content_type=None)
@@ -310,21 +326,25 @@ async def test_without_keys_strangers_are_refused_on_every_path(
 
 
 async def test_without_host_a_request_is_refused(serve: Serve, talk: Talk) -> None:
-    server = await serve([Route("GET", "/hello", hello)])
+    server = await serve([Route("GET", "/hello", hello, scope="read")])
     answer = await talk(server, b"GET /hello HTTP/1.0\r\n\r\n")
     assert answer[8:13] == b" 403 "
 
 
 async def test_our_own_pages_may_ask(serve: Serve, http: ClientSession) -> None:
-    server = await serve([Route("POST", "/hello", hello)])
+    server = await serve([Route("POST", "/hello", hello, scope="read")])
     headers = {"Origin": server.address.url}
     async with http.post(f"{server.address.url}/hello", headers=headers) as answer:
         assert await answer.text() == "default"
 
 
 class OneKey:
-    async def identify(self, headers: Mapping[str, str]) -> Principal | None:
-        if headers.get("Coatcheck-Key") != "cck_right":
+    is_open = False
+
+    async def identify(self, secret: str | None) -> Principal | None:
+        if secret == "cck_daemon":
+            return Principal(None, frozenset({"read"}))
+        if secret != "cck_right":
             return None
         return Principal("acme", frozenset({"read"}))
 
@@ -334,12 +354,12 @@ async def test_with_keys_the_key_names_the_tenant(serve: Serve, http: ClientSess
         return web.Response(text="public")
 
     async def write(request: web.Request) -> web.StreamResponse:
-        return web.Response(text=tenant_of(request, "read") + tenant_of(request, "write"))
+        return web.Response(text=tenant_of(request))
 
     routes = [
-        Route("GET", "/hello", hello),
-        Route("GET", "/public", public),
-        Route("GET", "/write", write),
+        Route("GET", "/hello", hello, scope="read"),
+        Route("GET", "/public", public, scope=None),
+        Route("GET", "/write", write, scope="write"),
     ]
     server = await serve(routes, None, OneKey())
     url = server.address.url
@@ -349,6 +369,10 @@ async def test_with_keys_the_key_names_the_tenant(serve: Serve, http: ClientSess
     async with http.get(f"{url}/hello", headers={"Coatcheck-Key": "cck_wrong"}) as answer:
         assert answer.status == 401
         assert (await answer.json(content_type=None))["code"] == "key_invalid"
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="Coatcheck"'
+    async with http.get(f"{url}/hello", headers={"Authorization": "Bearer sk-x"}) as answer:
+        assert answer.status == 401
+        assert (await answer.json(content_type=None))["code"] == "key_missing"
     async with http.get(f"{url}/public") as answer:
         assert await answer.text() == "public"
     async with http.get(f"{url}/write", headers=headers) as answer:
@@ -360,7 +384,7 @@ async def test_requests_are_logged_in_one_line_without_secrets(
     serve: Serve, http: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "coatcheck.request")
-    server = await serve([Route("GET", "/hello", hello)])
+    server = await serve([Route("GET", "/hello", hello, scope="read")])
     url = f"{server.address.url}/hello?key=cck_secret"
     async with http.get(url, headers={"Authorization": "Bearer cck_secret"}) as answer:
         await answer.read()
@@ -388,7 +412,7 @@ async def test_broken_and_lost_requests_are_logged_too(
         await asyncio.Event().wait()
         raise AssertionError
 
-    server = await serve([Route("GET", "/wait", wait)])
+    server = await serve([Route("GET", "/wait", wait, scope=None)])
     await talk(server, b"nonsense\r\n\r\n")
     _, writer = await asyncio.open_connection(server.address.host, server.address.port)
     writer.write(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
@@ -64,6 +64,7 @@ TAKE = Route(
         parameters=[Parameter("limit", "how many", schema={"type": "integer"})],
         description="Longer.",
     ),
+    scope=None,
 )
 
 
@@ -151,8 +152,10 @@ async def test_the_admin_page_holds_every_section_and_loads_nothing_foreign(
 class Keys:
     """Knows a key for each scope: its own name."""
 
-    async def identify(self, headers: Mapping[str, str]) -> Principal | None:
-        match headers.get("Coatcheck-Key"):
+    is_open = False
+
+    async def identify(self, secret: str | None) -> Principal | None:
+        match secret:
             case "read" | "admin" as scope:
                 return Principal("acme", frozenset([scope]))
             case _:
@@ -176,7 +179,10 @@ async def test_the_first_face_wins_a_clash(serve: Serve, http: ClientSession) ->
         return web.Response(text="two")
 
     table = join_routes(
-        [[Route("GET", "/a", one)], [Route("GET", "/a", two), Route("GET", "/b", two)]]
+        [
+            [Route("GET", "/a", one, scope=None)],
+            [Route("GET", "/a", two, scope=None), Route("GET", "/b", two, scope=None)],
+        ]
     )
     server = await serve(table)
     async with http.get(f"{server.address.url}/a") as answer:
@@ -220,7 +226,7 @@ def test_the_document_tells_errors_of_another_shape() -> None:
 
     operation = Operation("Talk", "gateway", {200: Answer("said", "*/*")}, error=ProviderError)
     document = openapi_document(
-        [TAKE, Route("POST", "/talk", take, operation)], title="Coatcheck", version="1"
+        [TAKE, Route("POST", "/talk", take, operation, scope=None)], title="Coatcheck", version="1"
     )
     paths = cast(Any, document["paths"])
     contents = {path: paths[path]["post"]["responses"]["default"]["content"] for path in paths}
@@ -294,7 +300,7 @@ async def test_a_limit_is_a_number_in_its_range(
     async def listing(request: web.Request) -> web.StreamResponse:
         return json_response({"limit": read_limit(request, 10, 100)})
 
-    server = await serve([Route("GET", "/list", listing)])
+    server = await serve([Route("GET", "/list", listing, scope=None)])
     async with http.get(URL(f"{server.address.url}/list{query}", encoded=True)) as answer:
         body = await answer.json(content_type=None)
     if limit is None:

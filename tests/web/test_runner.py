@@ -13,7 +13,7 @@ from coatcheck.web import (
     Limits,
     NotLoopbackError,
     NotStartedError,
-    OpenKeyring,
+    Principal,
     Route,
     Server,
     build_app,
@@ -35,8 +35,8 @@ async def echo(request: web.Request) -> web.StreamResponse:
     return web.Response(body=await read_body(request, 1_000_000))
 
 
-HELLO = Route("GET", "/hello", hello)
-ECHO = Route("POST", "/echo", echo)
+HELLO = Route("GET", "/hello", hello, scope="read")
+ECHO = Route("POST", "/echo", echo, scope=None)
 
 
 async def test_start_returns_the_real_port(serve: Serve, http: ClientSession) -> None:
@@ -51,13 +51,20 @@ async def test_without_keys_only_loopback_is_served() -> None:
         await server.start("0.0.0.0", 0)
 
 
+class NoKeyIsValid:
+    is_open = False
+
+    async def identify(self, secret: str | None) -> Principal | None:
+        return None
+
+
 async def test_with_keys_any_address_is_served(http: ClientSession) -> None:
-    server = Server(build_app([HELLO], keyring=OpenKeyring()))
+    server = Server(build_app([HELLO], keyring=NoKeyIsValid()))
     address = await server.start("0.0.0.0", 0)
     try:
         url = f"http://127.0.0.1:{address.port}/hello"
         async with http.get(url, headers={"Host": "coatcheck.example"}) as answer:
-            assert answer.status == 200
+            assert answer.status == 401
     finally:
         await server.stop(0)
 
@@ -111,7 +118,7 @@ async def test_a_slow_handler_is_not_a_slow_header(serve: Serve, talk: Talk) -> 
         await release.wait()
         return web.Response(text="late")
 
-    server = await serve([Route("GET", "/slow", slow)], TINY)
+    server = await serve([Route("GET", "/slow", slow, scope=None)], TINY)
     asking = asyncio.ensure_future(talk(server, b"GET /slow HTTP/1.0\r\nHost: localhost\r\n\r\n"))
     done, _ = await asyncio.wait([asking], timeout=0.3)
     assert not done
@@ -132,7 +139,7 @@ async def test_a_reader_that_takes_nothing_is_aborted(serve: Serve) -> None:
             outcome.set_result("cancelled")
             raise
 
-    server = await serve([Route("GET", "/endless", endless)], TINY)
+    server = await serve([Route("GET", "/endless", endless, scope=None)], TINY)
     reader, writer = await asyncio.open_connection(
         server.address.host, server.address.port, limit=1024
     )
@@ -151,7 +158,7 @@ async def test_a_reader_that_keeps_reading_is_left_alone(serve: Serve, http: Cli
             await response.write(bytes(256 * 1024))
         return response
 
-    server = await serve([Route("GET", "/long", stepwise)], TINY)
+    server = await serve([Route("GET", "/long", stepwise, scope=None)], TINY)
     async with http.get(f"{server.address.url}/long") as answer:
         assert len(await answer.read()) == 40 * 256 * 1024
 
@@ -183,7 +190,7 @@ async def test_a_handler_sees_its_own_connection_counted(serve: Serve, talk: Tal
     async def counted(request: web.Request) -> web.StreamResponse:
         return web.Response(text=str(connection_of(request).bytes_in))
 
-    server = await serve([Route("GET", "/counted", counted)])
+    server = await serve([Route("GET", "/counted", counted, scope=None)])
     request = b"GET /counted HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     assert (await talk(server, request)).endswith(b"\r\n\r\n" + str(len(request)).encode())
 
@@ -200,7 +207,7 @@ async def test_views_written_by_a_handler_may_be_reused_at_once(
             await response.write(memoryview(buffer))
         return response
 
-    server = await serve([Route("GET", "/reuse", reuse)])
+    server = await serve([Route("GET", "/reuse", reuse, scope=None)])
     async with http.get(f"{server.address.url}/reuse") as answer:
         body = await answer.read()
     assert body == b"".join(bytes([value]) * 65536 for value in range(64))
@@ -218,7 +225,7 @@ async def test_a_client_that_goes_away_cancels_its_handler(serve: Serve) -> None
             cancelled.set()
         raise AssertionError
 
-    server = await serve([Route("GET", "/wait", wait)])
+    server = await serve([Route("GET", "/wait", wait, scope=None)])
     _, writer = await asyncio.open_connection(server.address.host, server.address.port)
     writer.write(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
     await begun.wait()
@@ -260,7 +267,7 @@ async def test_a_client_that_closes_its_half_after_a_request_is_gone(serve: Serv
             cancelled.set()
         raise AssertionError
 
-    server = await serve([Route("GET", "/wait", wait)])
+    server = await serve([Route("GET", "/wait", wait, scope=None)])
     for wait_first in (True, False):
         begun.clear()
         cancelled.clear()
@@ -283,7 +290,7 @@ async def test_pipelined_requests_are_answered_in_turn(serve: Serve, talk: Talk)
 
 
 async def test_an_unread_body_is_dropped_before_the_next_request(serve: Serve, talk: Talk) -> None:
-    server = await serve([Route("POST", "/ignore", hello), HELLO], TINY)
+    server = await serve([Route("POST", "/ignore", hello, scope="read"), HELLO], TINY)
     request = b"POST /ignore HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n"
     last = b"GET /hello HTTP/1.0\r\nHost: localhost\r\n\r\n"
     answer = await talk(server, request + b"x" * 300_000 + last)
@@ -298,7 +305,7 @@ async def test_stop_lets_a_running_request_end(http: ClientSession) -> None:
         await release.wait()
         return web.Response(text="whole")
 
-    server = Server(build_app([Route("GET", "/slow", slow)]))
+    server = Server(build_app([Route("GET", "/slow", slow, scope=None)]))
     address = await server.start()
     asking = asyncio.ensure_future(http.get(f"{address.url}/slow"))
     await begun.wait()
@@ -320,7 +327,7 @@ async def test_every_stop_returns_when_the_server_is_stopped(http: ClientSession
         await release.wait()
         return web.Response(text="whole")
 
-    server = Server(build_app([Route("GET", "/slow", slow)]))
+    server = Server(build_app([Route("GET", "/slow", slow, scope=None)]))
     address = await server.start()
     asking = asyncio.ensure_future(http.get(f"{address.url}/slow"))
     await begun.wait()
@@ -358,7 +365,7 @@ async def test_stop_cancels_what_does_not_end_and_leaves_no_task(http: ClientSes
         raise AssertionError
 
     before = asyncio.all_tasks()
-    server = Server(build_app([Route("GET", "/never", never), HELLO]))
+    server = Server(build_app([Route("GET", "/never", never, scope=None), HELLO]))
     address = await server.start()
     async with http.get(f"{address.url}/hello"):
         pass
@@ -382,7 +389,7 @@ async def test_a_later_stop_can_shorten_the_drain_and_not_lengthen_it(http: Clie
         await asyncio.Event().wait()
         raise AssertionError
 
-    server = Server(build_app([Route("GET", "/never", never)]))
+    server = Server(build_app([Route("GET", "/never", never, scope=None)]))
     address = await server.start()
     _, busy = await asyncio.open_connection(address.host, address.port)
     busy.write(b"GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n")

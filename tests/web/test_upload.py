@@ -34,7 +34,7 @@ async def receive(request: web.Request) -> web.StreamResponse:
 
 @pytest.fixture
 async def url(serve: Serve) -> str:
-    server = await serve([Route("POST", "/", receive)])
+    server = await serve([Route("POST", "/", receive, scope=None)])
     return str(server.address.url)
 
 

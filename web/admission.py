@@ -1,0 +1,74 @@
+"""Who is let in: decided before a handler runs, by the key and the scope of the route."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from coatcheck.protocol import Problem
+
+from .credential import Credential, credential_of
+from .errors import ProblemError, refuse
+from .keyring import PRINCIPAL, Keyring, Scope, require_scope
+from .trust import FOREIGN_ORIGIN_OF_BROWSER, LoopbackGuard, is_own_origin
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
+
+
+async def admit(
+    request: web.Request, scope: Scope | None, keyring: Keyring, guard: LoopbackGuard
+) -> None:
+    """Find out who asks, and remember it for `tenant_of`; return when they may.
+
+    Without a scope everybody may, and no key is looked at: health is told while keys cannot be.
+    Without keys the loopback rules decide. With keys a browser's login is refused to the pages of
+    others, where it could change something: browsers send it whoever asks.
+
+    Raises:
+        ProblemError: 401 `key_missing`, `key_invalid`; 403 `scope_missing`, `host_foreign`,
+            `origin_foreign`; what the keyring raises.
+    """
+    if scope is None:
+        if keyring.is_open:
+            _keep_out(guard.refusal(request.headers))
+        return
+    credential = credential_of(request)
+    principal = await keyring.identify(credential.secret if credential else None)
+    if principal is None:
+        raise _unauthorized(credential, scope)
+    if principal.is_open:
+        _keep_out(guard.refusal(request.headers))
+    elif _is_forged(request, credential):
+        _keep_out(FOREIGN_ORIGIN_OF_BROWSER)
+    require_scope(principal, scope)
+    request[PRINCIPAL] = principal
+
+
+def _keep_out(problem: Problem | None) -> None:
+    if problem is not None:
+        raise ProblemError(problem)
+
+
+def _is_forged(request: web.Request, credential: Credential | None) -> bool:
+    """True where another site's page may have made a browser use its login."""
+    if credential is None or not credential.is_ambient or request.method in _SAFE_METHODS:
+        return False
+    return not is_own_origin(request.headers)
+
+
+def _unauthorized(credential: Credential | None, scope: Scope) -> ProblemError:
+    if credential is None:
+        error = refuse(
+            401, "key_missing", "No key", "the request carries no key of this server (cck_..)"
+        )
+    else:
+        error = refuse(
+            401, "key_invalid", "No valid key", "the key is unknown, revoked or has expired"
+        )
+    error.headers = _challenge(scope)
+    return error
+
+
+def _challenge(scope: Scope) -> Mapping[str, str]:
+    """Return what a 401 has to say (RFC 9110 section 11.6.1); browsers ask for a login on Basic."""
+    scheme = "Basic" if scope == "admin" else "Bearer"
+    return {"WWW-Authenticate": f'{scheme} realm="Coatcheck"'}
