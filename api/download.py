@@ -4,9 +4,9 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from coatcheck.protocol import Digest
+from coatcheck.protocol import Digest, Scope
 from coatcheck.store import BlobNotFoundError, BlobReader, Store
-from coatcheck.web import Scope, Selection, begin_blob, select_bytes, tenant_of
+from coatcheck.web import Selection, begin_blob, select_bytes, tenant_of
 
 
 async def send_blob(

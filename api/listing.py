@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
-from coatcheck.protocol import BlobPage
+from coatcheck.protocol import BlobPage, Scope
 from coatcheck.store import Store
-from coatcheck.web import Scope, json_response, read_limit, tenant_of
+from coatcheck.web import json_response, read_limit, tenant_of
 
 from .config import ApiConfig
 from .models import blob_entry

@@ -38,11 +38,13 @@ from .errors import (
 )
 from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
 from .key import (
+    ALL_SCOPES,
     DEFAULT_TENANT,
     KEY_HEADER,
     KEY_PREFIX,
     TENANT_HEADER,
     Key,
+    Scope,
     is_tenant,
     parse_key,
 )
@@ -68,6 +70,7 @@ from .sniff import SNIFF_BYTES, ImageSize, image_size, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 
 __all__ = [
+    "ALL_SCOPES",
     "BLOB_PATH",
     "CHECKSUM_BYTES",
     "DEFAULT_TENANT",
@@ -125,6 +128,7 @@ __all__ = [
     "Ref",
     "RefForm",
     "Released",
+    "Scope",
     "Slot",
     "SseError",
     "SseEvent",

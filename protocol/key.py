@@ -9,7 +9,11 @@ import re
 from base64 import b32encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
+
+Scope = Literal["read", "write", "gateway", "admin"]
+"""What a key may be used for."""
+ALL_SCOPES: frozenset[Scope] = frozenset({"read", "write", "gateway", "admin"})
 
 KEY_PREFIX = "cck_"
 KEY_HEADER = "Coatcheck-Key"

@@ -12,6 +12,7 @@ from .errors import (
     EmptyBlobError,
     FolderInUseError,
     InvalidCursorError,
+    KeyNotFoundError,
     PromptNotFoundError,
     PromptTooLargeError,
     SchemaError,
@@ -22,7 +23,10 @@ from .errors import (
     StoreUnavailableError,
 )
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
+from .key_table import KeyInfo
+from .keys import Keys, NewKey, has_index, open_keys
 from .memory_backend import MemoryBackend
+from .piece_buffers import PieceBuffers
 from .prompts import PromptMessage, Prompts
 from .reader import BlobReader
 from .schema import BlobState, HoldKind
@@ -46,10 +50,15 @@ __all__ = [
     "Hold",
     "HoldKind",
     "InvalidCursorError",
+    "KeyInfo",
+    "KeyNotFoundError",
+    "Keys",
     "Measured",
     "MemoryBackend",
     "Missing",
+    "NewKey",
     "Page",
+    "PieceBuffers",
     "PromptMessage",
     "PromptNotFoundError",
     "PromptTooLargeError",
@@ -66,4 +75,6 @@ __all__ = [
     "StoreFullError",
     "StoreStats",
     "StoreUnavailableError",
+    "has_index",
+    "open_keys",
 ]

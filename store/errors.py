@@ -123,6 +123,14 @@ class PromptTooLargeError(StoreError):
         super().__init__(f"a prompt has at most {limit_bytes} bytes of messages")
 
 
+class KeyNotFoundError(StoreError):
+    """No key of this store has this id."""
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(f"no such key: {key_id}")
+
+
 class PromptNotFoundError(StoreError):
     """The tenant has no such prompt in this dialect, or it has expired."""
 

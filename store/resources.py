@@ -25,6 +25,7 @@ from .file_lock import FileLock, lock_folder
 from .finisher import Finisher
 from .hot import HotGrants
 from .index import Index
+from .keys import INDEX_FILE, Keys
 from .memory_backend import MemoryBackend
 from .prompts import Prompts
 from .quarantine import Quarantine
@@ -51,6 +52,7 @@ class Resources:
     receiver: Receiver
     reading: ThreadPoolExecutor
     prompts: Prompts
+    keys: Keys
 
 
 async def open_resources(
@@ -79,11 +81,13 @@ async def open_resources(
     async with _gate(folder):
         backend = await _open_backend(config, stack, writing, random)
         database = await Database.open(
-            folder and folder / "index.sqlite", history="index", synchronous="FULL"
+            folder and folder / INDEX_FILE, history="index", synchronous="FULL"
         )
         stack.push_async_callback(database.close)
         seeds = await open_seeds(database, folder and folder / "seed", now=clock(), random=random)
         index = Index(database)
+        keys = Keys(database, clock=clock, random=random)
+        stack.push_async_callback(keys.close)
         prompts = await _open_prompts(config, stack, index, backend, writing, clock, shared)
         if folder is not None:
             await loop.run_in_executor(writing, _sync, folder)
@@ -115,7 +119,18 @@ async def open_resources(
         executor=reading,
     )
     return Resources(
-        config, clock, backend, index, seeds, hot, quarantine, finisher, receiver, reading, prompts
+        config,
+        clock,
+        backend,
+        index,
+        seeds,
+        hot,
+        quarantine,
+        finisher,
+        receiver,
+        reading,
+        prompts,
+        keys,
     )
 
 

@@ -110,6 +110,24 @@ holds = Table(
     CheckConstraint("kind IN ('lease', 'pin', 'file', 'prompt')", name="holds_kind"),
 )
 
+keys = Table(
+    "keys",
+    index_metadata,
+    Column("id", String, primary_key=True),
+    # SHA-256 of the secret part.
+    Column("secret_hash", LargeBinary, nullable=False),
+    # Null for a daemon's, which asks for any tenant. No foreign key: a tenant begins to exist with
+    # its first blob.
+    Column("tenant", String),
+    # Their names, with spaces between.
+    Column("scopes", String, nullable=False),
+    Column("label", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("revoked_at", Float),
+    Column("last_used_at", Float),
+)
+
 prompts = Table(
     "prompts",
     prompts_metadata,

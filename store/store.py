@@ -27,6 +27,7 @@ from .errors import (
     StoreFullError,
 )
 from .grant import Grant, HeldBlob, Hold, Missing, Page, Receipt, StoreStats
+from .keys import Keys
 from .leases import Leases
 from .piece_buffers import PieceBuffers
 from .prompts import Prompts
@@ -70,6 +71,8 @@ class Store:
         self._closed = False
         self.prompts: Prompts = resources.prompts
         """The prompts kept beside the blobs."""
+        self.keys: Keys = resources.keys
+        """Who may ask a server of this store."""
 
     @classmethod
     async def open(

@@ -22,11 +22,9 @@ from .health import ReadinessCheck
 from .inflate import codings_of, inflate, inflate_head
 from .json_answer import json_response, read_model
 from .keyring import (
-    ALL_SCOPES,
     Keyring,
     OpenKeyring,
     Principal,
-    Scope,
     tenant_of,
 )
 from .limits import Limits
@@ -41,7 +39,6 @@ from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
 from .upload import Upload, open_upload
 
 __all__ = [
-    "ALL_SCOPES",
     "AddressError",
     "AdminSection",
     "Answer",
@@ -65,7 +62,6 @@ __all__ = [
     "ProblemRenderer",
     "ReadinessCheck",
     "Route",
-    "Scope",
     "Selection",
     "Server",
     "Siblings",

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from coatcheck.protocol import Problem
+from coatcheck.protocol import Problem, Scope
 
 from .credential import Credential, credential_of
 from .errors import ProblemError, refuse
-from .keyring import PRINCIPAL, Keyring, Scope, require_scope
+from .keyring import PRINCIPAL, Keyring, require_scope
 from .trust import FOREIGN_ORIGIN_OF_BROWSER, LoopbackGuard, is_own_origin
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1

@@ -4,16 +4,13 @@
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from aiohttp import web
 
-from coatcheck.protocol import DEFAULT_TENANT, TENANT_HEADER, is_tenant
+from coatcheck.protocol import ALL_SCOPES, DEFAULT_TENANT, TENANT_HEADER, Scope, is_tenant
 
 from .errors import refuse
-
-Scope = Literal["read", "write", "gateway", "admin"]
-ALL_SCOPES: frozenset[Scope] = frozenset({"read", "write", "gateway", "admin"})
 
 
 @dataclass(frozen=True, slots=True)

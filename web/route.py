@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from aiohttp import web
 from pydantic import BaseModel
 
-from coatcheck.protocol import Problem
+from coatcheck.protocol import Problem, Scope
 
 from .errors import refuse
-from .keyring import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ProblemRenderer = Callable[[web.Request, Problem, Mapping[str, str]], web.Response]

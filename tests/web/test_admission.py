@@ -6,7 +6,8 @@ from typing import TypeAlias
 import pytest
 from aiohttp import ClientSession, encode_basic_auth, web
 
-from coatcheck.web import Principal, Route, Scope, Server, tenant_of
+from coatcheck.protocol import Scope
+from coatcheck.web import Principal, Route, Server, tenant_of
 
 Serve: TypeAlias = Callable[..., Awaitable[Server]]
 
