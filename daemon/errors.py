@@ -216,3 +216,7 @@ class UpstreamCutError(UpstreamError):
 
     code = "upstream_cut"
     title = "The upstream's answer broke off"
+
+
+class ObservationsUnreadableError(DaemonError):
+    """What was observed cannot be read: the file is not there, or is none of ours."""

@@ -1,0 +1,180 @@
+"""The observer: reads what passed in a thread of its own, off the path of every request.
+
+1. `record` costs a place in a queue. Bodies that wait are bounded in bytes; one beyond that is
+   dropped, and its request still counted.
+2. A body is held until it was read; then only digests and lengths remain.
+3. What was read is written every few seconds, and at the end: a crash loses at most that.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from coatcheck.protocol import DIALECTS
+from coatcheck.store import StoreError
+
+from .meters import Meters, NoMeters
+from .observation import Observed
+from .observations import HOUR_SECONDS, Judged, ObservationLimits, Observations
+from .observed_figures import Request
+from .observed_turn import read_turn
+from .turn import TurnLimits
+
+_log = logging.getLogger(__name__)
+_IDENTITY = "identity"
+
+
+@dataclass(frozen=True, slots=True)
+class ObserverConfig:
+    """Bounds of observing."""
+
+    limits: ObservationLimits = field(default_factory=ObservationLimits)
+
+    turn: TurnLimits = field(default_factory=TurnLimits)
+
+    max_waiting_bytes: int = 256 * 1024 * 1024
+    """Bodies that wait to be read; two of the largest. A thread reads some 100 MB in a second."""
+
+    max_waiting: int = 10_000
+    """Requests that wait to be written, each with its digests: about 10 kB."""
+
+    flush_seconds: float = 2.0
+    """How long something read waits to be written."""
+
+
+class RecordingObserver:
+    """An `Observer` that keeps what it learns in a file. It belongs to the loop it was opened in."""
+
+    def __init__(
+        self,
+        observations: Observations,
+        config: ObserverConfig,
+        meters: Meters,
+        clock: Callable[[], float],
+    ) -> None:
+        """Called by `open`."""
+        self._observations = observations
+        self._config = config
+        self._meters = meters
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="coatcheck-observe")
+        self._reading: set[asyncio.Future[Judged]] = set()
+        self._waiting_bytes = 0
+        self._unwritten: list[Judged] = []
+        self._writing = asyncio.Lock()
+        self._trimmed_at = float("-inf")
+        self._is_failing = False
+        self._closing = asyncio.Event()
+        self._task = asyncio.create_task(self._write_until_closed())
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path | None,
+        config: ObserverConfig | None = None,
+        *,
+        meters: Meters | None = None,
+        clock: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> Self:
+        """Open the file, or a new one in memory. `clock` gives Unix seconds.
+
+        Raises:
+            StoreError: the file is not ours, or the disk refused.
+        """
+        config = config or ObserverConfig()
+        observations = await Observations.open(path, config.limits, random)
+        return cls(observations, config, meters or NoMeters(), clock)
+
+    def record(self, observed: Observed) -> None:
+        """Take a request; see `Observer.record`."""
+        waiting = len(self._reading) + len(self._unwritten)
+        if self._closing.is_set() or waiting >= self._config.max_waiting:
+            self._meters.observed(is_dropped=True)
+            return
+        size = len(observed.body or b"")
+        is_dropped = size > 0 and self._waiting_bytes + size > self._config.max_waiting_bytes
+        self._meters.observed(is_dropped=is_dropped)
+        if is_dropped:
+            self._unwritten.append((Request.of(observed, None, is_dropped=True), None))
+            return
+        self._waiting_bytes += size
+        loop = asyncio.get_running_loop()
+        reading = loop.run_in_executor(self._thread, self._read, observed)
+        self._reading.add(reading)
+        reading.add_done_callback(partial(self._take, size))
+
+    async def flush(self) -> None:
+        """Return when everything recorded before has been read and written, or cannot be."""
+        if self._reading:
+            await asyncio.wait(self._reading)
+            await asyncio.sleep(0)  # their callbacks take what was read
+        await self._write()
+
+    async def close(self) -> None:
+        """Read and write what was taken, and close the file. May be called twice."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        await self._task
+        await self.flush()
+        self._thread.shutdown(wait=False)
+        await self._observations.close()
+
+    def _read(self, observed: Observed) -> Judged:
+        dialect = DIALECTS.get(observed.dialect or "")
+        coding = (observed.content_encoding or _IDENTITY).strip().lower()
+        is_turn = observed.mode != "pass" and dialect is not None and coding == _IDENTITY
+        turn = None
+        if is_turn and dialect and observed.body:
+            turn = read_turn(observed.body, dialect, self._config.turn)
+        marks = self._observations.marker.marks(observed.tenant, turn) if turn else None
+        return Request.of(observed, turn), marks
+
+    def _take(self, size: int, reading: "asyncio.Future[Judged]") -> None:
+        self._reading.discard(reading)
+        self._waiting_bytes -= size
+        if error := reading.exception():
+            _log.error("an observed request could not be read", exc_info=error)
+        else:
+            self._unwritten.append(reading.result())
+
+    async def _write_until_closed(self) -> None:
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._config.flush_seconds):
+                    await self._closing.wait()
+            await self._write()
+
+    async def _write(self) -> None:
+        async with self._writing:
+            batch, self._unwritten = self._unwritten, []
+            try:
+                if batch:
+                    await self._observations.write(batch)
+            except StoreError as error:
+                self._unwritten = batch + self._unwritten
+                if not self._is_failing:
+                    _log.warning("observations wait, they cannot be written: %s", error)
+                self._is_failing = True
+            else:
+                self._is_failing = False
+                await self._trim()
+
+    async def _trim(self) -> None:
+        now = self._clock()
+        if now - self._trimmed_at < HOUR_SECONDS:
+            return
+        self._trimmed_at = now
+        try:
+            await self._observations.trim(now)
+        except StoreError as error:
+            _log.warning("old observations were not removed: %s", error)

@@ -1,0 +1,152 @@
+"""What is read of a turn is digests and lengths, and the lengths are those that a client sends."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import pytest
+
+from coatcheck.client.blobs import missing
+from coatcheck.client.chat import DIALECT, Prepared, Turn
+from coatcheck.client.exchange import Request
+from coatcheck.daemon import TurnLimits
+from coatcheck.daemon.observed_turn import ObservedTurn, question_bytes, read_turn
+from coatcheck.protocol import (
+    Digest,
+    Json,
+    JsonObject,
+    dialect,
+    encode_json,
+    prompt_digests,
+    prompt_root,
+    ref_form,
+)
+
+DataUrl = Callable[..., str]
+Picture = Callable[..., bytes]
+CHAT = dialect(DIALECT)
+
+
+def _read(body: JsonObject) -> ObservedTurn:
+    turn = read_turn(encode_json(body), CHAT, TurnLimits())
+    assert turn is not None
+    return turn
+
+
+def _conversation(picture: Picture, data_url: DataUrl) -> list[Json]:
+    part: JsonObject = {"type": "image_url", "image_url": {"url": data_url(picture("red"))}}
+    wrong: JsonObject = {
+        "type": "image_url",
+        "image_url": {"url": data_url(picture("blue"), "x/y")},
+    }
+    return [
+        {"role": "system", "content": "Sei kurz. “Ja”, \n😀"},
+        {"role": "user", "content": [{"type": "text", "text": "What?"}, part, wrong, part]},
+        {"role": "assistant", "content": "A coat."},
+        {"role": "user", "content": "And now?"},
+    ]
+
+
+@pytest.mark.parametrize("start", range(5))
+def test_an_envelope_is_as_long_as_the_one_a_client_sends(
+    start: int, picture: Picture, data_url: DataUrl
+) -> None:
+    messages = _conversation(picture, data_url)
+    form = ref_form(CHAT, messages)
+    digests = prompt_digests(DIALECT, form.messages)
+    client = Prepared(Turn("m", [], {}, {}), {"temperature": 0.5}, form, digests)
+    sent = client.request(start).body
+    assert isinstance(sent, bytes)
+    turn = _read({"model": "m", "messages": messages, "temperature": 0.5})
+    assert turn.envelope_bytes(start) == len(sent)
+
+
+def test_a_list_without_a_digest_goes_whole() -> None:
+    messages: list[Json] = [{"role": "user", "content": "x", "n": 1 << 60}] * 2
+    client = Prepared(Turn("m", [], {}, {}), {}, ref_form(CHAT, messages), [])
+    sent = client.request(1).body
+    assert isinstance(sent, bytes)
+    assert _read({"model": "m", "messages": messages}).envelope_bytes(1) == len(sent)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 1000, 2001])
+def test_the_question_is_as_long_as_the_one_a_client_asks(count: int) -> None:
+    asking = missing(Digest.of(str(number).encode()) for number in range(count))
+    sent = 0
+    try:
+        step = next(asking)
+        while True:
+            assert isinstance(step, Request)
+            assert isinstance(step.body, bytes)
+            sent += len(step.body)
+            step = asking.send(_Nothing)
+    except StopIteration:
+        assert question_bytes(count) == sent
+
+
+class _Nothing:
+    """A reply that says that nothing is missing."""
+
+    is_success = True
+    body = b'{"missing":[],"lease_expires_at":1}'
+
+
+def test_images_are_named_with_their_size(picture: Picture, data_url: DataUrl) -> None:
+    turn = _read({"model": "m", "messages": _conversation(picture, data_url)})
+    red, blue = picture("red"), picture("blue")
+    assert [image.digest for image in turn.messages[1].images] == [
+        Digest.of(data) for data in (red, blue, red)
+    ]
+    assert [image.size for image in turn.messages[1].images] == [len(red), len(blue), len(red)]
+    assert turn.messages[1].images[0].base64_bytes == 4 * -(-len(red) // 3)
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+def test_the_size_of_any_base64_is_known(size: int, data_url: DataUrl) -> None:
+    part: JsonObject = {"type": "image_url", "image_url": {"url": data_url(b"x" * size)}}
+    turn = _read({"model": "m", "messages": [{"role": "user", "content": [part]}]})
+    assert [image.size for image in turn.messages[0].images] == [size]
+
+
+def test_messages_have_the_length_they_came_with(picture: Picture, data_url: DataUrl) -> None:
+    messages = _conversation(picture, data_url)
+    turn = _read({"model": "m", "messages": messages})
+    assert [item.json_bytes for item in turn.messages] == [len(encode_json(m)) for m in messages]
+
+
+def test_nothing_that_is_read_holds_text() -> None:
+    secret = "Zx81-" * 100
+    turn = _read({"model": secret, "messages": [{"role": "user", "content": secret}], secret: 1})
+    assert "Zx81" not in repr(asdict(turn))
+
+
+def test_an_envelope_continues_its_parent() -> None:
+    parent = prompt_root(DIALECT)
+    message: JsonObject = {"role": "user", "content": "x"}
+    turn = _read({"model": "m", "coatcheck": {"parent": parent, "append": [message]}})
+    assert turn.is_envelope
+    assert turn.chain == prompt_digests(DIALECT, [message])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"model":"m"}',
+        b'{"model":"m","messages":[]}',
+        b'{"model":"m","messages":"x"}',
+        b'{"model":"m","messages":[1]}',
+        b'{"messages":[{"role":"user","content":"x"}]}',
+        b'{"model":"m","model":"m","messages":[{"role":"user","content":"x"}]}',
+        b'{"model":"m","coatcheck":{"parent":"x","append":[]}}',
+        b"\xff",
+    ],
+)
+def test_what_is_no_turn_is_not_read(raw: bytes) -> None:
+    assert read_turn(raw, CHAT, TurnLimits()) is None
+
+
+def test_a_body_of_too_many_values_is_not_read() -> None:
+    raw = encode_json({"model": "m", "messages": [{"role": "user", "content": "x"}], "n": [1] * 99})
+    assert read_turn(raw, CHAT, TurnLimits(max_values=50)) is None

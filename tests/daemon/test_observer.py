@@ -1,0 +1,322 @@
+"""The observer keeps sums and marks in a file, which the report reads beside it."""
+
+import asyncio
+import base64
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from coatcheck.daemon import (
+    ObservationLimits,
+    ObservationsUnreadableError,
+    Observed,
+    ObserverConfig,
+    RecordingObserver,
+    read_observations,
+)
+from coatcheck.daemon.meters import NoMeters
+from coatcheck.daemon.observation import Mode, NoObserver, Observer
+from coatcheck.daemon.observation_schema import observations_metadata
+from coatcheck.daemon.observations import MIGRATIONS
+from coatcheck.protocol import Digest, Json, JsonObject, encode_json
+from coatcheck.store import StoreError
+from coatcheck.store.migrate import migrate
+
+DAY = 24 * 3600.0
+NOW = 1000 * DAY
+SECRET = "Nobody may read this sentence."
+IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+
+
+def talk(turns: int, tail: str = "") -> list[Json]:
+    """Return a conversation with one image."""
+    url = f"data:image/png;base64,{base64.b64encode(IMAGE).decode()}"
+    part: JsonObject = {"type": "image_url", "image_url": {"url": url}}
+    first: JsonObject = {"role": "user", "content": [{"type": "text", "text": SECRET}, part]}
+    later: list[Json] = [{"role": "user", "content": f"{turn}{tail}"} for turn in range(turns)]
+    return [first, *later]
+
+
+def seen(
+    messages: list[Json] | None = None,
+    *,
+    tenant: str = "t",
+    upstream: str = "u",
+    mode: Mode = "observe",
+    at: float = NOW,
+    dialect: str | None = "openai.chat",
+    coding: str | None = None,
+) -> Observed:
+    """Return what the gateway would tell of a request."""
+    body = encode_json({"model": "m", "messages": talk(1) if messages is None else messages})
+    return Observed(
+        tenant=tenant,
+        upstream=upstream,
+        mode=mode,
+        dialect=dialect,
+        path="/v1/chat/completions",
+        body=body,
+        content_encoding=coding,
+        bytes_up=len(body),
+        bytes_down=7,
+        status=200,
+        at=at,
+    )
+
+
+class Counted(NoMeters):
+    """Counts what was dropped."""
+
+    def __init__(self) -> None:
+        self.dropped: list[bool] = []
+
+    def observed(self, *, is_dropped: bool) -> None:
+        self.dropped.append(is_dropped)
+
+
+async def observer(path: Path | None, config: ObserverConfig | None = None) -> RecordingObserver:
+    """Open an observer whose time stands still."""
+    return await RecordingObserver.open(path, config, clock=lambda: NOW)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "observations.db"
+
+
+@pytest.fixture
+def foreign(path: Path) -> Path:
+    path.write_bytes(b"no database" * 100)
+    return path
+
+
+def _read(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def _mode(file: Path) -> int:
+    return file.stat().st_mode & 0o777
+
+
+async def test_requests_are_summed_by_tenant_upstream_and_mode(path: Path) -> None:
+    observing = await observer(path)
+    observing.record(seen())
+    observing.record(seen())
+    observing.record(seen(tenant="other"))
+    observing.record(seen(mode="on", upstream="v"))
+    await observing.close()
+    sums = read_observations(path, 0, NOW)
+    assert [(item.tenant, item.upstream, item.mode) for item in sums] == [
+        ("other", "u", "observe"),
+        ("t", "u", "observe"),
+        ("t", "v", "on"),
+    ]
+    both = sums[1].figures
+    size = len(seen().body or b"")
+    assert (both.requests, both.turns, both.bytes_up, both.bytes_down) == (2, 2, 2 * size, 14)
+    assert (both.images, both.image_bytes) == (1, len(IMAGE))
+    assert sums[0].figures.images == 1  # new to this tenant
+    assert sums[2].figures.images == 0  # another upstream, the same tenant
+
+
+async def test_a_later_process_knows_what_an_earlier_one_saw(path: Path) -> None:
+    for _ in range(2):
+        observing = await observer(path)
+        observing.record(seen())
+        await observing.close()
+    (item,) = read_observations(path, 0, NOW)
+    assert item.figures.repeated_bytes > len(IMAGE)
+
+
+async def test_two_processes_add_to_one_file(path: Path) -> None:
+    both = [await observer(path), await observer(path)]
+    for turn in range(6):
+        both[turn % 2].record(seen(talk(turn)))
+        await both[turn % 2].flush()
+    (item,) = read_observations(path, 0, NOW)
+    for observing in both:
+        await observing.close()
+    assert item.figures.requests == 6
+    assert item.figures.images == 1
+    assert item.figures.breaks == 0
+
+
+async def test_breaks_are_told_by_their_message(path: Path) -> None:
+    observing = await observer(path)
+    observing.record(seen(talk(3)))
+    changed = talk(3)
+    changed[1] = {"role": "user", "content": "edited"}
+    observing.record(seen([*changed, {"role": "user", "content": "more"}]))
+    await observing.close()
+    (item,) = read_observations(path, 0, NOW)
+    assert item.figures.breaks == 1
+    assert item.broke_at == Counter({1: 1})
+
+
+async def test_a_report_is_of_its_time(path: Path) -> None:
+    observing = await observer(path)
+    for day in range(4):
+        observing.record(seen(at=NOW - day * DAY))
+    await observing.close()
+    (item,) = read_observations(path, NOW - 2 * DAY, NOW - DAY)
+    assert item.figures.requests == 2
+
+
+async def test_it_is_written_while_it_runs(path: Path) -> None:
+    observing = await observer(path, ObserverConfig(flush_seconds=0.01))
+    observing.record(seen())
+    async with asyncio.timeout(10):
+        while not await asyncio.to_thread(read_observations, path, 0, NOW):
+            pass
+    await observing.close()
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [seen(dialect=None), seen(dialect="dify.llm"), seen(mode="pass"), seen(coding="x-unknown")],
+)
+async def test_what_cannot_be_read_is_counted_in_bytes(observed: Observed, path: Path) -> None:
+    observing = await observer(path)
+    observing.record(observed)
+    await observing.close()
+    (item,) = read_observations(path, 0, NOW)
+    assert (item.figures.requests, item.figures.turns) == (1, 0)
+    assert item.figures.bytes_up == item.figures.on_bytes == observed.bytes_up
+
+
+async def test_nothing_of_what_passed_is_in_the_file(path: Path) -> None:
+    observing = await observer(path)
+    observing.record(seen())
+    await observing.close()
+    disk = b"".join(_read(file) for file in path.parent.iterdir())
+    assert SECRET.encode() not in disk
+    assert IMAGE[:40] not in disk
+    assert base64.b64encode(IMAGE[:30]) not in disk
+    assert Digest.of(IMAGE).raw not in disk
+    assert Digest.of(IMAGE).hex.encode() not in disk
+
+
+async def test_only_the_owner_may_read_the_file(path: Path) -> None:
+    await (await observer(path)).close()
+    assert _mode(path) == 0o600
+
+
+async def test_old_hours_and_marks_go(path: Path) -> None:
+    old = await observer(path)
+    old.record(seen(at=NOW - 100 * DAY))
+    await old.close()
+    new = await observer(path)  # which begins by trimming
+    new.record(seen(talk(1, "new"), tenant="new"))
+    await new.close()
+    (item,) = read_observations(path, 0, NOW)
+    assert item.tenant == "new"
+    with sqlite3.connect(path) as connection:
+        (oldest,) = connection.execute("SELECT min(seen_at) FROM marks").fetchone()
+    connection.close()
+    assert oldest == NOW
+
+
+async def test_marks_are_bounded(path: Path) -> None:
+    limits = ObservationLimits(max_marks=5)
+    for turn in range(3):
+        observing = await observer(path, ObserverConfig(limits))
+        observing.record(seen(talk(5, f"{turn}"), at=NOW + turn))
+        await observing.close()
+    observing = await observer(path, ObserverConfig(limits))
+    await observing.close()
+    with sqlite3.connect(path) as connection:
+        times = [at for (at,) in connection.execute("SELECT seen_at FROM marks")]
+    connection.close()
+    assert times == [NOW + 2] * 5
+
+
+async def test_a_body_beyond_the_room_is_dropped_and_its_request_counted(path: Path) -> None:
+    meters = Counted()
+    size = len(seen().body or b"")
+    config = ObserverConfig(max_waiting_bytes=size)
+    observing = await RecordingObserver.open(path, config, meters=meters, clock=lambda: NOW)
+    observing.record(seen())
+    observing.record(seen())  # the first one still waits: nothing was awaited
+    await observing.flush()
+    observing.record(seen())
+    await observing.close()
+    (item,) = read_observations(path, 0, NOW)
+    assert (item.figures.requests, item.figures.turns, item.figures.dropped) == (3, 2, 1)
+    assert meters.dropped == [False, True, False]
+
+
+async def test_requests_beyond_the_queue_are_dropped(path: Path) -> None:
+    meters = Counted()
+    config = ObserverConfig(max_waiting=1)
+    observing = await RecordingObserver.open(path, config, meters=meters, clock=lambda: NOW)
+    observing.record(seen())
+    observing.record(seen())
+    await observing.close()
+    observing.record(seen())
+    assert meters.dropped == [False, True, True]
+
+
+async def test_what_cannot_be_written_waits(path: Path) -> None:
+    observing = await observer(path)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("DROP TABLE hours")
+    observing.record(seen())
+    await observing.flush()
+    blocker.execute("DELETE FROM alembic_version")
+    columns = ", ".join(
+        f"{c.name} INTEGER NOT NULL" for c in observations_metadata.tables["hours"].c
+    )
+    blocker.execute(f"CREATE TABLE hours ({columns}, PRIMARY KEY (hour, tenant, upstream, mode))")
+    blocker.close()
+    await observing.flush()
+    (item,) = read_observations(path, 0, NOW)
+    await observing.close()
+    assert item.figures.requests == 1
+
+
+async def test_closing_twice_is_allowed() -> None:
+    observing: Observer = await observer(None)
+    await observing.close()
+    await observing.close()
+    nobody: Observer = NoObserver()
+    nobody.record(seen())
+    await nobody.close()
+
+
+async def test_a_file_of_another_program_is_refused(foreign: Path) -> None:
+    with pytest.raises(StoreError):
+        await observer(foreign)
+
+
+def test_a_report_without_a_file_says_so(path: Path) -> None:
+    with pytest.raises(ObservationsUnreadableError, match="nothing was observed"):
+        read_observations(path, 0, NOW)
+
+
+def test_a_report_on_another_programs_file_says_so(foreign: Path) -> None:
+    with pytest.raises(ObservationsUnreadableError, match="cannot be read"):
+        read_observations(foreign, 0, NOW)
+
+
+async def test_reading_leaves_nothing_beside_the_file(path: Path) -> None:
+    observing = await observer(path)
+    observing.record(seen())
+    await observing.close()
+    before = sorted(path.parent.iterdir())
+    read_observations(path, 0, NOW)
+    assert sorted(path.parent.iterdir()) == before
+
+
+def test_the_migrations_lead_to_the_schema() -> None:
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        with connection.begin():
+            migrate(connection, "observations", folder=MIGRATIONS)
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert not compare_metadata(context, observations_metadata)
+    engine.dispose()
