@@ -1,6 +1,5 @@
 """The blob routes: hand in, ask, list, pin, let go."""
 
-from collections.abc import Sequence
 from contextlib import aclosing
 
 from aiohttp import web
@@ -8,8 +7,6 @@ from aiohttp import web
 from coatcheck.protocol import (
     BLOB_PATH,
     Digest,
-    InvalidDigestError,
-    MalformedRequestError,
     MissingAnswer,
     MissingRequest,
     Released,
@@ -24,6 +21,7 @@ from coatcheck.web import (
 )
 
 from .config import ApiConfig
+from .digests import digests_of
 from .download import send_blob
 from .listing import page_response, read_page
 from .models import blob_entry, hold_entry
@@ -52,7 +50,7 @@ class BlobHandlers:
         """Say what has to be uploaded, and renew the leases of the rest."""
         tenant = tenant_of(request, "read")
         body = await read_model(request, MissingRequest, self._config.max_json_bytes)
-        answer = await self._store.missing(tenant, _digests(body.digests))
+        answer = await self._store.missing(tenant, digests_of(body.digests))
         return json_response(
             MissingAnswer(
                 missing=tuple(answer.missing), lease_expires_at=int(answer.lease_expires_at)
@@ -105,13 +103,3 @@ class BlobHandlers:
 
 def _digest_of(request: web.Request) -> Digest:
     return Digest(request.match_info["digest"])
-
-
-def _digests(texts: Sequence[str]) -> list[Digest]:
-    digests: list[Digest] = []
-    for index, text in enumerate(texts):
-        try:
-            digests.append(Digest(text))
-        except InvalidDigestError as error:
-            raise MalformedRequestError(str(error), f"digests.{index}", error.code) from error
-    return digests

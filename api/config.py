@@ -18,3 +18,10 @@ class ApiConfig:
 
     admin_blobs: int = 50
     """Blobs on the admin page, each with its picture."""
+
+    max_resolve_bytes: int = 512 * 1024
+    """A question of daemons: 1000 digests and as many file ids, each with its punctuation."""
+
+    max_prompt_json_bytes: int = 144 * 1024 * 1024
+    """Messages to keep: twice what a prompt may have, since JSON text inside JSON has its quotes
+    and backslashes escaped."""

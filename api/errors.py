@@ -17,6 +17,8 @@ from coatcheck.store import (
     DigestMismatchError,
     EmptyBlobError,
     InvalidCursorError,
+    PromptNotFoundError,
+    PromptTooLargeError,
     SizeMismatchError,
     StoreClosedError,
     StoreError,
@@ -37,6 +39,8 @@ class _Row:
 # Looked through from the top; the first class that fits wins.
 _TABLE = (
     _Row(BlobNotFoundError, 404, "blob_not_found", "Blob not found"),
+    _Row(PromptNotFoundError, 404, "prompt_not_found", "The prompt is not kept"),
+    _Row(PromptTooLargeError, 413, "prompt_too_large", "Prompt too large"),
     _Row(DigestMismatchError, 422, "digest_mismatch", "Digest mismatch"),
     _Row(SizeMismatchError, 400, "size_mismatch", "Size mismatch"),
     _Row(EmptyBlobError, 400, "body_empty", "Empty body"),
@@ -77,13 +81,13 @@ async def _translated(
 
 def _extensions(error: StoreError) -> JsonObject:
     match error:
-        case BlobNotFoundError():
+        case BlobNotFoundError() | PromptNotFoundError():
             return {"missing": [{"digest": error.digest}]}
         case DigestMismatchError():
             return {"expected": error.expected, "actual": error.actual}
         case SizeMismatchError():
             return {"expected": error.expected, "actual": error.actual}
-        case BlobTooLargeError():
+        case BlobTooLargeError() | PromptTooLargeError():
             return {"max_bytes": error.limit_bytes}
         case _:
             return {}

@@ -27,6 +27,8 @@ from .blobs import BlobHandlers
 from .config import ApiConfig
 from .errors import translating
 from .models import StatsAnswer
+from .prompts import PromptHandlers, prompt_routes
+from .resolve import resolve_routes
 
 _BLOBS = BLOB_PATH.rstrip("/")
 _BLOB = f"{BLOB_PATH}{{digest}}"
@@ -54,6 +56,8 @@ def routes(store: Store, config: ApiConfig | None = None) -> Sequence[Route]:
         *_upload_routes(BlobHandlers(store, config)),
         *_read_routes(BlobHandlers(store, config)),
         *_hold_routes(BlobHandlers(store, config)),
+        *resolve_routes(store, config),
+        *prompt_routes(PromptHandlers(store, config)),
         *_admin_routes(AdminHandlers(store, config)),
     ]
     return [replace(route, handler=translating(route.handler)) for route in table]

@@ -2,6 +2,7 @@
 
 from .answer import Assembly, ChatAnswer
 from .async_client import AsyncClient
+from .asynchronous import AsyncBody
 from .blobs import BlobName
 from .client import Client
 from .content import Progress, Source
@@ -24,11 +25,14 @@ from .errors import (
     StreamError,
     TimedOutError,
 )
+from .exchange import Sink
+from .store_link import StoreLink
 from .stream import AsyncChatStream, ChatStream
 from .unread import unread
 
 __all__ = [
     "Assembly",
+    "AsyncBody",
     "AsyncChatStream",
     "AsyncClient",
     "BlobName",
@@ -50,7 +54,9 @@ __all__ = [
     "Progress",
     "PromptNotFoundError",
     "ServerError",
+    "Sink",
     "Source",
+    "StoreLink",
     "StreamBrokenError",
     "StreamError",
     "TimedOutError",

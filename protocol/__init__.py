@@ -66,6 +66,17 @@ from .providers import SPEAKERS, meant_provider, speaker
 from .ref import BLOB_PATH, Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
 from .ref_form import InlineBlob, RefForm, ref_form
 from .repr_digest import format_digest_field, parse_digest_field
+from .resolving import (
+    PROMPT_PATH,
+    RESOLVE_PATH,
+    MissingName,
+    PromptAnswer,
+    PromptAppend,
+    PromptStep,
+    ResolveAnswer,
+    ResolvedBlob,
+    ResolveRequest,
+)
 from .sniff import SNIFF_BYTES, ImageSize, image_size, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 
@@ -86,6 +97,8 @@ __all__ = [
     "PIECE_BYTES",
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
+    "PROMPT_PATH",
+    "RESOLVE_PATH",
     "SNIFF_BYTES",
     "SPEAKERS",
     "TENANT_HEADER",
@@ -117,17 +130,24 @@ __all__ = [
     "MalformedMessageError",
     "MalformedRequestError",
     "MissingAnswer",
+    "MissingName",
     "MissingRequest",
     "Path",
     "Pointer",
     "PointerInvalidError",
     "Problem",
+    "PromptAnswer",
+    "PromptAppend",
     "PromptDigestError",
+    "PromptStep",
     "ProtocolError",
     "Provider",
     "Ref",
     "RefForm",
     "Released",
+    "ResolveAnswer",
+    "ResolveRequest",
+    "ResolvedBlob",
     "Scope",
     "Slot",
     "SseError",

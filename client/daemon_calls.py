@@ -1,0 +1,141 @@
+"""What a daemon asks its store, as exchanges. Its key speaks for every tenant, named each time."""
+
+from collections.abc import Sequence
+from functools import partial
+from urllib.parse import urlencode
+
+from coatcheck.protocol import (
+    MAX_DIGESTS,
+    PROMPT_PATH,
+    RESOLVE_PATH,
+    TENANT_HEADER,
+    Descriptor,
+    Digest,
+    PromptAnswer,
+    PromptAppend,
+    ResolveAnswer,
+    ResolveRequest,
+    format_digest_field,
+)
+
+from .blobs import JSON_HEADERS, path_of
+from .errors import BlobNotFoundError, InvalidAnswerError, MissingBlob, PromptNotFoundError
+from .exchange import Exchange, Reply, Request, Sink, Work
+from .refusal import read, refusal
+
+MAX_PROMPT_BYTES = 160 * 1024 * 1024
+"""The most that is held of one prompt's JSON; stores keep at most 64 MiB of text by default."""
+
+
+def resolve(
+    tenant: str, digests: Sequence[Digest], file_ids: Sequence[str]
+) -> Exchange[ResolveAnswer]:
+    """Ask what of this a tenant holds, in portions of `MAX_DIGESTS`. A use: renews leases."""
+    parts: list[ResolveAnswer] = []
+    for start in range(0, max(len(digests), len(file_ids), 1), MAX_DIGESTS):
+        portion = slice(start, start + MAX_DIGESTS)
+        asked = ResolveRequest(digests=tuple(digests[portion]), file_ids=tuple(file_ids[portion]))
+        body = asked.model_dump_json().encode()
+        reply = yield from Request("POST", RESOLVE_PATH, JSON_HEADERS | _of(tenant), body)
+        parts.append(read(ResolveAnswer, reply))
+    return ResolveAnswer(
+        blobs=tuple(blob for part in parts for blob in part.blobs),
+        missing=tuple(name for part in parts for name in part.missing),
+    )
+
+
+def fetch(tenant: str, digest: Digest, sink: Sink | None) -> Exchange[Reply]:
+    """Stream a blob into a sink, which compares size and digest; without one leave it open.
+
+    Raises:
+        BlobNotFoundError: the tenant holds no grant of it.
+        what the sink raises.
+    """
+    reply = yield from Request(
+        "GET", path_of(digest), _of(tenant), sink=sink, keep_open=sink is None
+    )
+    if reply.status == 404:
+        raise BlobNotFoundError((MissingBlob(digest),))
+    if reply.status != 200:
+        raise refusal(reply)
+    return reply
+
+
+def upload(
+    tenant: str, data: bytes, digest: Digest, media_type: str | None
+) -> Exchange[Descriptor]:
+    """Hand in bytes for a tenant.
+
+    Raises:
+        DigestMismatchError: they changed on the way.
+    """
+    headers = {"Repr-Digest": format_digest_field(digest), **_of(tenant)}
+    if media_type is not None:
+        headers["Content-Type"] = media_type
+    descriptor = read(Descriptor, (yield from Request("PUT", path_of(digest), headers, data)))
+    if (descriptor.digest, descriptor.size) != (digest, len(data)):
+        raise InvalidAnswerError(f"the store describes another blob than {digest}")
+    return descriptor
+
+
+def expand(tenant: str, dialect: str, digest: Digest) -> Exchange[list[str] | None]:
+    """Return the JSON texts of a kept list, oldest first; None when it is not kept."""
+    path = f"{PROMPT_PATH}{digest}?{urlencode({'dialect': dialect})}"
+    collected = _Collected()
+    reply = yield from Request("GET", path, _of(tenant), sink=collected)
+    if not reply.is_success:
+        error = refusal(reply)
+        if isinstance(error, PromptNotFoundError):
+            return None
+        raise error
+    whole = Reply(reply.status, reply.headers, bytes(collected.data))
+    return (yield from Work(partial(_texts, whole)))
+
+
+def append(tenant: str, wanted: PromptAppend) -> Exchange[None]:
+    """Keep messages that continue a prompt. May be done twice.
+
+    Raises:
+        PromptNotFoundError: the parent is not kept.
+    """
+    path = f"{PROMPT_PATH}{wanted.messages[-1].digest}"
+    body = yield from Work(lambda: wanted.model_dump_json().encode())
+    reply = yield from Request("PUT", path, JSON_HEADERS | _of(tenant), body)
+    if not reply.is_success:
+        raise refusal(reply)
+
+
+def ready() -> Exchange[None]:
+    """Ask whether the store has all that it needs."""
+    reply = yield from Request("GET", "/readyz")
+    if not reply.is_success:
+        raise refusal(reply)
+
+
+class _Collected:
+    """A sink into memory, for answers that may be larger than most."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def begin(self, size: int | None) -> None:
+        self._check(size or 0)
+
+    def write(self, data: bytes) -> None:
+        self._check(len(self.data) + len(data))
+        self.data += data
+
+    def received(self, count: int) -> None:
+        pass
+
+    def _check(self, size: int) -> None:
+        if size > MAX_PROMPT_BYTES:
+            raise InvalidAnswerError(f"a prompt of over {MAX_PROMPT_BYTES} bytes")
+
+
+def _texts(reply: Reply) -> list[str]:
+    return list(read(PromptAnswer, reply).messages)
+
+
+def _of(tenant: str) -> dict[str, str]:
+    return {TENANT_HEADER: tenant}

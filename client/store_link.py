@@ -1,0 +1,115 @@
+"""A daemon's link to its store: one key for all tenants, each call naming whose blobs it means."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from coatcheck.protocol import Descriptor, Digest, PromptAppend, ResolveAnswer
+
+from . import daemon_calls
+from .asynchronous import AsyncBody, AsyncDriver
+from .endpoint import Endpoint
+from .errors import ConnectionFailedError, TimedOutError
+from .exchange import Exchange, Sink
+
+_T = TypeVar("_T")
+
+
+class StoreLink:
+    """Asks a store for tenants. Belongs to one event loop; `close` it.
+
+    `base_url` is the store's origin, `key` a daemon's (`coatcheck keys create --daemon`), or None
+    where the store has no keys. `connect_seconds` bounds making a connection, `idle_seconds` each
+    wait for bytes, `answer_seconds` an answer that is no blob and no prompt.
+
+    A question that found a connection closed is asked once more: a store that was restarted has
+    closed them all. Every call may raise ConnectionFailedError, TimedOutError, ServerError,
+    InvalidAnswerError and ClientClosedError.
+
+    Raises:
+        InvalidArgumentError: `base_url` is no origin, or the key does not fit into a header.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str | None = None,
+        *,
+        connect_seconds: float = 5.0,
+        idle_seconds: float = 30.0,
+        answer_seconds: float = 10.0,
+    ) -> None:
+        self._endpoint = Endpoint(base_url, key, connect_seconds, idle_seconds)
+        self._driver = AsyncDriver(self._endpoint)
+        self._answer_seconds = answer_seconds
+
+    @property
+    def base_url(self) -> str:
+        """The store's origin."""
+        return self._endpoint.base_url
+
+    async def resolve(
+        self, tenant: str, digests: Sequence[Digest], file_ids: Sequence[str] = ()
+    ) -> ResolveAnswer:
+        """Return what of this the tenant holds, and what not; renews leases."""
+        return await self._ask(lambda: daemon_calls.resolve(tenant, digests, file_ids))
+
+    async def fetch(self, tenant: str, digest: Digest, sink: Sink) -> None:
+        """Stream a blob into `sink`, in threads; the sink compares size and digest.
+
+        Raises:
+            BlobNotFoundError: the tenant holds no grant of it.
+            what the sink raises.
+        """
+        await self._driver.run(daemon_calls.fetch(tenant, digest, sink))
+
+    async def open(self, tenant: str, digest: Digest) -> AsyncBody:
+        """Open a blob to be read as it comes; nothing here compares it. The caller closes it.
+
+        Raises:
+            BlobNotFoundError: the tenant holds no grant of it.
+        """
+        _, body = await self._driver.open(daemon_calls.fetch(tenant, digest, None))
+        return body
+
+    async def upload(
+        self, tenant: str, data: bytes, digest: Digest, media_type: str | None
+    ) -> Descriptor:
+        """Hand in bytes whose digest is known.
+
+        Raises:
+            DigestMismatchError: they changed on the way.
+        """
+        return await self._driver.run(daemon_calls.upload(tenant, data, digest, media_type))
+
+    async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
+        """Return the JSON texts of a kept list, oldest first; None when it is not kept."""
+        return await self._driver.run(daemon_calls.expand(tenant, dialect, digest))
+
+    async def append(self, tenant: str, wanted: PromptAppend) -> None:
+        """Keep messages that continue a prompt. May be called twice.
+
+        Raises:
+            PromptNotFoundError: the parent is not kept.
+        """
+        await self._driver.run(daemon_calls.append(tenant, wanted))
+
+    async def ready(self) -> None:
+        """Return when the store says that it is ready."""
+        await self._ask(daemon_calls.ready)
+
+    async def close(self) -> None:
+        """Close all connections. May be called twice."""
+        await self._driver.close()
+
+    async def _ask(self, make: Callable[[], Exchange[_T]]) -> _T:
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                try:
+                    return await self._driver.run(make())
+                except TimedOutError:
+                    raise
+                except ConnectionFailedError:
+                    return await self._driver.run(make())
+        except TimeoutError as error:
+            raise TimedOutError("the store did not answer in time") from error

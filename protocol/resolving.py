@@ -1,0 +1,80 @@
+"""What a daemon and its store say to each other: which blobs a tenant holds, which prompts it has.
+
+Fields that a reader does not know are ignored in answers and refused in requests, as in `listing`.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .descriptor import Descriptor
+from .digest import Digest
+from .listing import MAX_DIGESTS, DigestText
+
+RESOLVE_PATH = "/v1/resolve"
+PROMPT_PATH = "/v1/prompts/"
+
+FileId = Annotated[str, Field(max_length=200)]
+
+
+class ResolveRequest(BaseModel):
+    """What of this does the tenant hold? Asking is a use, and renews leases."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    digests: tuple[DigestText, ...] = Field(default=(), max_length=MAX_DIGESTS)
+    file_ids: tuple[FileId, ...] = Field(default=(), max_length=MAX_DIGESTS)
+
+
+class ResolvedBlob(Descriptor):
+    """A blob that the tenant holds: its descriptor, and what its first bytes show."""
+
+    sniffed_type: str | None = None
+    file_id: str | None = Field(default=None, description="The file id that named it, if one did.")
+
+
+class MissingName(BaseModel):
+    """Something that the tenant does not hold, by the name it was asked by."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    digest: Digest | None = None
+    file_id: str | None = None
+
+
+class ResolveAnswer(BaseModel):
+    """Every name that was asked for, each once: in `blobs` or in `missing`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    blobs: tuple[ResolvedBlob, ...]
+    missing: tuple[MissingName, ...]
+
+
+class PromptStep(BaseModel):
+    """One message to keep: the digest of the list that ends with it, its JSON text in ref form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    digest: Digest
+    text: str
+    blobs: tuple[Digest, ...] = ()
+
+
+class PromptAppend(BaseModel):
+    """Messages that continue `parent`, in order; the last one's digest is the path's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dialect: str = Field(min_length=1, max_length=100)
+    parent: Digest
+    messages: tuple[PromptStep, ...] = Field(min_length=1)
+
+
+class PromptAnswer(BaseModel):
+    """A kept list: the JSON text of each message, oldest first."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    dialect: str
+    messages: tuple[str, ...]
