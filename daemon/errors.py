@@ -164,6 +164,26 @@ class StoreUnavailableError(DaemonError):
     retryable = True
 
 
+class StoreRefusedError(DaemonError):
+    """The store does not take this daemon's key: the operator's to settle."""
+
+    status = 502
+    code = "store_refused"
+    title = "The store refuses this daemon"
+
+
+class WrongBytesError(DaemonError):
+    """The store sent other bytes than were asked for, more than once; none of them was used."""
+
+    status = 502
+    code = "store_bytes_wrong"
+    title = "The store sent wrong bytes"
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(f"other bytes came than {digest}")
+        self.digest = digest
+
+
 class NotKeptError(DaemonError):
     """The store refused something for what it is: too large, empty, or full. It stays refused."""
 

@@ -1,0 +1,17 @@
+"""The daemon's own copies of blobs: bounded in bytes, verified on every read, healed by fetching."""
+
+from .cache import DiskCache
+from .config import CacheConfig
+from .counts import CacheCounts
+from .errors import CacheError, CacheUnusableError
+from .origin import Flow, Origin
+
+__all__ = [
+    "CacheConfig",
+    "CacheCounts",
+    "CacheError",
+    "CacheUnusableError",
+    "DiskCache",
+    "Flow",
+    "Origin",
+]

@@ -1,0 +1,314 @@
+"""Copies as plain files, and the locks that say who uses them. Everything here blocks.
+
+    blobs/<64 digits>       a copy, whole and verified when it got this name
+    incoming/<64 digits>    one that is being fetched
+
+1. Who fetches a blob holds the lock of its incoming file; there is one for all processes. A file
+   there whose lock is free belongs to nobody any more.
+2. Who reads a copy holds a shared lock of it. Removing takes the exclusive one and never waits.
+3. A lock belongs to the file, not to its name: after taking one, the name is looked up again.
+
+Locks are `flock`s, so the kernel ends them with their process. Nothing is synced: after a power cut
+a copy that is not what it was fails its checksum, and is fetched again.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from coatcheck.protocol import Buffer, Digest
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # never wait on a fifo put there
+_WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+_NO_PLAIN_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
+_BLOCK_BYTES = 512  # what `st_blocks` counts, whatever the file system's blocks are
+
+
+class CacheFiles:
+    """The files of one cache folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._copies = folder / "blobs"
+        self._incoming = folder / "incoming"
+        self._index = [folder / name for name in ("cache.sqlite", *_LOGS)]
+        self._folder = folder
+
+    def make(self) -> None:
+        """Make the folders, readable by the owner alone."""
+        for folder in (self._folder, self._copies, self._incoming):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def index_path(self) -> Path:
+        """Where the index lies."""
+        return self._index[0]
+
+    def remove_index(self) -> None:
+        """Remove an index that cannot be read."""
+        for path in self._index:
+            path.unlink(missing_ok=True)
+
+    def index_bytes(self) -> int:
+        """Return what the index takes."""
+        return sum(_allocated(path) for path in self._index)
+
+    def free_bytes(self) -> int:
+        """Return what the disk has left; nothing where it takes no writes."""
+        system = os.statvfs(self._folder)
+        return 0 if system.f_flag & os.ST_RDONLY else system.f_bavail * system.f_frsize
+
+    def open(self, digest: Digest) -> "OpenCopy | None":
+        """Open a copy to read, in use until it is closed; None when it is not here.
+
+        Raises:
+            OSError: it is here and cannot be read.
+        """
+        descriptor = _open(self._copies / digest.hex, _READ)
+        if descriptor is None:
+            return None
+        if not _lock(descriptor, fcntl.LOCK_SH) or not _is_linked(descriptor):
+            os.close(descriptor)
+            return None
+        return OpenCopy(descriptor)
+
+    def claim(self, digest: Digest) -> "Claim | None":
+        """Take a copy that may go, whether or not it is here; None when it is in use."""
+        path = self._copies / digest.hex
+        descriptor = _open(path, _READ)
+        if descriptor is not None and not _lock(descriptor, fcntl.LOCK_EX):
+            os.close(descriptor)
+            return None
+        return Claim(path, descriptor)
+
+    def begin(self, digest: Digest) -> "Incoming | None":
+        """Begin to fetch a blob; None while somebody else does. The file may have bytes.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        path = self._incoming / digest.hex
+        while True:
+            descriptor = os.open(path, _WRITE, 0o600)
+            if not _lock(descriptor, fcntl.LOCK_EX):
+                os.close(descriptor)
+                return None
+            if _names(path, descriptor):
+                return Incoming(path, self._copies / digest.hex, descriptor)
+            os.close(descriptor)  # whoever had it has just finished
+
+    def incoming_bytes(self, digest: Digest) -> int:
+        """Return how much of a blob that somebody fetches is there."""
+        try:
+            return (self._incoming / digest.hex).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def orphans(self) -> list[Digest]:
+        """Return the names of unfinished copies, whoever's they are."""
+        return [name for name in map(_digest, os.listdir(self._incoming)) if name]
+
+    def copies(self) -> "dict[Digest, tuple[int, int]]":
+        """Return size and allocated bytes of each copy; remove what is none."""
+        found: dict[Digest, tuple[int, int]] = {}
+        with os.scandir(self._copies) as entries:
+            for entry in entries:
+                digest = _digest(entry.name)
+                status = entry.stat(follow_symlinks=False)
+                if digest is None or not stat.S_ISREG(status.st_mode):
+                    _remove(Path(entry.path))
+                else:
+                    found[digest] = (status.st_size, _taken(status))
+        return found
+
+    def remove(self, digest: Digest) -> None:
+        """Remove a copy, in use or not; whoever reads it reads on."""
+        (self._copies / digest.hex).unlink(missing_ok=True)
+
+
+class OpenCopy:
+    """A copy that is being read, and therefore stays."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from this offset on; return how much, less only at the end."""
+        if self._descriptor is None:
+            return 0
+        done = 0
+        while done < buffer.nbytes:
+            count = os.preadv(self._descriptor, [buffer[done:]], offset + done)
+            if count == 0:
+                break
+            done += count
+        return done
+
+    def close(self) -> None:
+        """Let the copy go. May be called twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Claim:
+    """A copy that nobody uses, and nobody begins to use, until this is closed."""
+
+    def __init__(self, path: Path, descriptor: int | None) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    def remove(self) -> None:
+        """Remove the copy, when the name is still its own."""
+        if self._descriptor is not None and _names(self._path, self._descriptor):
+            self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """End the claim. May be called twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Incoming:
+    """A blob on its way in, its file locked until `close`."""
+
+    def __init__(self, path: Path, copy: Path, descriptor: int) -> None:
+        self._path = path
+        self._copy = copy
+        self._descriptor: int | None = descriptor
+        self._is_published = False
+
+    def empty(self) -> None:
+        """Begin again."""
+        os.ftruncate(self._number(), 0)
+        os.lseek(self._number(), 0, os.SEEK_SET)
+
+    def write(self, data: Buffer) -> None:
+        """Append all of it."""
+        view = memoryview(data)
+        while view.nbytes:
+            view = view[os.write(self._number(), view) :]
+
+    def allocated(self) -> int:
+        """Return what the file takes."""
+        return _taken(os.fstat(self._number()))
+
+    def publish(self) -> None:
+        """Give it the name of a copy."""
+        fcntl.flock(self._number(), fcntl.LOCK_SH)  # readers may come in, removers may not
+        self._path.rename(self._copy)
+        self._is_published = True
+
+    def close(self) -> None:
+        """Let go; remove what was not published. May be called twice."""
+        if self._descriptor is None:
+            return
+        if not self._is_published:
+            with contextlib.suppress(OSError):  # cleared when its lock is next found free
+                self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def _number(self) -> int:
+        if self._descriptor is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return self._descriptor
+
+
+class FolderLock:
+    """Says who has a cache folder open: shared while it is used, exclusive while it is cleared."""
+
+    def __init__(self, descriptor: int, *, is_alone: bool) -> None:
+        self._descriptor: int | None = descriptor
+        self.is_alone = is_alone
+
+    @classmethod
+    def take(cls, path: Path) -> "FolderLock":
+        """Lock the folder: alone when nobody else has it open, else together with them.
+
+        Waits while somebody clears it.
+        """
+        descriptor = os.open(path, _WRITE, 0o600)
+        is_alone = _lock(descriptor, fcntl.LOCK_EX)
+        if not is_alone:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return cls(descriptor, is_alone=is_alone)
+
+    def share(self) -> None:
+        """Let others in."""
+        if self._descriptor is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+
+    def close(self) -> None:
+        """Give the lock back. May be called twice."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+_LOGS = ("cache.sqlite-wal", "cache.sqlite-shm")
+
+
+def _open(path: Path, flags: int) -> int | None:
+    """Open a plain file; None where there is none."""
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno in _NO_PLAIN_FILE:
+            return None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_linked(descriptor: int) -> bool:
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def _names(path: Path, descriptor: int) -> bool:
+    """True when `path` is still the name of this very file."""
+    try:
+        named = path.lstat()
+    except FileNotFoundError:
+        return False
+    opened = os.fstat(descriptor)
+    return (named.st_ino, named.st_dev) == (opened.st_ino, opened.st_dev)
+
+
+def _taken(status: os.stat_result) -> int:
+    """Return what a file takes; its size, where the file system says that it takes less.
+
+    A file system that writes later may not count yet what it has promised to keep.
+    """
+    return max(status.st_blocks * _BLOCK_BYTES, status.st_size)
+
+
+def _allocated(path: Path) -> int:
+    try:
+        return _taken(path.stat())
+    except FileNotFoundError:
+        return 0
+
+
+def _digest(name: str) -> Digest | None:
+    is_hex = len(name) == 64 and set(name) <= set("0123456789abcdef")
+    return Digest(f"sha256:{name}") if is_hex else None
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
