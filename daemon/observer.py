@@ -20,16 +20,16 @@ from typing import Self
 
 from coatcheck.protocol import DIALECTS
 from coatcheck.store import StoreError
+from coatcheck.web import ProblemError, inflate, parse_codings
 
 from .meters import Meters, NoMeters
 from .observation import Observed
 from .observations import HOUR_SECONDS, Judged, ObservationLimits, Observations
 from .observed_figures import Request
-from .observed_turn import read_turn
+from .observed_turn import ObservedTurn, read_turn
 from .turn import TurnLimits
 
 _log = logging.getLogger(__name__)
-_IDENTITY = "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,9 @@ class ObserverConfig:
     limits: ObservationLimits = field(default_factory=ObservationLimits)
 
     turn: TurnLimits = field(default_factory=TurnLimits)
+
+    max_body_bytes: int = 128 * 1024 * 1024
+    """The longest body that is read, inflated: as the gateway's `max_request_bytes`."""
 
     max_waiting_bytes: int = 256 * 1024 * 1024
     """Bodies that wait to be read; two of the largest. A thread reads some 100 MB in a second."""
@@ -130,14 +133,20 @@ class RecordingObserver:
         await self._observations.close()
 
     def _read(self, observed: Observed) -> Judged:
-        dialect = DIALECTS.get(observed.dialect or "")
-        coding = (observed.content_encoding or _IDENTITY).strip().lower()
-        is_turn = observed.mode != "pass" and dialect is not None and coding == _IDENTITY
-        turn = None
-        if is_turn and dialect and observed.body:
-            turn = read_turn(observed.body, dialect, self._config.turn)
+        turn = self._read_turn(observed)
         marks = self._observations.marker.marks(observed.tenant, turn) if turn else None
         return Request.of(observed, turn), marks
+
+    def _read_turn(self, observed: Observed) -> ObservedTurn | None:
+        dialect = DIALECTS.get(observed.dialect or "")
+        if dialect is None or not observed.body or observed.mode == "pass":
+            return None
+        try:
+            codings = parse_codings(observed.content_encoding or "")
+            raw = inflate(observed.body, codings, self._config.max_body_bytes)
+        except ProblemError:
+            return None
+        return read_turn(raw, dialect, self._config.turn)
 
     def _take(self, size: int, reading: "asyncio.Future[Judged]") -> None:
         self._reading.discard(reading)

@@ -19,7 +19,7 @@ from .errors import (
 )
 from .face import Face, join_faces
 from .health import ReadinessCheck
-from .inflate import codings_of, inflate, inflate_head
+from .inflate import codings_of, inflate, inflate_head, parse_codings
 from .json_answer import json_response, read_model
 from .keyring import (
     Keyring,
@@ -84,6 +84,7 @@ __all__ = [
     "json_response",
     "open_upload",
     "openapi_document",
+    "parse_codings",
     "read_body",
     "read_limit",
     "read_model",

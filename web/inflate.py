@@ -93,7 +93,15 @@ def codings_of(request: web.Request) -> tuple[str, ...]:
     Raises:
         ProblemError: 415 `content_encoding_unsupported`.
     """
-    field = ",".join(request.headers.getall("Content-Encoding", ()))
+    return parse_codings(",".join(request.headers.getall("Content-Encoding", ())))
+
+
+def parse_codings(field: str) -> tuple[str, ...]:
+    """Return the content codings that the text of a Content-Encoding names.
+
+    Raises:
+        ProblemError: 415 `content_encoding_unsupported`.
+    """
     names = [name.strip().lower() for name in field.split(",")]
     codings = tuple(name for name in names if name not in ("", "identity"))
     if len(codings) > MAX_CODINGS or any(coding not in _DECODERS for coding in codings):

@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import gzip
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,7 +180,13 @@ async def test_it_is_written_while_it_runs(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "observed",
-    [seen(dialect=None), seen(dialect="dify.llm"), seen(mode="pass"), seen(coding="x-unknown")],
+    [
+        seen(dialect=None),
+        seen(dialect="dify.llm"),
+        seen(mode="pass"),
+        seen(coding="x-unknown"),
+        seen(coding="gzip"),  # it is not
+    ],
 )
 async def test_what_cannot_be_read_is_counted_in_bytes(observed: Observed, path: Path) -> None:
     observing = await observer(path)
@@ -187,6 +195,17 @@ async def test_what_cannot_be_read_is_counted_in_bytes(observed: Observed, path:
     (item,) = read_observations(path, 0, NOW)
     assert (item.figures.requests, item.figures.turns) == (1, 0)
     assert item.figures.bytes_up == item.figures.on_bytes == observed.bytes_up
+
+
+async def test_a_compressed_body_is_read(path: Path) -> None:
+    observing = await observer(path)
+    plain = seen()
+    body = gzip.compress(plain.body or b"")
+    observing.record(replace(plain, body=body, content_encoding="gzip", bytes_up=len(body)))
+    await observing.close()
+    (item,) = read_observations(path, 0, NOW)
+    assert (item.figures.turns, item.figures.image_bytes) == (1, len(IMAGE))
+    assert item.figures.bytes_up == len(body)
 
 
 async def test_nothing_of_what_passed_is_in_the_file(path: Path) -> None:
