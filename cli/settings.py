@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from coatcheck.daemon import DaemonConfig, GatewayConfig, Timeouts, TurnLimits, UpstreamConfig
-from coatcheck.protocol import DIALECTS
+from coatcheck.protocol import SPEAKERS
 from coatcheck.store import StoreConfig
 
 from .authority import authority
@@ -65,14 +65,14 @@ class UpstreamSettings(BaseModel):
     api_key_env: str | None = None
     models: tuple[str, ...] = ("*",)
     reuse: Literal["inline"] = "inline"
-    mode: Literal["on", "pass"] = "on"
+    mode: Literal["pass", "observe", "on"] = "on"
     timeouts: TimeoutSettings = TimeoutSettings()
 
     @field_validator("dialect")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in DIALECTS:
-            raise ValueError(f"no dialect {name!r}; there are: {', '.join(DIALECTS)}")
+        if name not in SPEAKERS:
+            raise ValueError(f"no dialect {name!r}; there are: {', '.join(SPEAKERS)}")
         return name
 
     @field_validator("base_url")

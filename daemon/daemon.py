@@ -6,15 +6,13 @@ belong to whoever made them.
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 
-from aiohttp import web
-
-from coatcheck.protocol import Dialect, Problem, dialect
-from coatcheck.web import Answer, Face, Operation, Route
+from coatcheck.protocol import Dialect, dialect
+from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route
 
 from .admin import cache_routes, cache_section
 from .echo import EchoUpstream
@@ -22,7 +20,8 @@ from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
 from .inventory import Inventory
 from .keeper import Keeper
-from .relay import refusal
+from .observation import NoObserver, Observer
+from .passage import PASSING_PATHS, Passage, render_problem
 from .resolver import Resolver
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -40,9 +39,15 @@ class Daemon:
     """A resolver and a gateway over given sources. Open it inside a running loop; close it."""
 
     def __init__(
-        self, gateway: Gateway, inventory: Inventory, upstreams: Upstreams, keeper: Keeper
+        self,
+        gateway: Gateway,
+        passage: Passage,
+        inventory: Inventory,
+        upstreams: Upstreams,
+        keeper: Keeper,
     ) -> None:
         self._gateway = gateway
+        self._passage = passage
         self._inventory = inventory
         self._upstreams = upstreams
         self._keeper = keeper
@@ -56,25 +61,34 @@ class Daemon:
         *,
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = secrets.token_bytes,
+        observer: Observer | None = None,
     ) -> Self:
-        """Join the parts. `clock` gives Unix seconds."""
+        """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it."""
         inventory = Inventory(blobs.name)
         upstreams = Upstreams(_upstreams(config.upstreams, clock))
         keeper = Keeper(blobs, prompts)
+        passage = Passage(
+            upstreams, observer or NoObserver(), clock, config.gateway.max_request_bytes
+        )
         gateway = Gateway(
             config.gateway,
             resolver=Resolver(blobs, inventory, clock),
             prompts=prompts,
             upstreams=upstreams,
             keeper=keeper,
+            passage=passage,
             random=random,
         )
-        return cls(gateway, inventory, upstreams, keeper)
+        return cls(gateway, passage, inventory, upstreams, keeper)
 
     def face(self) -> Face:
         """Return the routes and the section of the page."""
         return Face(
-            routes=[*self._turn_routes(), *cache_routes(self._inventory)],
+            routes=[
+                *self._turn_routes(),
+                *self._passing_routes(),
+                *cache_routes(self._inventory),
+            ],
             sections=[cache_section(self._inventory)],
         )
 
@@ -86,11 +100,24 @@ class Daemon:
     def _turn_routes(self) -> list[Route]:
         return [
             self._turn_route(
-                dialect("openai.chat"), "/v1", "/chat/completions", "Serve one turn of a chat"
+                dialect("openai.chat"), "/v1/chat/completions", "Serve one turn of a chat"
             )
         ]
 
-    def _turn_route(self, spoken: Dialect, base: str, path: str, summary: str) -> Route:
+    def _passing_routes(self) -> list[Route]:
+        """Return the routes for every path of a provider's; a path's own route goes first."""
+        return [
+            Route(
+                ANY_METHOD,
+                path,
+                self._passage.serve,
+                render_problem=render_problem,
+                scope="gateway",
+            )
+            for path in ("/v1/chat/completions", *PASSING_PATHS)
+        ]
+
+    def _turn_route(self, spoken: Dialect, path: str, summary: str) -> Route:
         operation = Operation(
             summary,
             "gateway",
@@ -102,18 +129,12 @@ class Daemon:
         )
         return Route(
             "POST",
-            base + path,
-            partial(self._gateway.serve, spoken, path),
+            path,
+            partial(self._gateway.serve, spoken),
             operation,
-            render_problem=partial(_render_problem, spoken),
+            render_problem=render_problem,
             scope="gateway",
         )
-
-
-def _render_problem(
-    spoken: Dialect, request: web.Request, problem: Problem, headers: Mapping[str, str]
-) -> web.Response:
-    return refusal(spoken, problem, headers)
 
 
 def _upstreams(configs: Sequence[UpstreamConfig], clock: Callable[[], float]) -> list[Upstream]:

@@ -69,20 +69,20 @@ class TooLargeError(DaemonError):
         return dict[str, Json](self._limit)
 
 
-class EncodingRefusedError(DaemonError):
-    """The client compressed its request, which the gateway does not inflate."""
-
-    status = 415
-    code = "content_encoding_unsupported"
-    title = "Compressed requests are not accepted"
-
-
 class ModelNotFoundError(DaemonError):
     """No upstream of this dialect serves the model."""
 
     status = 404
     code = "model_not_found"
     title = "No upstream serves this model"
+
+
+class UpstreamNotFoundError(DaemonError):
+    """No upstream of this provider is configured; the built-in echo takes only turns."""
+
+    status = 404
+    code = "upstream_not_found"
+    title = "No upstream of this provider is configured"
 
 
 class BlobsNotFoundError(DaemonError):

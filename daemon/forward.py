@@ -79,6 +79,7 @@ class HttpUpstream:
         finally:
             if payload and not is_whole:
                 payload.abort()
+                await payload.settle()
 
     async def close(self) -> None:
         """Close every connection. May be called twice."""
@@ -167,6 +168,8 @@ class _Payload(aiohttp.Payload):
         self._body = body
         self._transport: asyncio.Transport | None = None
         self.is_sent = False
+        self._settled = asyncio.Event()
+        self._settled.set()
         self.failure: DaemonError | WebError | None = None
         self.patience: _Patience | None = None
 
@@ -179,6 +182,7 @@ class _Payload(aiohttp.Payload):
         self._consumed = True  # aiohttp sends a request again whose body can be read again
         if isinstance(writer, StreamWriter):
             self._transport = writer.transport
+        self._settled.clear()
         try:
             async with aclosing(self._body.chunks()) as chunks:
                 while (chunk := await self._next(chunks)) is not None:
@@ -186,7 +190,13 @@ class _Payload(aiohttp.Payload):
         except (DaemonError, WebError) as error:
             self.failure = error
             raise
+        finally:
+            self._settled.set()
         self.is_sent = True
+
+    async def settle(self) -> None:
+        """Wait until nothing reads the body any more: its source may have another reader next."""
+        await self._settled.wait()
 
     async def _next(self, chunks: AsyncGenerator[Buffer]) -> Buffer | None:
         """Return what is to be sent next; waiting for it is no fault of the upstream."""

@@ -22,19 +22,21 @@ from coatcheck.protocol import (
     Json,
     prompt_root,
 )
-from coatcheck.web import ProblemError, read_body, tenant_of
+from coatcheck.web import ProblemError, codings_of, inflate, tenant_of
 
+from .account import Account
 from .body import Body, RawBody, SplicedBody
 from .errors import (
     BlobsNotFoundError,
     BlobUnreadableError,
     DaemonError,
-    EncodingRefusedError,
     PromptNotFoundError,
     TooLargeError,
 )
-from .headers import own_authorities, request_headers
+from .headers import own_authorities
+from .incoming import Incoming
 from .keeper import Keeper
+from .passage import Passage, headers_of, target_of
 from .relay import refusal, relay
 from .resolver import Resolver
 from .source import PromptSource
@@ -70,6 +72,7 @@ class Gateway:
         prompts: PromptSource,
         upstreams: Upstreams,
         keeper: Keeper,
+        passage: Passage,
         random: Callable[[int], bytes],
     ) -> None:
         self._config = config
@@ -77,63 +80,106 @@ class Gateway:
         self._prompts = prompts
         self._upstreams = upstreams
         self._keeper = keeper
+        self._passage = passage
         self._random = random
 
-    async def serve(self, dialect: Dialect, path: str, request: web.Request) -> web.StreamResponse:
-        """Serve one turn; `path` is where the dialect's SDK posts it, below the base URL.
+    async def serve(self, dialect: Dialect, request: web.Request) -> web.StreamResponse:
+        """Serve one turn.
 
         Raises:
-            ProblemError: it cannot be served; the route gives the problem the dialect's shape.
+            ProblemError: it cannot be served; the route gives the problem the provider's shape.
             BrokenAnswerError: the upstream broke off its answer.
         """
+        incoming = Incoming(request)
         try:
-            return await self._serve(dialect, path, request)
+            if upstream := await self._passing(dialect, incoming):
+                return await self._passage.forward(incoming, upstream, dialect.name)
+            return await self._serve(dialect, incoming)
         except DaemonError as error:
             raise ProblemError(error.problem) from error
+        finally:
+            await incoming.close()
 
-    async def _serve(self, dialect: Dialect, path: str, request: web.Request) -> web.StreamResponse:
+    async def _passing(self, dialect: Dialect, incoming: Incoming) -> Upstream | None:
+        """Return the upstream that takes the turn as it comes.
+
+        None when it is to be read, or when too little of it has come to know.
+        """
+        if not self._upstreams.has_passing(dialect.name):
+            return None
+        model = await incoming.model()
+        if model is None:
+            upstream = self._upstreams.sole(dialect.name)
+        else:
+            upstream = self._upstreams.choose(dialect.name, model)
+        return upstream if upstream and upstream.config.mode != "on" else None
+
+    async def _serve(self, dialect: Dialect, incoming: Incoming) -> web.StreamResponse:
+        request = incoming.request
         tenant = tenant_of(request, "gateway")
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise EncodingRefusedError("send the request uncompressed")
-        raw = await read_body(request, self._config.max_request_bytes)
-        parsed, upstream = await self._read(raw, dialect)
-        headers = request_headers(request.headers.items(), upstream.config.api_key)
-        outgoing = partial(Outgoing, "POST", path + _query(request), headers)
+        codings = codings_of(request)
+        limit = self._config.max_request_bytes
+        raw = await incoming.read(limit)
+        text = await asyncio.to_thread(inflate, raw, codings, limit) if codings else raw
+        parsed, upstream = await self._read(text, dialect)
         if parsed is None:
-            return await self._forward(dialect, request, upstream, outgoing(RawBody(raw)), None)
+            return await self._passage.forward(incoming, upstream, dialect.name)
+        account = self._passage.account(request, upstream, dialect.name)
+        account.take(raw)
+        try:
+            received = Received(raw, text, parsed, tenant)
+            return await self._turn(dialect, request, upstream, received, account)
+        except (DaemonError, ProblemError) as error:
+            account.status = error.problem.status
+            raise
+        finally:
+            account.close(is_whole=True)
+
+    async def _turn(
+        self,
+        dialect: Dialect,
+        request: web.Request,
+        upstream: Upstream,
+        received: "Received",
+        account: Account,
+    ) -> web.StreamResponse:
+        parsed, tenant = received.parsed, received.tenant
         turn = await self._expand(parsed, tenant, dialect, self._origins(request))
         is_kept = _is_kept(parsed, request)
         is_used_again = is_kept or turn.has_inline
         sent = await _heavy(turn.size, turn.copy_appended) if is_used_again else []
-        body = await self._hydrate(turn, tenant, raw, is_whole=parsed.envelope is None)
+        body = await self._hydrate(turn, tenant, is_whole=parsed.envelope is None)
+        outgoing = _outgoing(request, upstream, received, body)
         keeping = self._begin_keeping(turn, sent, tenant, dialect, is_kept=is_kept)
         try:
-            return await self._forward(dialect, request, upstream, outgoing(body), keeping)
+            return await self._forward(request, upstream, outgoing, keeping, account)
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
-            return refusal(dialect, gone.problem, await _kept_headers(keeping))
+            account.status = gone.problem.status
+            return refusal(dialect.provider, gone.problem, await _kept_headers(keeping))
         finally:
             if keeping:
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
 
-    async def _read(self, raw: bytes, dialect: Dialect) -> tuple[ParsedRequest | None, Upstream]:
+    async def _read(self, text: bytes, dialect: Dialect) -> tuple[ParsedRequest | None, Upstream]:
         """Parse a request and choose its upstream; None for one that is only forwarded.
 
         Such a request may break every rule of ours that leaves its model readable.
         """
+        work = partial(parse_request, text, dialect, self._config.turn)
         try:
-            parsed = await _heavy(len(raw), partial(parse_request, raw, dialect, self._config.turn))
+            parsed = await _heavy(len(text), work)
         except DaemonError:
-            if not self._upstreams.has_passing:
+            if not self._upstreams.has_passing(dialect.name):
                 raise
-            model = await _heavy(len(raw), partial(loose_model, raw))
+            model = await _heavy(len(text), partial(loose_model, text))
             upstream = self._upstreams.choose(dialect.name, model)
-            if upstream.config.mode != "pass":
+            if upstream.config.mode == "on":
                 raise
             return None, upstream
         upstream = self._upstreams.choose(dialect.name, parsed.model)
-        return None if upstream.config.mode == "pass" else parsed, upstream
+        return parsed if upstream.config.mode == "on" else None, upstream
 
     def _begin_keeping(
         self, turn: Turn, sent: Sequence[Json], tenant: str, dialect: Dialect, *, is_kept: bool
@@ -163,12 +209,12 @@ class Gateway:
         work = partial(build_turn, parsed, before, dialect, origins, self._config.turn)
         return await _heavy(parsed.size + sum(map(len, before)), work)
 
-    async def _hydrate(self, turn: Turn, tenant: str, raw: bytes, *, is_whole: bool) -> Body:
-        """Return the upstream's body: the client's own bytes where nothing is replaced."""
+    async def _hydrate(self, turn: Turn, tenant: str, *, is_whole: bool) -> Body | None:
+        """Return the upstream's body; None where nothing is replaced in what the client sent."""
         resolved = await self._resolver.resolve(tenant, turn.digests)
         fillings = await _heavy(turn.size, partial(fill, turn.slots, resolved))
         if is_whole and not fillings:
-            return RawBody(raw)
+            return None
         segments = await _heavy(turn.size, partial(splice, turn.body, fillings, self._random(16)))
         body = SplicedBody(segments, partial(self._resolver.open, tenant))
         limit = self._config.max_upstream_bytes
@@ -192,30 +238,51 @@ class Gateway:
 
     async def _forward(
         self,
-        dialect: Dialect,
         request: web.Request,
         upstream: Upstream,
         outgoing: Outgoing,
         keeping: "asyncio.Task[Digest | None] | None",
+        account: Account,
     ) -> web.StreamResponse:
+        provider = upstream.config.provider
         try:
             async with upstream.send(outgoing) as answer:
-                return await relay(dialect, request, answer, await _kept_headers(keeping))
+                account.status = answer.status
+                kept = await _kept_headers(keeping)
+                return await relay(provider, request, answer, kept, account.give)
         except BlobUnreadableError:
             raise
         except DaemonError as error:
-            return refusal(dialect, error.problem, await _kept_headers(keeping))
+            account.status = error.problem.status
+            return refusal(provider, error.problem, await _kept_headers(keeping))
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A turn as it came: its body as sent (`raw`) and decoded (`text`), read, and whose it is."""
+
+    raw: bytes
+    text: bytes
+    parsed: ParsedRequest
+    tenant: str
+
+
+def _outgoing(
+    request: web.Request, upstream: Upstream, received: Received, body: Body | None
+) -> Outgoing:
+    """Return the request for the upstream; without a `body` what came goes out, coding and all."""
+    is_recoded = body is not None or not upstream.config.is_remote
+    return Outgoing(
+        "POST",
+        target_of(request, upstream),
+        headers_of(request, upstream, is_recoded=is_recoded),
+        body or RawBody(received.text if is_recoded else received.raw),
+    )
 
 
 def _is_kept(parsed: ParsedRequest, request: web.Request) -> bool:
     asked = request.headers.get(PROMPT_HEADER, "").strip().lower()
     return parsed.envelope is not None or asked == KEEP
-
-
-def _query(request: web.Request) -> str:
-    """Return the query as it was written, with its mark."""
-    _, mark, query = request.raw_path.partition("?")
-    return mark + query
 
 
 async def _kept_headers(keeping: "asyncio.Task[Digest | None] | None") -> Mapping[str, str]:

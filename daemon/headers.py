@@ -4,8 +4,10 @@ To the upstream everything passes except what belongs to one connection, names t
 ours; back to the client everything except what belongs to one connection, and cookies.
 """
 
+from base64 import b64decode
 from collections.abc import Iterable
 
+from coatcheck.protocol import KEY_PREFIX
 from coatcheck.web import is_loopback_authority
 
 # RFC 9110 section 7.6.1, with Connection's historic companions.
@@ -26,17 +28,26 @@ _NOT_UPSTREAM = _HOP_BY_HOP | {"host", "cookie", "content-length", "expect"}
 _NOT_BACK = _HOP_BY_HOP | {"set-cookie"}
 _OURS = "coatcheck-"
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-_KEY_PREFIX = "cck_"
+# Where providers look for a key; an upstream's own takes the place of all of them.
+_CREDENTIALS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key"})
 
 
 def request_headers(
-    headers: Iterable[tuple[str, str]], api_key: str | None
+    headers: Iterable[tuple[str, str]],
+    credential: tuple[str, str] | None,
+    *,
+    is_recoded: bool = False,
 ) -> list[tuple[str, str]]:
-    """Return the headers for an upstream; `api_key` replaces the client's Authorization."""
+    """Return the headers for an upstream; `credential` replaces whatever key the client sent.
+
+    `is_recoded` drops Content-Encoding: the body is another one, and as it is.
+    """
     received = list(headers)
     dropped = _NOT_UPSTREAM | _named_by_connection(received)
-    if api_key is not None:
-        dropped |= {"authorization"}
+    if credential is not None:
+        dropped |= _CREDENTIALS
+    if is_recoded:
+        dropped |= {"content-encoding"}
     passed = [
         (name, value)
         for name, value in received
@@ -44,7 +55,7 @@ def request_headers(
         and not name.lower().startswith(_OURS)
         and not _holds_our_key(value)
     ]
-    return passed if api_key is None else [*passed, ("Authorization", f"Bearer {api_key}")]
+    return passed if credential is None else [*passed, credential]
 
 
 def own_authorities(host: str) -> frozenset[str]:
@@ -73,7 +84,17 @@ def answer_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _holds_our_key(value: str) -> bool:
     """Whether a header is one of our keys, in whichever scheme: `Bearer cck_..`, `cck_..`."""
-    return any(word.startswith(_KEY_PREFIX) for word in value.replace(",", " ").split())
+    scheme, _, token = value.strip().partition(" ")
+    if scheme.lower() == "basic":
+        return KEY_PREFIX in _decoded(token)
+    return any(word.startswith(KEY_PREFIX) for word in value.replace(",", " ").split())
+
+
+def _decoded(token: str) -> str:
+    try:
+        return b64decode(token.strip()).decode("utf-8", "replace")
+    except ValueError:
+        return ""
 
 
 def _named_by_connection(headers: Iterable[tuple[str, str]]) -> frozenset[str]:

@@ -4,13 +4,13 @@ After an error event the connection is broken, never ended cleanly.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from types import MappingProxyType
 
 from aiohttp import web
 
-from coatcheck.protocol import Dialect, Problem, encode_json
+from coatcheck.protocol import Problem, Provider, encode_json
 from coatcheck.web import BrokenAnswerError
 
 from .errors import DaemonError, UpstreamCutError
@@ -23,9 +23,13 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 async def relay(
-    dialect: Dialect, request: web.Request, answer: Answer, extra: Mapping[str, str]
+    provider: Provider,
+    request: web.Request,
+    answer: Answer,
+    extra: Mapping[str, str],
+    count: Callable[[int], None],
 ) -> web.StreamResponse:
-    """Pass an answer on, its headers joined by `extra`.
+    """Pass an answer on, its headers joined by `extra`; `count` is told the bytes of its body.
 
     Raises:
         BrokenAnswerError: the upstream broke off; what there was to say has been written.
@@ -33,7 +37,7 @@ async def relay(
     response = web.StreamResponse(status=answer.status)
     response.headers.extend(answer_headers(answer.headers.items()))
     response.headers.update(extra)
-    gate = EventGate() if _is_plain_stream(answer.headers) else None
+    gate = EventGate() if request.method != "HEAD" and _is_plain_stream(answer.headers) else None
     if gate:
         # With a length, an error event could end just where a whole answer would.
         response.headers.popall("Content-Length", None)
@@ -42,28 +46,30 @@ async def relay(
         async with aclosing(answer.chunks()) as chunks:
             async for chunk in chunks:
                 if data := gate.feed(chunk) if gate else chunk:
+                    count(len(data))
                     await response.write(data)
         if gate and gate.is_torn and not _is_framed(answer.headers):
             raise UpstreamCutError("the upstream's answer ends inside an event")
     except DaemonError as error:
         _log.warning("answer broke off: %s", error)
         if gate:
-            await response.write(gate.break_off(dialect.provider.error_event(error.problem)))
+            await response.write(gate.break_off(provider.error_event(error.problem)))
         raise BrokenAnswerError(str(error)) from error
     if gate and (rest := gate.finish()):
+        count(len(rest))
         await response.write(rest)
     await response.write_eof()
     return response
 
 
 def refusal(
-    dialect: Dialect, problem: Problem, headers: Mapping[str, str] = _NO_HEADERS
+    provider: Provider, problem: Problem, headers: Mapping[str, str] = _NO_HEADERS
 ) -> web.Response:
-    """Return an error answer in the dialect's own shape."""
+    """Return an error answer in the provider's own shape."""
     retry = {} if problem.retryable else {"x-should-retry": "false"}
     return web.Response(
         status=problem.status,
-        body=encode_json(dialect.provider.error(problem)),
+        body=encode_json(provider.error(problem)),
         headers={"Content-Type": "application/json", **retry, **headers},
     )
 

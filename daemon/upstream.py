@@ -8,8 +8,11 @@ from typing import Literal, Protocol
 
 from multidict import CIMultiDict
 
+from coatcheck.protocol import Provider, speaker
+
 from .body import Body
-from .errors import ModelNotFoundError
+from .errors import ModelNotFoundError, UpstreamNotFoundError
+from .observation import Mode
 
 ECHO = "echo"
 
@@ -38,8 +41,22 @@ class UpstreamConfig:
     api_key: str | None = field(default=None, repr=False)
     models: tuple[str, ...] = ("*",)
     reuse: Literal["inline"] = "inline"
-    mode: Literal["on", "pass"] = "on"
+    mode: Mode = "on"
     timeouts: Timeouts = field(default_factory=Timeouts)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is somewhere: `echo` is not, and takes nothing but turns."""
+        return bool(self.base_url)
+
+    @property
+    def provider(self) -> Provider:
+        """Whose API it has."""
+        return speaker(self.dialect)
+
+    def takes(self, model: str) -> bool:
+        """Whether a model is one of its."""
+        return any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +124,13 @@ class Upstreams:
     def __init__(self, upstreams: Sequence[Upstream]) -> None:
         self._upstreams = tuple(upstreams)
 
-    @property
-    def has_passing(self) -> bool:
-        """Whether any upstream takes requests as they come."""
-        return any(upstream.config.mode == "pass" for upstream in self._upstreams)
+    def has_passing(self, dialect: str) -> bool:
+        """Whether any upstream takes turns of a dialect as they come."""
+        return any(
+            upstream.config.mode != "on"
+            for upstream in self._upstreams
+            if upstream.config.dialect == dialect
+        )
 
     def choose(self, dialect: str, model: str) -> Upstream:
         """Return the first upstream of the dialect whose patterns match the model.
@@ -119,12 +139,33 @@ class Upstreams:
             ModelNotFoundError: none does.
         """
         for upstream in self._upstreams:
-            config = upstream.config
-            if config.dialect == dialect and any(
-                fnmatchcase(model, pattern) for pattern in config.models
-            ):
+            if upstream.config.dialect == dialect and upstream.config.takes(model):
                 return upstream
         raise ModelNotFoundError(f"no upstream of dialect {dialect} serves {model[:120]!r}")
+
+    def sole(self, dialect: str) -> Upstream | None:
+        """Return the remote upstream of a dialect that serves every model, if it is the only one."""
+        remote = [
+            upstream
+            for upstream in self._upstreams
+            if upstream.config.is_remote and upstream.config.dialect == dialect
+        ]
+        return remote[0] if len(remote) == 1 and "*" in remote[0].config.models else None
+
+    def of_provider(self, provider: Provider, dialect: str | None) -> Sequence[Upstream]:
+        """Return the remote upstreams of a provider, in order, those of the dialect first.
+
+        Raises:
+            UpstreamNotFoundError: there is none.
+        """
+        found = [
+            upstream
+            for upstream in self._upstreams
+            if upstream.config.is_remote and upstream.config.provider.name == provider.name
+        ]
+        if not found:
+            raise UpstreamNotFoundError(f"no upstream of {provider.name} is configured")
+        return sorted(found, key=lambda upstream: upstream.config.dialect != dialect)
 
     async def close(self) -> None:
         """Close every upstream. May be called twice."""

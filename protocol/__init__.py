@@ -58,6 +58,7 @@ from .listing import (
     Released,
 )
 from .media_type import OCTET_STREAM, parse_media_type
+from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
@@ -176,6 +177,7 @@ __all__ = [
     "parse_ref",
     "piece_checksum",
     "piece_count",
+    "peek_model",
     "prompt_digests",
     "prompt_root",
     "prompt_step",

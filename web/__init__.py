@@ -31,7 +31,8 @@ from .limits import Limits
 from .openapi import openapi_document
 from .paging import read_limit
 from .presentation import BlobFacts
-from .route import Answer, Handler, Operation, Parameter, ProblemRenderer, Route, join_routes
+from .problems import problem_response
+from .route import ANY_METHOD, Answer, Handler, Operation, Parameter, ProblemRenderer, Route, join_routes
 from .runner import BoundAddress, Server
 from .siblings import Siblings
 from .template import Templates
@@ -39,6 +40,7 @@ from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
 from .upload import Upload, open_upload
 
 __all__ = [
+    "ANY_METHOD",
     "AddressError",
     "AdminSection",
     "Answer",
@@ -85,6 +87,7 @@ __all__ = [
     "open_upload",
     "openapi_document",
     "parse_codings",
+    "problem_response",
     "read_body",
     "read_limit",
     "read_model",

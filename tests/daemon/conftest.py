@@ -200,7 +200,9 @@ async def run_upstream() -> AsyncIterator[RunUpstream]:
 
         app = aioweb.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", handle)
-        runner = aioweb.AppRunner(app, access_log=None, handler_cancellation=True)
+        runner = aioweb.AppRunner(
+            app, access_log=None, handler_cancellation=True, auto_decompress=False
+        )
         await runner.setup()
         runners.append(runner)
         site = aioweb.TCPSite(runner, "127.0.0.1", 0)

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import gzip
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -303,18 +305,63 @@ async def test_the_servers_own_refusals_have_the_dialects_shape(run_daemon: Fixt
     daemon = await run_daemon()
     url = f"{daemon.url}/v1/chat/completions"
     async with daemon.http.get(url) as response:
-        assert response.status == 405
-        assert (await response.json())["error"]["code"] == "method_not_allowed"
+        assert response.status == 404
+        assert (await response.json())["error"]["code"] == "upstream_not_found"
     async with daemon.http.post(url, headers={"Origin": "https://foreign.example"}) as response:
         assert response.status == 403
         assert response.headers["x-should-retry"] == "false"
         assert (await response.json())["error"]["code"] == "origin_foreign"
 
 
-async def test_a_compressed_body_is_refused(run_daemon: Fixture) -> None:
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
+
+
+@pytest.mark.parametrize("coding", PACKERS)
+async def test_a_compressed_turn_in_which_nothing_is_replaced_goes_on_as_it_came(
+    run_daemon: Fixture, run_upstream: Fixture, coding: str
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    packed = PACKERS[coding](encode_json(ask("hi")))
+    assert (await daemon.chat(packed, {"Content-Encoding": coding}))[0] == 200
+    assert upstream.seen[0].body == packed
+    assert upstream.seen[0].headers["Content-Encoding"] == coding
+
+
+async def test_a_compressed_turn_with_a_ref_goes_on_as_plain_json(
+    run_daemon: Fixture, run_upstream: Fixture, picture: Fixture, data_url: Fixture
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    digest = daemon.blobs.add(picture())
+    packed = gzip.compress(encode_json(ask(image(f"blob:{digest}"))))
+    assert (await daemon.chat(packed, {"Content-Encoding": "gzip"}))[0] == 200
+    assert upstream.seen[0].json == ask(image(data_url(picture())))
+    assert "Content-Encoding" not in upstream.seen[0].headers
+
+
+async def test_echo_reads_a_compressed_turn(run_daemon: Fixture) -> None:
     daemon = await run_daemon()
-    status, answer, _ = await daemon.chat(b"x", {"Content-Encoding": "gzip"})
-    assert (status, answer["error"]["code"]) == (415, "content_encoding_unsupported")
+    packed = gzip.compress(encode_json(ask({"type": "text", "text": "hi"})))
+    status, _, _ = await daemon.chat(packed, {"Content-Encoding": "x-gzip, identity"})
+    assert status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "status", "code"),
+    [
+        (b"x", "compress", 415, "content_encoding_unsupported"),
+        (b"x", "gzip", 400, "encoding_malformed"),
+        (gzip.compress(b"{}")[:-1], "gzip", 400, "encoding_malformed"),
+        (gzip.compress(bytes(5000)), "gzip", 413, "body_too_large"),
+    ],
+)
+async def test_a_compressed_turn_that_cannot_be_read_is_refused(
+    run_daemon: Fixture, body: bytes, coding: str, status: int, code: str
+) -> None:
+    daemon = await run_daemon(gateway=GatewayConfig(max_request_bytes=1000))
+    answered, answer, _ = await daemon.chat(body, {"Content-Encoding": coding})
+    assert (answered, answer["error"]["code"]) == (status, code)
 
 
 async def test_a_blob_that_turns_out_bad_is_reported_as_missing(

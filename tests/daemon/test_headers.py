@@ -1,5 +1,7 @@
 """What crosses the gateway, and what stays."""
 
+from base64 import b64encode
+
 import pytest
 
 from coatcheck.daemon.headers import answer_headers, own_authorities, request_headers
@@ -33,10 +35,24 @@ def test_what_goes_upstream() -> None:
         ("Accept", "b"),
     ]
     assert request_headers(received, None) == received[8:]
-    assert request_headers(received, "ours") == [
-        *received[9:],
-        ("Authorization", "Bearer ours"),
+    credential = ("Authorization", "Bearer ours")
+    assert request_headers(received, credential) == [*received[9:], credential]
+
+
+def test_an_upstreams_own_key_replaces_whatever_key_the_client_sent() -> None:
+    received = [
+        ("authorization", "Bearer theirs"),
+        ("X-Api-Key", "theirs"),
+        ("x-goog-api-key", "theirs"),
+        ("anthropic-version", "2023-06-01"),
     ]
+    assert request_headers(received, ("x-api-key", "k")) == [received[3], ("x-api-key", "k")]
+
+
+def test_the_coding_goes_with_the_body_it_describes() -> None:
+    received = [("Content-Type", "application/json"), ("Content-Encoding", "zstd")]
+    assert request_headers(received, None) == received
+    assert request_headers(received, None, is_recoded=True) == received[:1]
 
 
 def test_our_keys_never_go_upstream() -> None:
@@ -44,9 +60,12 @@ def test_our_keys_never_go_upstream() -> None:
         ("Authorization", "Bearer cck_secret"),
         ("x-api-key", "cck_secret"),
         ("X-Goog-Api-Key", "cck_secret"),
+        ("Authorization", "Basic " + b64encode(b"me:cck_secret").decode()),
+        ("Authorization", "Basic " + b64encode(b"me:theirs").decode()),
+        ("Authorization", "Basic not base64"),
         ("X-Api-Key", "theirs"),
     ]
-    assert request_headers(received, None) == received[3:]
+    assert request_headers(received, None) == received[4:]
 
 
 def test_what_comes_back() -> None:

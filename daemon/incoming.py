@@ -1,0 +1,132 @@
+"""A request's body on its way in: looked into, then streamed on or read whole.
+
+One chunk is held, and what was looked into.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from aiohttp import web
+
+from coatcheck.protocol import Buffer, peek_model
+from coatcheck.web import ProblemError, body_chunks, codings_of, inflate_head, read_body
+
+from .body import StreamedBody
+from .errors import TooLargeError
+
+PEEK_BYTES = 1024 * 1024
+"""How far a body is read to find its model before it is sent on."""
+# Scanning costs some 10 ms a megabyte at worst; below this a thread costs more than it spares.
+_THREAD_FROM_BYTES = 64 * 1024
+
+
+class Incoming:
+    """The body of one request. `peek`, then one of `body` and `read`; after `read`, `body` too."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self._rest: AsyncGenerator[bytes] | None = None
+        self._is_ended = False
+
+    @property
+    def request(self) -> web.Request:
+        """Whose body it is."""
+        return self._request
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has come."""
+        return self._is_ended
+
+    @property
+    def size(self) -> int | None:
+        """Bytes, as announced; None for chunked coding."""
+        return self._request.content_length
+
+    async def model(self) -> str | None:
+        """Return the model that the beginning of the body names; None when it is not there.
+
+        Raises:
+            ProblemError: see `body_chunks`.
+        """
+        head = await self._peek()
+        headers = self._request.headers
+        if not head:
+            return None
+        if len(head) < _THREAD_FROM_BYTES and "Content-Encoding" not in headers:
+            return peek_model(head, headers.get("Content-Type", ""))
+        return await asyncio.to_thread(_compressed_model, self._request, head)
+
+    def body(self, count: Callable[[bytes], None]) -> StreamedBody | None:
+        """Return the body to be sent on; `count` is shown each chunk. None: there is no body."""
+        if "Content-Length" in self._request.headers:
+            return StreamedBody(self._chunks(count), self.size)
+        if "Transfer-Encoding" in self._request.headers:
+            return StreamedBody(self._chunks(count), None)
+        return None
+
+    async def close(self) -> None:
+        """Let go of what was looked into and not read."""
+        if self._rest:
+            await self._rest.aclose()
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            ProblemError: it is longer than `max_bytes`, or see `body_chunks`.
+            TooLargeError: it turned out longer than `max_bytes`.
+        """
+        if self._rest is None:
+            whole = await read_body(self._request, max_bytes)
+        else:
+            async for chunk in self._rest:
+                self._keep(chunk)
+                if self._kept_bytes > max_bytes:
+                    break
+            if self._kept_bytes > max_bytes:
+                raise TooLargeError("bytes of the body", "body_too_large", max_bytes=max_bytes)
+            whole = b"".join(self._kept)
+        self._kept, self._is_ended = [whole], True
+        return whole
+
+    async def _peek(self) -> bytes:
+        if self._rest is None:
+            self._rest = body_chunks(self._request, None)
+        while self._kept_bytes < PEEK_BYTES and not self._is_ended:
+            chunk = await anext(self._rest, None)
+            if chunk is None:
+                self._is_ended = True
+            else:
+                self._keep(chunk)
+        return b"".join(self._kept)
+
+    def _keep(self, chunk: bytes) -> None:
+        self._kept.append(chunk)
+        self._kept_bytes += len(chunk)
+
+    async def _chunks(self, count: Callable[[bytes], None]) -> AsyncGenerator[Buffer]:
+        kept, self._kept = self._kept, []
+        for chunk in kept:
+            count(chunk)
+            yield chunk
+        del kept
+        if self._is_ended:
+            return
+        rest, self._rest = self._rest or body_chunks(self._request, None), None
+        async with aclosing(rest):
+            async for chunk in rest:
+                count(chunk)
+                yield chunk
+        self._is_ended = True
+
+
+def _compressed_model(request: web.Request, head: bytes) -> str | None:
+    try:
+        text = inflate_head(head, codings_of(request), PEEK_BYTES)
+    except ProblemError:
+        return None
+    return peek_model(text, request.headers.get("Content-Type", ""))

@@ -1,0 +1,182 @@
+"""The passage: requests that go to an upstream as they came, and answers as they come back.
+
+Every path of a provider's that is no turn of ours goes through here, and turns whose upstream is
+not `on` or whose dialect we do not read. Nothing is held but a chunk, and what has to be read to
+choose between upstreams.
+"""
+
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+
+from coatcheck.protocol import Problem, Provider, meant_provider
+from coatcheck.web import ProblemError, problem_response, refuse, tenant_of
+
+from .account import Account, Subject
+from .errors import DaemonError
+from .headers import request_headers
+from .incoming import Incoming
+from .observation import Observer
+from .relay import refusal, relay
+from .target import upstream_target
+from .upstream import Outgoing, Upstream, Upstreams
+
+# What is ours below /v1: a mistyped path there is no provider's.
+_NATIVE = frozenset({"blobs", "keys", "prompts", "resolve", "tus"})
+# CONNECT would open a tunnel; TRACE would show the client what we sent, the upstream's key included.
+_UNWANTED = frozenset({"CONNECT", "TRACE"})
+# `/ws` is where Gemini's live interface is, which is refused by its own error. The path may have
+# anything in it, line breaks too.
+_REST = "{path:(?s:.*)}"
+PASSING_PATHS = tuple(f"/{base}/{_REST}" for base in ("v1", "v1beta", "v1alpha", "upload", "ws"))
+"""Where providers' paths are, as routes."""
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class Passage:
+    """Passes requests on. Owns nothing."""
+
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        observer: Observer,
+        clock: Callable[[], float],
+        max_observed_bytes: int,
+    ) -> None:
+        """`clock` gives Unix seconds. A turn's body is observed up to `max_observed_bytes`."""
+        self._upstreams = upstreams
+        self._observer = observer
+        self._clock = clock
+        self._max_observed_bytes = max_observed_bytes
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Pass on a request for any path of a provider's.
+
+        Raises:
+            ProblemError: it cannot be passed on; `render_problem` gives the problem its shape.
+            BrokenAnswerError: the upstream broke off its answer.
+        """
+        tenant_of(request, "gateway")
+        if _is_native(request.path):
+            raise refuse(404, "not_found", "Not Found", "no route has this path")
+        provider = provider_of(request)
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return _refuse_websocket(provider)
+        if request.method in _UNWANTED:
+            raise refuse(
+                405, "method_not_allowed", "Method Not Allowed", "this method is not passed on"
+            )
+        incoming = Incoming(request)
+        try:
+            dialect = provider.dialect_of(request.method, request.path)
+            upstream = await self._choose(incoming, provider, dialect)
+            return await self.forward(incoming, upstream, dialect)
+        except DaemonError as error:
+            raise ProblemError(error.problem) from error
+        finally:
+            await incoming.close()
+
+    async def forward(
+        self, incoming: Incoming, upstream: Upstream, dialect: str | None
+    ) -> web.StreamResponse:
+        """Pass on a request to its upstream; `dialect` is of the turns that its path takes.
+
+        Raises:
+            DaemonError: there is no answer.
+            BrokenAnswerError: the upstream broke off its answer.
+        """
+        request, provider = incoming.request, upstream.config.provider
+        account = self.account(request, upstream, dialect)
+        try:
+            outgoing = Outgoing(
+                request.method,
+                target_of(request, upstream),
+                headers_of(request, upstream),
+                incoming.body(account.take),
+            )
+            async with upstream.send(outgoing) as answer:
+                account.status = answer.status
+                return await relay(provider, request, answer, _NO_HEADERS, account.give)
+        except (DaemonError, ProblemError) as error:
+            account.status = error.problem.status
+            raise
+        finally:
+            account.close(is_whole=incoming.is_whole)
+
+    def account(self, request: web.Request, upstream: Upstream, dialect: str | None) -> Account:
+        """Open a request's account."""
+        subject = Subject(
+            tenant=tenant_of(request, "gateway"),
+            path=request.path,
+            dialect=dialect,
+            content_encoding=request.headers.get("Content-Encoding"),
+            at=self._clock(),
+        )
+        return Account(subject, upstream.config, self._observer, self._max_observed_bytes)
+
+    async def _choose(
+        self, incoming: Incoming, provider: Provider, dialect: str | None
+    ) -> Upstream:
+        """Return the first upstream that has the model; the provider's first where none is named."""
+        upstreams = self._upstreams.of_provider(provider, dialect)
+        if len(upstreams) == 1:
+            return upstreams[0]
+        model = provider.model_of(incoming.request.path) or await incoming.model()
+        fitting = (up for up in upstreams if model is not None and up.config.takes(model))
+        return next(fitting, upstreams[0])
+
+
+def render_problem(
+    request: web.Request, problem: Problem, headers: Mapping[str, str]
+) -> web.Response:
+    """Return an error answer in the shape of the provider that a request means."""
+    if _is_native(request.path):
+        return problem_response(problem, headers)
+    return refusal(provider_of(request), problem, headers)
+
+
+def provider_of(request: web.Request) -> Provider:
+    """Return the provider that a request means."""
+    return meant_provider(request.path, request.rel_url.raw_query_string, request.headers)
+
+
+def target_of(request: web.Request, upstream: Upstream) -> str:
+    """Return the target of a request at its upstream.
+
+    Raises:
+        RequestRefusedError: see `upstream_target`.
+    """
+    written = request.raw_path
+    if not written.startswith("/"):  # absolute form, as for a proxy (RFC 9112 section 3.2.2)
+        written = request.rel_url.raw_path_qs
+    config = upstream.config
+    return upstream_target(written, config.provider, drops_key=config.api_key is not None)
+
+
+def headers_of(
+    request: web.Request, upstream: Upstream, *, is_recoded: bool = False
+) -> list[tuple[str, str]]:
+    """Return the headers of a request for its upstream; see `request_headers`."""
+    key = upstream.config.api_key
+    credential = None if key is None else upstream.config.provider.credential(key)
+    return request_headers(request.headers.items(), credential, is_recoded=is_recoded)
+
+
+def _refuse_websocket(provider: Provider) -> web.Response:
+    response = refusal(
+        provider,
+        Problem(
+            501,
+            "websocket_unsupported",
+            "WebSockets are not supported",
+            "no WebSocket is passed on; use the HTTP form of this interface",
+        ),
+    )
+    response.force_close()  # what follows on the connection is no request
+    return response
+
+
+def _is_native(path: str) -> bool:
+    """Whether a path is below one of ours, if it is no route."""
+    segments = path.split("/", 3)
+    return len(segments) > 2 and segments[1] == "v1" and segments[2] in _NATIVE
