@@ -13,6 +13,7 @@ __all__ = [
     "ServerStartError",
     "SettingsError",
     "UsageError",
+    "WorkerError",
 ]
 
 
@@ -54,6 +55,10 @@ class NotFoundError(CliError):
 
 class ServeError(CliError):
     """The server cannot start: its data folder or its address is not to be had."""
+
+
+class WorkerError(CliError):
+    """A worker process cannot serve; the message says why, as far as the worker could."""
 
 
 class CheckFailedError(CliError):

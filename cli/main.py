@@ -24,6 +24,7 @@ FAILED, USAGE, NOT_FOUND, REFUSED, NO_ANSWER, INTERRUPTED = 1, 2, 3, 4, 5, 130
 _COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "serve": "serve",
+        "api": "serve",
         "demo": "demo",
         "put": "blob_commands",
         "get": "blob_commands",

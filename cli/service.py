@@ -1,27 +1,36 @@
-"""One process: what an assembly opened, run until a signal ends it.
+"""One process: what an assembly opened, served until it is told to end.
 
 Opened in order and closed in reverse: requests end first, then the daemon, then the store.
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+import socket
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 from coatcheck import web
 
-from .assembly import Assemble
+from .assembly import Assemble, Assembly
 from .descriptors import fit_connections
+from .ending import Ending
 from .settings import Settings, environment
 from .surroundings import Surroundings
 
 _log = logging.getLogger("coatcheck")
 
+RETIRE_SECONDS = 2.0
+"""For how long clients of a retiring process may still use their connections: longer than a busy one
+takes to its next request, short of what an idle one would keep a process for."""
 
-async def run(assemble: Assemble, settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; `announce` is told the base URL once.
+
+async def run(
+    assemble: Assemble, settings: Settings, announce: Callable[[Sequence[str]], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; `announce` is told the addresses once.
 
     A second signal ends the drain: requests that still run are cancelled.
 
@@ -29,41 +38,72 @@ async def run(assemble: Assemble, settings: Settings, announce: Callable[[str], 
         WebError: the address cannot be listened on.
         what `assemble` raises.
     """
-    stopped, hurried = asyncio.Event(), asyncio.Event()
-
-    def heed() -> None:
-        (hurried if stopped.is_set() else stopped).set()
-
+    ending = Ending()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, heed)
+        loop.add_signal_handler(number, ending.signal)
     async with AsyncExitStack() as stack:
-        if not web.is_loopback_host(settings.host):  # before a data folder is made for nothing
-            raise web.NotLoopbackError(
-                f"without keys only loopback is served, not {settings.host!r}"
-            )
         assembly = await assemble(settings, Surroundings(environment()), stack)
-        routes = web.join_faces(assembly.faces, title="Coatcheck", version=version("coatcheck"))
-        wanted = web.Limits().max_connections
-        limits = web.Limits(max_connections=fit_connections(wanted))
-        if limits.max_connections < wanted:
-            _log.warning("the limit of open files carries %d connections", limits.max_connections)
-        server = web.Server(web.build_app(routes, keyring=assembly.keyring), limits)
-        stack.push_async_callback(_stop, server, settings.drain_seconds, hurried)
-        address = await server.start(settings.host, settings.port)
-        announce(address.url)
-        await stopped.wait()
-        _log.info("stopping")
+        listening = await web.listen(settings.host, settings.port, settings.uds)
+        stack.callback(listening.close)
+        await stack.enter_async_context(serving(assembly, listening.sockets, settings, ending))
+        announce(listening.urls)
+        await ending.stopped()
 
 
-async def _stop(server: web.Server, drain_seconds: float, hurried: asyncio.Event) -> None:
+def require_loopback(host: str, keyring: web.Keyring | None) -> None:
+    """Refuse to serve other hosts without keys.
+
+    Raises:
+        NotLoopbackError: `host` would.
+    """
+    if not web.is_loopback_host(host) and (keyring is None or keyring.is_open):
+        raise web.NotLoopbackError(f"without keys only loopback is served, not {host!r}")
+
+
+@asynccontextmanager
+async def serving(
+    assembly: Assembly,
+    sockets: Sequence[socket.socket],
+    settings: Settings,
+    ending: Ending,
+    *,
+    is_shared: bool = False,
+) -> AsyncGenerator[None]:
+    """Serve an assembly on sockets, which are closed then; leaving it, drain.
+
+    `is_shared` where other processes accept on them too.
+
+    Raises:
+        NotLoopbackError: there are no keys, and the sockets are open to other hosts.
+    """
+    require_loopback(settings.host, assembly.keyring)
+    routes = web.join_faces(assembly.faces, title="Coatcheck", version=version("coatcheck"))
+    wanted = web.Limits().max_connections
+    limits = web.Limits(max_connections=fit_connections(wanted))
+    if limits.max_connections < wanted:
+        _log.warning("the limit of open files carries %d connections", limits.max_connections)
+    server = web.Server(web.build_app(routes, keyring=assembly.keyring), limits)
+    await server.serve(sockets, is_shared=is_shared)
+    try:
+        yield
+    finally:
+        await _end(server, settings.drain_seconds, ending)
+
+
+async def _end(server: web.Server, drain_seconds: float, ending: Ending) -> None:
     async def hurry() -> None:
-        await hurried.wait()
+        await ending.hurried()
         _log.info("stopping at once")
         await server.stop(0)
 
+    _log.info("retiring" if ending.is_retired else "stopping")
     hurrying = asyncio.create_task(hurry())
     try:
+        if ending.is_retired:
+            await server.retire(RETIRE_SECONDS)
         await server.stop(drain_seconds)
     finally:
         hurrying.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await hurrying

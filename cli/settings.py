@@ -91,6 +91,8 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8420, ge=0, le=65535)
+    uds: Path | None = None
+    workers: int | None = Field(default=None, ge=1, le=64)
     data: Path = Path("coatcheck-data")
     public_urls: tuple[Origin, ...] = ()
     lease_seconds: int = Field(default=_STORE.lease_seconds, gt=0)

@@ -1,4 +1,4 @@
-"""The flags that stand before settings: `--host`, `--port`, `--data`, and which `--config`."""
+"""The flags that stand before settings, such as `--host` and `--data`, and which `--config`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ _T = TypeVar("_T")
 _OPTIONS = (
     click.option("--host", help="Address to listen on. [default: 127.0.0.1]"),
     click.option("--port", type=int, help="Port; 0 picks a free one. [default: 8420]"),
+    click.option("--uds", type=click.Path(path_type=Path), help="Unix socket, beside the port."),
+    click.option("--workers", type=int, help="Worker processes. [default: this process]"),
     click.option(
         "--data", type=click.Path(path_type=Path), help="Data folder. [default: ./coatcheck-data]"
     ),
@@ -49,12 +51,14 @@ def settings_flags(command: Callable[Concatenate[Flags, _P], _T]) -> Callable[..
     def with_flags(
         host: str | None,
         port: int | None,
+        uds: Path | None,
+        workers: int | None,
         data: Path | None,
         config: Path | None,
         *args: _P.args,
         **options: _P.kwargs,
     ) -> _T:
-        named = {"host": host, "port": port, "data": data}
+        named = {"host": host, "port": port, "uds": uds, "workers": workers, "data": data}
         given = {name: value for name, value in named.items() if value is not None}
         return command(Flags(config, given), *args, **options)
 

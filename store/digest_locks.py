@@ -8,7 +8,7 @@ that share a folder lock the folder that a blob lies in, uploads together, a rem
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -61,13 +61,13 @@ class DigestLocks:
         self._locks: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def adding(self, digest: Digest) -> AsyncIterator[None]:
+    async def adding(self, digest: Digest) -> AsyncGenerator[None]:
         """Put the bytes in their place, and say so. Not to be cancelled while it waits."""
         async with self._of(digest), self._shared(digest, fcntl.LOCK_SH):
             yield
 
     @asynccontextmanager
-    async def removing(self, digest: Digest) -> AsyncIterator[None]:
+    async def removing(self, digest: Digest) -> AsyncGenerator[None]:
         """Take the bytes away. Not to be cancelled while it waits."""
         async with self._of(digest), self._shared(digest, fcntl.LOCK_EX):
             yield
@@ -76,7 +76,7 @@ class DigestLocks:
         return self._locks.setdefault(digest, asyncio.Lock())
 
     @asynccontextmanager
-    async def _shared(self, digest: Digest, operation: int) -> AsyncIterator[None]:
+    async def _shared(self, digest: Digest, operation: int) -> AsyncGenerator[None]:
         if self._folders is None:
             yield
             return

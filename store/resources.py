@@ -7,7 +7,7 @@ Processes that share a folder open it one after another: they make what is missi
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -135,7 +135,7 @@ async def open_resources(
 
 
 @asynccontextmanager
-async def _gate(folder: Path | None) -> AsyncIterator[None]:
+async def _gate(folder: Path | None) -> AsyncGenerator[None]:
     """Let one process at a time open a folder."""
     if folder is None:
         yield

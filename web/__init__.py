@@ -25,15 +25,26 @@ from .keyring import (
     Keyring,
     OpenKeyring,
     Principal,
+    principal_of,
     tenant_of,
 )
 from .limits import Limits
+from .listening import BoundAddress, Listening, UnixAddress, listen, listen_unix
 from .openapi import openapi_document
 from .paging import read_limit
 from .presentation import BlobFacts
 from .problems import problem_response
-from .route import ANY_METHOD, Answer, Handler, Operation, Parameter, ProblemRenderer, Route, join_routes
-from .runner import BoundAddress, Server
+from .route import (
+    ANY_METHOD,
+    Answer,
+    Handler,
+    Operation,
+    Parameter,
+    ProblemRenderer,
+    Route,
+    join_routes,
+)
+from .runner import Server
 from .siblings import Siblings
 from .template import Templates
 from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
@@ -53,6 +64,7 @@ __all__ = [
     "Handler",
     "Keyring",
     "Limits",
+    "Listening",
     "LoopbackGuard",
     "NotLoopbackError",
     "NotStartedError",
@@ -69,6 +81,7 @@ __all__ = [
     "Siblings",
     "Templates",
     "Traffic",
+    "UnixAddress",
     "Upload",
     "WebError",
     "begin_blob",
@@ -84,9 +97,12 @@ __all__ = [
     "join_faces",
     "join_routes",
     "json_response",
+    "listen",
+    "listen_unix",
     "open_upload",
     "openapi_document",
     "parse_codings",
+    "principal_of",
     "problem_response",
     "read_body",
     "read_limit",

@@ -43,6 +43,9 @@ class Connections:
         self._opened = 0
         self._closed_in = 0
         self._closed_out = 0
+        self._empty = asyncio.Event()
+        self.is_retiring = False
+        """Whether connections end with their next answer."""
 
     def next_request_id(self) -> str:
         """Return a name for a request, unlike any of another process."""
@@ -57,6 +60,7 @@ class Connections:
         """Count a connection in."""
         self._opened += 1
         self._live.add(connection)
+        self._empty.clear()
 
     def closed(self, connection: Tracked) -> None:
         """Count a connection out; may be called twice."""
@@ -64,6 +68,13 @@ class Connections:
             self._live.discard(connection)
             self._closed_in += connection.bytes_in
             self._closed_out += connection.bytes_out
+        if not self._live:
+            self._empty.set()
+
+    async def emptied(self) -> None:
+        """Wait until no connection is open."""
+        if self._live:
+            await self._empty.wait()
 
     def check(self, now: float) -> None:
         """Hold every connection to its deadlines; `now` is the loop's clock."""

@@ -1,43 +1,30 @@
-"""The server: listens, holds connections to their deadlines, drains and stops."""
+"""The server: accepts, holds connections to their deadlines, retires or drains, and stops."""
 
 import asyncio
 import contextlib
 import math
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+import socket
+from collections.abc import Callable, Sequence
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from .acceptor import Acceptor
 from .app import KEYRING
 from .connection import Connection, Refusal
 from .connections import Connections, Traffic
-from .errors import AddressError, NotLoopbackError, NotStartedError
+from .errors import NotLoopbackError, NotStartedError
 from .limits import Limits
+from .listening import BoundAddress, listen
 from .problems import TOO_MANY_CONNECTIONS, problem_bytes
 from .trust import is_loopback_host
 
 _CHECKS_PER_DEADLINE = 4
 _LONGEST_CHECK_SECONDS = 1.0
-_QUEUE = 512  # clients that the kernel holds for a loop that is busy
-
-
-@dataclass(frozen=True, slots=True)
-class BoundAddress:
-    """Where a server listens; `port` is the real one when 0 was asked for."""
-
-    host: str
-    port: int
-
-    @property
-    def url(self) -> str:
-        """The base URL of this address."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
 
 
 class Server:
-    """Runs one application on one address. Start it once, stop it once or more.
+    """Runs one application. Start it once, by `start` or `serve`; stop it once or more.
 
     A client that goes away cancels its handler. Deadlines are kept to a quarter of the shortest
     of them, and at least to the second.
@@ -56,7 +43,8 @@ class Server:
         self._runner = web.AppRunner(
             app, handler_cancellation=True, shutdown_timeout=self._limits.cancel_seconds
         )
-        self._listener: asyncio.Server | None = None
+        app.on_response_prepare.append(self._part)
+        self._acceptor: Acceptor | None = None
         self._address: BoundAddress | None = None
         self._check: asyncio.TimerHandle | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -88,20 +76,39 @@ class Server:
         """
         if not is_loopback_host(host) and self._keyring.is_open:
             raise NotLoopbackError(f"without keys only loopback is served, not {host!r}")
-        await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        try:
-            self._listener = await loop.create_server(
-                self._make_protocol, host, port, backlog=_accepted_at_once(self._limits)
-            )
-        except OSError as error:
-            await self._runner.cleanup()
-            raise AddressError(f"cannot listen on {host}:{port}: {error}") from error
-        _lengthen_queue(self._listener)
-        self._plan_check(loop)
-        bound_host, bound_port = self._listener.sockets[0].getsockname()[:2]
-        self._address = BoundAddress(bound_host, bound_port)
+        listening = await listen(host, port)
+        await self.serve(listening.sockets)
+        self._address = listening.address
         return self._address
+
+    async def serve(self, sockets: Sequence[socket.socket], *, is_shared: bool = False) -> None:
+        """Accept on sockets that listen, and close them at the stop.
+
+        `is_shared` where other processes accept on them too: then a connection is taken only when
+        the one before has begun, so that they spread.
+        """
+        await self._runner.setup()
+        self._acceptor = Acceptor(
+            sockets,
+            self._make_protocol,
+            at_once=1 if is_shared else _accepted_at_once(self._limits),
+        )
+        self._acceptor.start()
+        self._plan_check(asyncio.get_running_loop())
+
+    async def retire(self, seconds: float) -> None:
+        """Accept no more, and see to it that clients go on elsewhere; call `stop` then.
+
+        A connection that was accepted still gets an answer, with which it ends. Returns when none
+        is left, or after `seconds`.
+        """
+        if self._acceptor is None:
+            return
+        await self._acceptor.stop()
+        self._connections.is_retiring = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._connections.emptied()
 
     async def stop(self, drain_seconds: float = 10.0) -> None:
         """Stop listening, let running requests end, cancel what is left; leaves no task behind.
@@ -110,11 +117,11 @@ class Server:
         whoever waits the shortest decides, and every call returns when the server has stopped. A
         cancelled call does not end the stopping. Without `start` there is nothing to stop.
         """
-        if self._listener is None:
+        if self._acceptor is None:
             return
         self._bound_drain(drain_seconds)
         if self._stopping is None:
-            self._stopping = asyncio.create_task(self._stop(self._listener))
+            self._stopping = asyncio.create_task(self._stop(self._acceptor))
         await asyncio.shield(self._stopping)
 
     def _bound_drain(self, seconds: float) -> None:
@@ -122,8 +129,8 @@ class Server:
         if self._draining is not None and not self._draining.expired():
             self._draining.reschedule(self._drained_by)
 
-    async def _stop(self, listener: asyncio.Server) -> None:
-        listener.close()
+    async def _stop(self, acceptor: Acceptor) -> None:
+        await acceptor.stop()
         if (manager := self._runner.server) is not None:
             await asyncio.sleep(0)  # requests just received begin
             manager.pre_shutdown()
@@ -133,7 +140,6 @@ class Server:
             self._check.cancel()
         for connection in self._connections.live:
             connection.abort()
-        await listener.wait_closed()
         await asyncio.sleep(0)  # what was aborted is told so
 
     async def _drain(self) -> None:
@@ -149,6 +155,12 @@ class Server:
             task.cancel()
         if late:
             await asyncio.wait(late, timeout=self._limits.cancel_seconds)
+
+    async def _part(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Let a connection end with its answer, and say so."""
+        if self._connections.is_retiring:
+            response.force_close()
+            response.headers[hdrs.CONNECTION] = "close"
 
     def _make_protocol(self) -> asyncio.Protocol:
         manager = self._runner.server
@@ -173,10 +185,3 @@ def _accepted_at_once(limits: Limits) -> int:
     A part of the limit, so that there are descriptors for them.
     """
     return max(8, limits.max_connections // 4)
-
-
-def _lengthen_queue(listener: asyncio.Server) -> None:
-    """Let more clients wait than are accepted at once; asyncio has one number for both."""
-    for bound in listener.sockets:
-        with bound.dup() as same:
-            same.listen(_QUEUE)

@@ -1,0 +1,191 @@
+"""Worker processes with the same settings: started together, replaced when they end, dismissed.
+
+1. A worker serves only once it has said that it is ready; a crew is ready when all its workers are.
+2. A worker that ends is replaced, ever later if it keeps ending soon: its sockets' queues are kept
+   by the supervisor, so clients wait meanwhile, or another worker serves them.
+3. No process outlives `dismiss`, or a cancelled call.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final, Self
+
+from .control import FAILED, LINE_BYTES, READY, Order, Word
+from .errors import WorkerError
+
+_log = logging.getLogger("coatcheck")
+
+_READY_SECONDS: Final = 60.0
+_STEADY_SECONDS: Final = 10.0
+"""How long a worker has to serve so that its end counts as the first."""
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+
+# Without the working folder in the path, where anybody's `asyncio.py` may lie.
+_COMMAND: Final = (sys.executable, "-P", "-m", "coatcheck.cli.worker")
+
+
+class Worker:
+    """One process, from `start` on."""
+
+    def __init__(
+        self,
+        order: Order,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Called by `start`."""
+        self.name = order.name
+        self._doors = order.doors
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def start(cls, order: Order) -> Self:
+        """Start a process and return when it serves.
+
+        Raises:
+            WorkerError: it ended before, or said why it cannot, or took too long.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            handed = (theirs.fileno(), *order.listeners, *(order.shared_folder or ()))
+            process = await asyncio.create_subprocess_exec(
+                *_COMMAND,
+                str(theirs.fileno()),
+                pass_fds=handed,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the supervisor
+            )
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
+        worker = cls(order, process, reader, writer)
+        try:
+            writer.write(order.model_dump_json().encode() + b"\n")
+            await worker._become_ready()
+        except BaseException:
+            worker.kill()
+            await asyncio.shield(worker.ended())
+            raise
+        return worker
+
+    def tell(self, word: Word) -> None:
+        """Say a word; a worker that is gone does not hear it."""
+        with contextlib.suppress(ConnectionError):
+            self._writer.write(f"{word}\n".encode())
+
+    def kill(self) -> None:
+        """End it now. May be called twice."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def ended(self) -> int:
+        """Return its exit code when it has ended."""
+        code = await self._process.wait()
+        self._writer.close()
+        (self._doors / f"{self.name}.door").unlink(missing_ok=True)
+        return code
+
+    async def _become_ready(self) -> None:
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                said = (await self._reader.readline()).decode().strip()
+        except TimeoutError as error:
+            raise WorkerError(f"a worker said nothing for {_READY_SECONDS:g} s") from error
+        except ConnectionError:
+            said = ""
+        if said.startswith(FAILED):
+            raise WorkerError(said.removeprefix(FAILED))
+        if said != READY:
+            code = await self._process.wait()
+            raise WorkerError(f"a worker ended before it was ready ({code})")
+
+
+class Crew:
+    """The workers of one reading of the settings."""
+
+    def __init__(self, start_worker: Callable[[], Awaitable[Worker]]) -> None:
+        self._start_worker = start_worker
+        self._workers: set[Worker] = set()
+        self._keepers: list[asyncio.Task[None]] = []
+
+    async def start(self, count: int) -> None:
+        """Start so many workers and return when all serve; if one cannot, none is left.
+
+        Raises:
+            WorkerError: one could not.
+        """
+        starts = [asyncio.ensure_future(self._start_worker()) for _ in range(count)]
+        try:
+            self._workers.update(await asyncio.gather(*starts))
+        except BaseException:
+            for start in starts:
+                start.cancel()
+            for done in await asyncio.gather(*starts, return_exceptions=True):
+                if isinstance(done, Worker):
+                    done.kill()
+                    await done.ended()
+            raise
+        self._keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
+
+    def tell(self, word: Word) -> None:
+        """Say a word to every worker."""
+        for worker in self._workers:
+            worker.tell(word)
+
+    async def dismiss(self, word: Word, seconds: float) -> None:
+        """Tell all to end and return when they have; what is left after `seconds` is killed."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        if self._keepers:
+            await asyncio.wait(self._keepers)
+        self.tell(word)
+        ends = [asyncio.create_task(_end(worker, seconds)) for worker in self._workers]
+        if ends:
+            await asyncio.wait(ends)
+
+    async def _keep(self, worker: Worker | None) -> None:
+        """Replace a worker whenever it ends."""
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            if worker is not None:
+                began = loop.time()
+                code = await worker.ended()
+                self._workers.discard(worker)
+                failures = 0 if loop.time() - began > _STEADY_SECONDS else failures
+                _log.error("worker %s ended unasked (%s)", worker.name, _meaning(code))
+            pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**failures)
+            failures += 1
+            await asyncio.sleep(pause)
+            worker = await self._replacement(pause)
+
+    async def _replacement(self, pause: float) -> Worker | None:
+        try:
+            worker = await self._start_worker()
+        except WorkerError as error:
+            _log.error("no worker could be started after %.1f s: %s", pause, error)
+            return None
+        self._workers.add(worker)
+        _log.info("worker %s serves in its place", worker.name)
+        return worker
+
+
+async def _end(worker: Worker, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await worker.ended()
+    except TimeoutError:
+        _log.error("worker %s did not end within %g s and is killed", worker.name, seconds)
+        worker.kill()
+        await worker.ended()
+
+
+def _meaning(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,45 @@
+"""How a command that serves is run: in this process, or by workers under it."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import click
+
+from coatcheck.store import StoreError
+from coatcheck.web import WebError
+
+from .errors import ServeError
+from .log import log_to_stderr
+from .service import require_loopback, run
+from .services import SERVICES
+from .settings_flags import Flags
+from .supervisor import supervise
+
+__all__ = ["launch"]
+
+
+def launch(service: str, flags: Flags) -> None:
+    """Serve until a signal ends it; `service` is of `SERVICES`.
+
+    Raises:
+        SettingsError: the settings cannot be read.
+        ServeError: the data folder or the address is not to be had.
+        WorkerError: a worker cannot serve.
+    """
+    settings = flags.load()
+    log_to_stderr(settings.log_level)
+    try:
+        if SERVICES[service].has_store and not settings.data.exists():
+            require_loopback(settings.host, None)  # it would be made for nothing: it has no keys
+        if settings.workers is None:
+            asyncio.run(run(SERVICES[service].assemble, settings, _announce))
+        else:
+            asyncio.run(supervise(service, flags.load, _announce))
+    except (StoreError, WebError) as error:
+        raise ServeError(str(error)) from error
+
+
+def _announce(urls: Sequence[str]) -> None:
+    click.echo("\n".join(f"coatcheck: listening on {url}" for url in urls))
+    sys.stdout.flush()

@@ -1,0 +1,89 @@
+"""Accepts connections on sockets that others may accept on too.
+
+asyncio's own server is not used, for two reasons: one that is closed drops connections that it has
+accepted in the same turn of the loop, and it takes as many at once as its queue is long, so that of
+several processes on one socket the first to wake takes them all.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+_logger = logging.getLogger("coatcheck.web")
+
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_PAUSE_SECONDS = 1.0
+
+
+class Acceptor:
+    """Accepts from `start` until `stop`. The sockets are its own then, and closed at the stop."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        make_protocol: Callable[[], asyncio.Protocol],
+        *,
+        at_once: int,
+    ) -> None:
+        """`at_once` bounds the connections accepted in one turn of the loop, for each socket."""
+        self._sockets = sockets
+        self._make_protocol = make_protocol
+        self._at_once = at_once
+        self._loop = asyncio.get_running_loop()
+        self._beginning: set[asyncio.Task[None]] = set()
+        self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
+
+    def start(self) -> None:
+        """Begin to accept."""
+        for bound in self._sockets:
+            self._loop.add_reader(bound, self._accept, bound)
+
+    async def stop(self) -> None:
+        """Accept no more; return when every connection that was accepted has begun.
+
+        May be called twice.
+        """
+        for bound in self._sockets:
+            if bound.fileno() < 0:
+                continue
+            if bound in self._pauses:
+                self._pauses.pop(bound).cancel()
+            self._loop.remove_reader(bound)
+            bound.close()
+        if self._beginning:
+            await asyncio.wait(self._beginning)
+
+    def _accept(self, bound: socket.socket) -> None:
+        for _ in range(self._at_once):
+            try:
+                peer, _address = bound.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return  # another process was faster, or the client left
+            except OSError as error:
+                if error.errno not in _OUT_OF_RESOURCES:
+                    raise
+                self._pause(bound, error)
+                return
+            peer.setblocking(False)
+            task = self._loop.create_task(self._begin(peer))
+            self._beginning.add(task)
+            task.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, peer: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._make_protocol, peer)
+        except OSError:
+            peer.close()
+
+    def _pause(self, bound: socket.socket, error: OSError) -> None:
+        """Let connections end before more are accepted; else the loop would ask without end."""
+        _logger.error("no connection can be accepted: %s", error)
+        self._loop.remove_reader(bound)
+
+        def go_on() -> None:
+            del self._pauses[bound]
+            self._loop.add_reader(bound, self._accept, bound)
+
+        self._pauses[bound] = self._loop.call_later(_PAUSE_SECONDS, go_on)
