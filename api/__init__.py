@@ -2,6 +2,7 @@
 
 from .config import ApiConfig
 from .errors import store_problem
+from .keyring import StoreKeyring
 from .table import face, readiness, routes
 
-__all__ = ["ApiConfig", "face", "readiness", "routes", "store_problem"]
+__all__ = ["ApiConfig", "StoreKeyring", "face", "readiness", "routes", "store_problem"]

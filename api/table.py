@@ -26,6 +26,7 @@ from .admin import AdminHandlers, admin_sections
 from .blobs import BlobHandlers
 from .config import ApiConfig
 from .errors import translating
+from .keys import key_routes
 from .models import StatsAnswer
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
@@ -58,6 +59,7 @@ def routes(store: Store, config: ApiConfig | None = None) -> Sequence[Route]:
         *_hold_routes(BlobHandlers(store, config)),
         *resolve_routes(store, config),
         *prompt_routes(PromptHandlers(store, config)),
+        *key_routes(store.keys, config),
         *_admin_routes(AdminHandlers(store, config)),
     ]
     return [replace(route, handler=translating(route.handler)) for route in table]

@@ -17,10 +17,10 @@ from .surroundings import Surroundings
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """Faces in the order of precedence, and who may ask; without a keyring, only loopback."""
+    """Faces in the order of precedence, and who may ask."""
 
     faces: Sequence[web.Face]
-    keyring: web.Keyring | None = None
+    keyring: web.Keyring
 
 
 Assemble: TypeAlias = Callable[[Settings, Surroundings, AsyncExitStack], Awaitable[Assembly]]
@@ -42,7 +42,8 @@ async def assemble_serve(
         daemon_config, daemon.EmbeddedBlobs(blobs), daemon.EmbeddedPrompts(blobs)
     )
     stack.push_async_callback(resolving.close)
-    return Assembly([api.face(blobs), resolving.face()])
+    keyring = await api.StoreKeyring.open(blobs.keys)
+    return Assembly([api.face(blobs), resolving.face()], keyring)
 
 
 async def assemble_api(
@@ -53,7 +54,8 @@ async def assemble_api(
     Raises:
         StoreError: the data folder cannot be opened, or another process serves it.
     """
-    return Assembly([api.face(await _open_store(settings, surroundings, stack))])
+    blobs = await _open_store(settings, surroundings, stack)
+    return Assembly([api.face(blobs)], await api.StoreKeyring.open(blobs.keys))
 
 
 async def _open_store(

@@ -6,8 +6,10 @@ __all__ = [
     "CheckFailedError",
     "CliError",
     "DemoError",
+    "KeyAccessError",
     "NotFoundError",
     "QuantityError",
+    "ReportError",
     "RefusedRequestError",
     "ServeError",
     "ServerStartError",
@@ -59,6 +61,14 @@ class ServeError(CliError):
 
 class WorkerError(CliError):
     """A worker process cannot serve; the message says why, as far as the worker could."""
+
+
+class KeyAccessError(CliError):
+    """The keys of a data folder cannot be read or written."""
+
+
+class ReportError(CliError):
+    """What was observed cannot be read."""
 
 
 class CheckFailedError(CliError):

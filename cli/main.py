@@ -33,6 +33,8 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "rm": "blob_commands",
         "pin": "blob_commands",
         "unpin": "blob_commands",
+        "keys": "keys",
+        "report": "report",
         "doctor": "doctor",
     }
 )

@@ -19,7 +19,7 @@ _RATE_UNITS: Final[Mapping[str, float]] = MappingProxyType(
     {"bit": 1.0, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
 )
 _DURATION_UNITS: Final[Mapping[str, float]] = MappingProxyType(
-    {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+    {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 )
 _SIZE_UNITS: Final[Mapping[str, float]] = MappingProxyType(
     {"": 1.0, "k": 1024.0, "m": 1024.0**2, "g": 1024.0**3}
@@ -44,7 +44,7 @@ def parse_duration(text: str) -> float:
     """Read a time such as `40ms` or `1.5s`, in seconds, zero allowed.
 
     Raises:
-        QuantityError: not a number followed by us, ms, s, m or h (a bare `0` is understood).
+        QuantityError: not a number followed by us, ms, s, m, h or d (a bare `0` is understood).
     """
     if text.strip() == "0":
         return 0.0

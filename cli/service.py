@@ -58,7 +58,9 @@ def require_loopback(host: str, keyring: web.Keyring | None) -> None:
         NotLoopbackError: `host` would.
     """
     if not web.is_loopback_host(host) and (keyring is None or keyring.is_open):
-        raise web.NotLoopbackError(f"without keys only loopback is served, not {host!r}")
+        raise web.NotLoopbackError(
+            f"without keys only loopback is served, not {host!r}; make one: coatcheck keys create"
+        )
 
 
 @asynccontextmanager

@@ -48,6 +48,7 @@ from .key import (
     is_tenant,
     parse_key,
 )
+from .key_answer import KEYS_VERIFY_PATH, KeyAnswer, KeyQuestion
 from .listing import (
     MAX_DIGESTS,
     BlobEntry,
@@ -89,6 +90,7 @@ __all__ = [
     "DIALECTS",
     "ENVELOPE_KEY",
     "KEEP",
+    "KEYS_VERIFY_PATH",
     "KEY_HEADER",
     "KEY_PREFIX",
     "MAX_DEPTH",
@@ -128,6 +130,8 @@ __all__ = [
     "JsonError",
     "JsonObject",
     "Key",
+    "KeyAnswer",
+    "KeyQuestion",
     "MalformedMessageError",
     "MalformedRequestError",
     "MissingAnswer",
@@ -175,9 +179,9 @@ __all__ = [
     "parse_media_type",
     "parse_pointer",
     "parse_ref",
+    "peek_model",
     "piece_checksum",
     "piece_count",
-    "peek_model",
     "prompt_digests",
     "prompt_root",
     "prompt_step",
