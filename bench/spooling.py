@@ -1,6 +1,6 @@
 """How an upload reaches its file: aiofiles beside hashing, or one thread that does both.
 
-The store does the first, in slabs of a mebibyte. Without fsync, which costs the same either way.
+The store does the second, in slabs of a mebibyte (decision 0004). Without fsync, which costs the same either way.
 """
 
 import asyncio

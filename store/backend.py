@@ -13,32 +13,42 @@ upload arrives in pieces; its methods are called one after another, `discard` al
 cancelled call.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from coatcheck.protocol import Buffer, Digest
 
 
 class Spool(Protocol):
-    """Where one upload's bytes wait until they are verified. Made without any I/O."""
+    """Where one upload's bytes wait until they are verified. Made without any I/O.
+
+    What is handed to it is not changed by anybody afterwards.
+    """
 
     async def reserve(self, total_bytes: int) -> None:
-        """Set disk aside for `total_bytes` in all; asked again with a larger total as need grows.
+        """Set disk aside for `total_bytes` in all, so that an upload without room fails early.
 
         Raises:
             StoreFullError: there is not enough; what was reserved before stays.
+            StoreUnavailableError: the disk does not say.
         """
         ...
 
-    async def write(self, data: Buffer) -> None:
-        """Append to the spool.
+    async def write(self, parts: Sequence[Buffer], beside: Callable[[], object]) -> None:
+        """Append the parts, with disk set aside for them first; then call `beside`.
+
+        Both take one turn of a thread together, because a turn costs as much as writing a small
+        picture. `beside` works on the same bytes and does not raise.
 
         Raises:
             StoreFullError, StoreUnavailableError: the upload has failed; call `discard`.
         """
         ...
 
-    async def commit(self, digest: Digest) -> None:
-        """Make what was written the blob of this name, durably. Called once, after the last write.
+    async def commit(self, digest: Digest, rest: Sequence[Buffer] = ()) -> None:
+        """Append the rest, and make what was written the blob of this name, durably.
+
+        Called once, at the end. A small upload is all rest, and takes one turn of a thread.
 
         Raises:
             StoreFullError, StoreUnavailableError: the upload has failed; call `discard`.

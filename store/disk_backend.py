@@ -15,12 +15,10 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import aiofiles
 
 from coatcheck.protocol import Buffer, Digest
 
@@ -29,11 +27,9 @@ from .durable import make_folder, sync_folder
 from .errors import StoreUnavailableError, disk_error
 from .spool_folder import SpoolFolder
 
-if TYPE_CHECKING:
-    from aiofiles.threadpool.binary import AsyncBufferedIOBase
-
 # What opening a name says when there is nothing, a link, or a socket.
 _NO_PLAIN_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
+_MAX_PARTS = os.sysconf("SC_IOV_MAX")
 
 
 class DiskBackend:
@@ -104,7 +100,7 @@ class DiskBackend:
     def free_bytes(self) -> int:
         """Return what uploads may still take; see `Measured.free_bytes`."""
         try:
-            return self._space.free_bytes(self._space.measure())
+            return self._space.free_bytes()
         except OSError as error:
             raise disk_error(error) from error
 
@@ -130,73 +126,114 @@ class DiskSpool:
         space: DiskSpace,
         executor: Executor,
     ) -> None:
-        self._path = path
+        self._file = _SpoolFile(path, space)
         self._blob_path = blob_path
-        self._space = space
         self._executor = executor
-        self._reserved_bytes = 0
-        self._written_bytes = 0
-        self._opening: asyncio.Task[AsyncBufferedIOBase] | None = None
+        self._is_begun = False
 
     async def reserve(self, total_bytes: int) -> None:
         """Set disk aside; see `Spool.reserve`."""
-        more = total_bytes - self._reserved_bytes
-        if more <= 0:
-            return
-        loop = asyncio.get_running_loop()
-        try:
-            available = await loop.run_in_executor(self._executor, self._space.measure)
-        except OSError as error:
-            raise disk_error(error) from error
-        self._space.reserve(more, available)
-        self._reserved_bytes = total_bytes
+        await self._run(lambda: self._file.reserve(total_bytes))
 
-    async def write(self, data: Buffer) -> None:
+    async def write(self, parts: Sequence[Buffer], beside: Callable[[], object]) -> None:
         """Append; see `Spool.write`."""
-        try:
-            file = await self._file()
-            await file.write(data)
-        except OSError as error:
-            raise disk_error(error) from error
-        self._settle(len(data))
 
-    async def commit(self, digest: Digest) -> None:
+        def work() -> None:
+            self._file.append(parts)
+            beside()
+
+        await self._run(work)
+
+    async def commit(self, digest: Digest, rest: Sequence[Buffer] = ()) -> None:
         """Make what was written a blob; see `Spool.commit`."""
-        try:
-            file = await self._file()
-            await file.flush()
-            await self._run(lambda: _commit(file.fileno(), self._path, self._blob_path(digest)))
-        except OSError as error:
-            raise disk_error(error) from error
-        await self.discard()
+
+        def work() -> None:
+            self._file.append(rest)
+            self._file.become(self._blob_path(digest))
+
+        await self._run(work)
+        self._is_begun = False
 
     async def discard(self) -> None:
         """Remove what is left; see `Spool.discard`."""
-        self._settle(self._reserved_bytes - self._written_bytes)
-        if self._opening is None:
-            return
-        with contextlib.suppress(OSError):
-            # Closing waits for a write that a cancelled call left running in its thread.
-            await (await self._opening).close()
-        with contextlib.suppress(OSError):  # cleared when the spool is next opened
-            await self._run(lambda: self._path.unlink(missing_ok=True))
-
-    async def _file(self) -> "AsyncBufferedIOBase":
-        # In a task of its own, so that a cancelled upload still learns what to remove.
-        if self._opening is None:
-            self._opening = asyncio.create_task(self._open())
-        return await asyncio.shield(self._opening)
-
-    async def _open(self) -> "AsyncBufferedIOBase":
-        return await aiofiles.open(self._path, "xb", executor=self._executor)
+        if self._is_begun:
+            await self._run(self._file.remove)
 
     async def _run(self, work: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        self._is_begun = True
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._executor, work)
+        except OSError as error:
+            raise disk_error(error) from error
 
-    def _settle(self, count: int) -> None:
-        count = min(count, self._reserved_bytes - self._written_bytes)
-        self._written_bytes += count
-        self._space.give_back(count)
+
+class _SpoolFile:
+    """The temporary file and the disk set aside for it. Blocking.
+
+    One call at a time: a call that was cancelled may still run when the next one comes.
+    """
+
+    def __init__(self, path: Path, space: DiskSpace) -> None:
+        self._path = path
+        self._space = space
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._reserved_bytes = 0
+        self._written_bytes = 0
+        self._is_over = False
+
+    def reserve(self, total_bytes: int) -> None:
+        with self._lock:
+            self._require_running()
+            self._reserve(total_bytes)
+
+    def append(self, parts: Sequence[Buffer]) -> None:
+        count = sum(map(len, parts))
+        with self._lock:
+            self._require_running()
+            self._reserve(self._written_bytes + count)
+            if self._descriptor is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                self._descriptor = os.open(self._path, flags, 0o600)
+            _write_all(self._descriptor, parts)
+            self._written_bytes += count
+            self._space.give_back(count)
+
+    def become(self, blob: Path) -> None:
+        """Bring the bytes to the disk, then to their name, then the name to the disk."""
+        with self._lock:
+            self._require_running()
+            assert self._descriptor is not None, "something was written"
+            os.fsync(self._descriptor)
+            self._path.rename(blob)
+            sync_folder(blob.parent)
+            self._end()
+
+    def remove(self) -> None:
+        """Remove the file, if it is still here. May be called twice."""
+        with self._lock:
+            if not self._is_over:
+                self._end()
+                with contextlib.suppress(OSError):  # cleared when the spool is next opened
+                    self._path.unlink(missing_ok=True)
+
+    def _require_running(self) -> None:
+        if self._is_over:  # by `remove`, which overtook a cancelled call
+            raise StoreUnavailableError("the upload was discarded")
+
+    def _reserve(self, total_bytes: int) -> None:
+        more = total_bytes - self._reserved_bytes
+        if more > 0:
+            self._space.reserve(more)
+            self._reserved_bytes = total_bytes
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._space.give_back(self._reserved_bytes - self._written_bytes)
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):  # after fsync, closing has nothing left to fail at
+                os.close(self._descriptor)
 
 
 class DiskBlobFile:
@@ -242,7 +279,11 @@ def _make_shards(root: Path) -> None:
     sync_folder(root.parent)
 
 
-def _commit(descriptor: int, spooled: Path, blob: Path) -> None:
-    os.fsync(descriptor)
-    spooled.rename(blob)
-    sync_folder(blob.parent)
+def _write_all(descriptor: int, parts: Sequence[Buffer]) -> None:
+    left = [memoryview(part).cast("B") for part in parts if len(part)]
+    while left:
+        count = os.writev(descriptor, left[:_MAX_PARTS])
+        while left and count >= left[0].nbytes:
+            count -= left.pop(0).nbytes
+        if count:
+            left[0] = left[0][count:]

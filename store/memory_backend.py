@@ -4,7 +4,9 @@ Bytes are immutable once committed, so a blob that is open stays readable after 
 or replaced, as an open file does.
 """
 
+import asyncio
 import os
+from collections.abc import Callable, Sequence
 
 from coatcheck.protocol import Buffer, Digest
 
@@ -75,17 +77,16 @@ class MemorySpool:
 
     async def reserve(self, total_bytes: int) -> None:
         """Set room aside; see `Spool.reserve`."""
-        more = total_bytes - self._reserved_bytes
-        if more > 0:
-            self._backend.reserve(more)
-            self._reserved_bytes = total_bytes
+        self._reserve(total_bytes)
 
-    async def write(self, data: Buffer) -> None:
+    async def write(self, parts: Sequence[Buffer], beside: Callable[[], object]) -> None:
         """Append; see `Spool.write`."""
-        self._data += data
+        self._append(parts)
+        await asyncio.get_running_loop().run_in_executor(None, beside)
 
-    async def commit(self, digest: Digest) -> None:
+    async def commit(self, digest: Digest, rest: Sequence[Buffer] = ()) -> None:
         """Make what was written a blob; see `Spool.commit`."""
+        self._append(rest)
         # Handed over, not copied: that would stop the event loop for as long as the blob is large.
         data, self._data = self._data, bytearray()
         self._backend.put(digest, memoryview(data).toreadonly())
@@ -96,6 +97,17 @@ class MemorySpool:
         self._backend.reserve(-self._reserved_bytes)
         self._reserved_bytes = 0
         self._data.clear()
+
+    def _append(self, parts: Sequence[Buffer]) -> None:
+        self._reserve(len(self._data) + sum(map(len, parts)))
+        for part in parts:
+            self._data += part
+
+    def _reserve(self, total_bytes: int) -> None:
+        more = total_bytes - self._reserved_bytes
+        if more > 0:
+            self._backend.reserve(more)
+            self._reserved_bytes = total_bytes
 
 
 class MemoryBlobFile:

@@ -7,17 +7,18 @@
 4. An upload that fails or is cancelled before its commit leaves no temporary. From the commit on
    it is carried to its end even when nobody waits for it any more.
 
-One slab of the body is in memory for each upload; it is written and hashed at the same time, in
-two threads.
+One slab of the body is in memory for each upload; it is written and hashed in one turn of a thread.
+A body that ends before it fills a thread's while is hashed where it is and written as it is
+committed, which makes that one turn in all.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Callable
-from concurrent.futures import Executor
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 
 from coatcheck.protocol import (
     SNIFF_BYTES,
+    Buffer,
     Digest,
     Hasher,
     image_size,
@@ -43,8 +44,10 @@ from .seed import Seeds
 from .term import Term
 
 _SLAB_BYTES = 1024 * 1024
-# What an upload of unknown size reserves at a time.
-_RESERVE_BYTES = 8 * 1024 * 1024
+# Hashing so much takes less than a turn in a thread, about 50 us.
+_SMALL_BYTES = 64 * 1024
+# Smaller chunks are joined, because a part costs memory beside its bytes.
+_MIN_PART_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Promise:
 
 
 class Receiver:
-    """Takes uploads for one store. The executor is the store's, for uploads."""
+    """Takes uploads for one store."""
 
     def __init__(
         self,
@@ -68,7 +71,6 @@ class Receiver:
         seeds: Seeds,
         locks: DigestLocks,
         finisher: Finisher,
-        executor: Executor,
         max_blob_bytes: int,
         lease: Term,
         clock: Callable[[], float],
@@ -79,7 +81,6 @@ class Receiver:
         self._seeds = seeds
         self._locks = locks
         self._finisher = finisher
-        self._executor = executor
         self._max_blob_bytes = max_blob_bytes
         self._lease = lease
         self._clock = clock
@@ -114,8 +115,8 @@ class Receiver:
         self._in_progress += 1
         self._idle.clear()
         try:
-            blob = await self._fill_until_closed(spool, body, promise)
-            return await self._finisher.run(self._commit(tenant, spool, blob, declared_type))
+            taken = await self._fill_until_closed(spool, body, promise)
+            return await self._finisher.run(self._commit(tenant, spool, taken, declared_type))
         finally:
             self._in_progress -= 1
             if not self._in_progress:
@@ -123,7 +124,7 @@ class Receiver:
 
     async def _fill_until_closed(
         self, spool: Spool, body: AsyncIterable[bytes], promise: Promise
-    ) -> NewBlob:
+    ) -> "_Taken":
         scope = asyncio.timeout(None)
         try:
             async with scope:
@@ -136,30 +137,31 @@ class Receiver:
         finally:
             self._scopes.discard(scope)
 
-    async def _fill(self, spool: Spool, body: AsyncIterable[bytes], promise: Promise) -> NewBlob:
-        intake = _Intake(spool, Hasher(self._seeds.current), self._executor)
+    async def _fill(self, spool: Spool, body: AsyncIterable[bytes], promise: Promise) -> "_Taken":
+        intake = _Intake(spool, Hasher(self._seeds.current))
         try:
-            if promise.size is not None:
-                await intake.reserve(promise.size)
+            if promise.size is not None and promise.size > _SMALL_BYTES:
+                await spool.reserve(promise.size)
             async for chunk in body:
                 size = intake.size + len(chunk)
                 self._check_size(size)
                 if promise.size is not None and size > promise.size:
                     raise SizeMismatchError(promise.size, size)
                 await intake.take(chunk)
-            blob = await intake.conclude(self._seeds.version)
-            _check(blob, promise)
+            taken = await intake.conclude(self._seeds.version)
+            _check(taken.blob, promise)
         except BaseException:
             await self._finisher.run(spool.discard())
             raise
-        return blob
+        return taken
 
     async def _commit(
-        self, tenant: str, spool: Spool, blob: NewBlob, declared_type: str | None
+        self, tenant: str, spool: Spool, taken: "_Taken", declared_type: str | None
     ) -> Receipt:
+        blob = taken.blob
         try:
             async with self._locks.adding(blob.digest):
-                await spool.commit(blob.digest)
+                await spool.commit(blob.digest, taken.rest)
                 now = self._clock()
                 held, created = await self._index.record(
                     tenant,
@@ -179,63 +181,92 @@ class Receiver:
             raise BlobTooLargeError(self._max_blob_bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A whole body: what it is, and what of it is still to be written."""
+
+    blob: NewBlob
+    rest: Sequence[Buffer]
+
+
 class _Intake:
     """One body on its way into a spool."""
 
-    def __init__(self, spool: Spool, hasher: Hasher, executor: Executor) -> None:
+    def __init__(self, spool: Spool, hasher: Hasher) -> None:
         self._spool = spool
         self._hasher = hasher
-        self._executor = executor
-        self._slab = bytearray()
-        self._head = b""
-        self._reserved_bytes = 0
+        self._parts: list[Buffer] = []
+        self._joined = bytearray()
+        self._held_bytes = 0
+        self._head: bytes | None = None
+        self._blob: NewBlob | None = None
         self.size = 0
 
-    async def reserve(self, total_bytes: int) -> None:
-        await self._spool.reserve(total_bytes)
-        self._reserved_bytes = total_bytes
-
     async def take(self, chunk: bytes) -> None:
-        view = memoryview(chunk)
-        while view.nbytes:
-            part = view[: _SLAB_BYTES - len(self._slab)]
-            self._slab.extend(part)
-            self.size += part.nbytes
-            view = view[part.nbytes :]
-            if len(self._slab) == _SLAB_BYTES:
-                await self._flush()
+        self.size += len(chunk)
+        self._held_bytes += len(chunk)
+        if len(chunk) < _MIN_PART_BYTES:
+            self._joined += chunk
+        else:
+            self._part()
+            self._parts.append(chunk)
+        if self._held_bytes >= _SLAB_BYTES:
+            parts = self._release()
+            await self._spool.write(parts, lambda: self._hash(parts))
 
-    async def conclude(self, seed_version: int) -> NewBlob:
-        """Write what is left and say what the whole was."""
-        if self._slab:
-            await self._flush()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._describe, seed_version)
+    async def conclude(self, seed_version: int) -> _Taken:
+        """Say what the whole was, with all of it written but what is small."""
+        parts = self._release()
+        if self.size <= _SMALL_BYTES:
+            return _Taken(self._conclude(parts, seed_version), parts)
+        await self._spool.write(parts, lambda: self._conclude(parts, seed_version))
+        assert self._blob is not None
+        return _Taken(self._blob, ())
 
-    async def _flush(self) -> None:
-        slab, self._slab = self._slab, bytearray()
-        if not self._head:
-            self._head = bytes(slab[:SNIFF_BYTES])
-        if self.size > self._reserved_bytes:
-            await self.reserve(self.size + _RESERVE_BYTES)
-        loop = asyncio.get_running_loop()
-        await asyncio.gather(
-            self._spool.write(slab),
-            loop.run_in_executor(self._executor, self._hasher.update, slab),
-        )
+    def _conclude(self, parts: Sequence[Buffer], seed_version: int) -> NewBlob:
+        self._hash(parts)
+        self._blob = self._describe(seed_version)
+        return self._blob
+
+    def _part(self) -> None:
+        if self._joined:
+            self._parts.append(self._joined)
+            self._joined = bytearray()
+
+    def _release(self) -> list[Buffer]:
+        """Return what is held, in order; nobody changes it any more."""
+        self._part()
+        parts, self._parts = self._parts, []
+        self._held_bytes = 0
+        return parts
+
+    def _hash(self, parts: Sequence[Buffer]) -> None:
+        for part in parts:
+            self._hasher.update(part)
+        if self._head is None:
+            self._head = _first(parts, SNIFF_BYTES)
 
     def _describe(self, seed_version: int) -> NewBlob:
-        image = image_size(self._head)
+        head = self._head or b""
+        image = image_size(head)
         return NewBlob(
             digest=self._hasher.digest(),
             size=self._hasher.size,
-            sniffed_type=sniff(self._head),
+            sniffed_type=sniff(head),
             width=image.width if image else None,
             height=image.height if image else None,
             frames=None,
             checksums=self._hasher.checksums(),
             seed_version=seed_version,
         )
+
+
+def _first(parts: Sequence[Buffer], count: int) -> bytes:
+    head = bytearray()
+    for part in parts:
+        if len(head) < count:
+            head += memoryview(part)[: count - len(head)]
+    return bytes(head)
 
 
 def _check(blob: NewBlob, promise: Promise) -> None:

@@ -103,7 +103,6 @@ async def open_resources(
         seeds=seeds,
         locks=locks,
         finisher=finisher,
-        executor=writing,
         max_blob_bytes=config.max_blob_bytes,
         lease=Term(config.lease_seconds),
         clock=clock,

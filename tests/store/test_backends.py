@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,11 +26,15 @@ DIGEST = Digest.of(DATA)
 ABSENT = Digest.of(b"absent")
 
 
+def nothing() -> None:
+    """What is done beside a write that nobody hashes."""
+
+
 async def put(backend: Backend, data: bytes) -> Digest:
     digest = Digest.of(data)
     spool = backend.spool()
     await spool.reserve(len(data))
-    await spool.write(data)
+    await spool.write([data], nothing)
     await spool.commit(digest)
     return digest
 
@@ -59,7 +64,7 @@ class BackendContract:
     async def test_a_spool_is_not_found_before_its_commit(self, backend: Backend) -> None:
         spool = backend.spool()
         await spool.reserve(len(DATA))
-        await spool.write(DATA)
+        await spool.write([DATA], nothing)
         assert backend.open(DIGEST) is None
         await spool.discard()
         await spool.discard()
@@ -69,9 +74,38 @@ class BackendContract:
         spool = backend.spool()
         await spool.reserve(len(DATA))
         for at in range(0, len(DATA), 1000):
-            await spool.write(DATA[at : at + 1000])
+            await spool.write([DATA[at : at + 1000]], nothing)
         await spool.commit(DIGEST)
         assert read(backend, DIGEST) == DATA
+
+    async def test_the_rest_is_appended_by_the_commit(self, backend: Backend) -> None:
+        spool = backend.spool()
+        await spool.write([DATA[:1000], memoryview(DATA)[1000:3000]], nothing)
+        await spool.commit(DIGEST, [bytearray(DATA[3000:]), b""])
+        assert read(backend, DIGEST) == DATA
+
+    async def test_a_small_upload_is_all_rest(self, backend: Backend) -> None:
+        spool = backend.spool()
+        await spool.commit(DIGEST, [DATA])
+        await spool.discard()
+        assert read(backend, DIGEST) == DATA
+
+    async def test_beside_a_write_something_else_is_done_once(self, backend: Backend) -> None:
+        done: list[int] = []
+        spool = backend.spool()
+        await spool.write([DATA], lambda: done.append(threading.get_ident()))
+        assert len(done) == 1
+        assert done[0] != threading.get_ident()
+        await spool.discard()
+
+    async def test_what_was_not_reserved_is_when_it_is_written(self, narrow: Backend) -> None:
+        spool = narrow.spool()
+        with pytest.raises(StoreFullError):
+            await spool.write([bytes(2_000)], nothing)
+        with pytest.raises(StoreFullError):
+            await spool.commit(DIGEST, [bytes(2_000)])
+        await spool.discard()
+        assert narrow.open(DIGEST) is None
 
     async def test_a_second_commit_replaces_and_open_readers_go_on(self, backend: Backend) -> None:
         await put(backend, DATA)
@@ -150,7 +184,7 @@ class TestMemoryBackend(BackendContract):
         spool = backend.spool()
         tracemalloc.start()
         try:
-            await spool.write(bytes(1_000_000))
+            await spool.write([bytes(1_000_000)], nothing)
             tracemalloc.reset_peak()
             before, _ = tracemalloc.get_traced_memory()
             await spool.commit(DIGEST)
@@ -205,7 +239,7 @@ class TestDiskBackend(BackendContract):
     ) -> None:
         await put(backend, DATA)
         spool = backend.spool()
-        await spool.write(DATA)
+        await spool.write([DATA], nothing)
         await spool.discard()
         assert [path.name for path in (tmp_path / "spool").rglob("*.part")] == []
 
@@ -237,7 +271,7 @@ class TestDiskBackend(BackendContract):
             raise OSError(errno.EIO, "Input/output error")
 
         spool = backend.spool()
-        await spool.write(DATA)
+        await spool.write([DATA], nothing)
         monkeypatch.setattr(os, "fsync", failing)
         with pytest.raises(StoreUnavailableError):
             await spool.commit(DIGEST)
@@ -282,7 +316,7 @@ class TestDiskBackend(BackendContract):
         self, backend: Backend, tmp_path: Path
     ) -> None:
         spool = backend.spool()
-        writing = asyncio.create_task(spool.write(bytes(32 * 1024 * 1024)))
+        writing = asyncio.create_task(spool.write([bytes(32 * 1024 * 1024)], nothing))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         writing.cancel()
@@ -291,12 +325,27 @@ class TestDiskBackend(BackendContract):
         await spool.discard()
         assert list((tmp_path / "spool").rglob("*.part")) == []
 
+    async def test_a_write_that_its_discard_overtook_is_not_made(self, tmp_path: Path) -> None:
+        """A cancelled call may wait for its thread still when the next one has had its turn."""
+        with ThreadPoolExecutor(1) as executor:
+            backend = DiskBackend.at(
+                tmp_path, min_free_bytes=0, random=os.urandom, executor=executor
+            )
+            spool = backend.spool()
+            await spool.discard()
+            await spool.reserve(1_000_000)
+            await spool.discard()
+            with pytest.raises(StoreUnavailableError):
+                await spool.write([DATA], nothing)
+            assert list((tmp_path / "spool").rglob("*.part")) == []
+            backend.close()
+
     async def test_opening_clears_the_spools_of_dead_owners_only(
         self, at: Callable[[int], DiskBackend], tmp_path: Path
     ) -> None:
         living = at(0)
         spool = living.spool()
-        await spool.write(DATA)
+        await spool.write([DATA], nothing)
         dead = tmp_path / "spool" / "dead"
         dead.mkdir()
         (dead / "1.part").write_bytes(DATA)
