@@ -27,12 +27,12 @@ class Templates:
 
 
 def in_bytes(size: int | None) -> str:
-    """Write a size for people, in powers of 1000."""
+    """Write a size for people, in powers of 1000; a difference may be below zero."""
     if size is None:
         return "-"
     amount, unit = float(size), "B"
     for larger in _UNITS:
-        if amount < 1000:
+        if abs(amount) < 1000:
             break
         amount, unit = amount / 1000, larger
     return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
