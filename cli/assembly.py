@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from coatcheck import api, daemon, store, web
 
+from .observing import open_observer
 from .settings import Settings
 from .surroundings import Surroundings
 
@@ -39,7 +40,10 @@ async def assemble_serve(
     daemon_config = settings.daemon_config(surroundings.environment)
     blobs = await _open_store(settings, surroundings, stack)
     resolving = daemon.Daemon.open(
-        daemon_config, daemon.EmbeddedBlobs(blobs), daemon.EmbeddedPrompts(blobs)
+        daemon_config,
+        daemon.EmbeddedBlobs(blobs),
+        daemon.EmbeddedPrompts(blobs),
+        observer=await open_observer(settings, settings.data, stack),
     )
     stack.push_async_callback(resolving.close)
     keyring = await api.StoreKeyring.open(blobs.keys)
