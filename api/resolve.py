@@ -24,7 +24,8 @@ def resolve_routes(store: Store, config: ApiConfig) -> list[Route]:
         tenant = tenant_of(request, "gateway")
         asked = await read_model(request, ResolveRequest, config.max_resolve_bytes)
         digests = list(dict.fromkeys(digests_of(asked.digests)))
-        return json_response(_answer(asked, digests, await store.stat_many(tenant, digests)))
+        held = await store.stat_many(tenant, digests, renew=asked.is_use)
+        return json_response(_answer(asked, digests, held))
 
     return [
         Route(
@@ -36,7 +37,8 @@ def resolve_routes(store: Store, config: ApiConfig) -> list[Route]:
                 "daemons",
                 {200: Answer("each name, held or missing", ResolveAnswer)},
                 body=ResolveRequest,
-                description="For daemons. A use: renews the leases of what is held.",
+                description="For daemons. A use, unless it says otherwise: renews the leases of what "
+                "is held.",
             ),
             scope="gateway",
         )

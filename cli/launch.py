@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from coatcheck.daemon import CacheError
 from coatcheck.store import StoreError
 from coatcheck.web import WebError
 
@@ -36,7 +37,7 @@ def launch(service: str, flags: Flags) -> None:
             asyncio.run(run(SERVICES[service].assemble, settings, _announce))
         else:
             asyncio.run(supervise(service, flags.load, _announce))
-    except (StoreError, WebError) as error:
+    except (CacheError, StoreError, WebError) as error:
         raise ServeError(str(error)) from error
 
 

@@ -25,6 +25,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "serve": "serve",
         "api": "serve",
+        "daemon": "daemon",
         "demo": "demo",
         "put": "blob_commands",
         "get": "blob_commands",

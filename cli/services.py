@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from .assembly import Assemble, assemble_api, assemble_serve
+from .daemon_assembly import assemble_daemon
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +21,6 @@ SERVICES: Mapping[str, Service] = MappingProxyType(
     {
         "serve": Service(assemble_serve, has_store=True),
         "api": Service(assemble_api, has_store=True),
+        "daemon": Service(assemble_daemon, has_store=False),
     }
 )

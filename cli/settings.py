@@ -8,22 +8,33 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
-from coatcheck.daemon import DaemonConfig, GatewayConfig, Timeouts, TurnLimits, UpstreamConfig
+from coatcheck.daemon import (
+    CacheConfig,
+    DaemonConfig,
+    GatewayConfig,
+    RemoteConfig,
+    Timeouts,
+    TurnLimits,
+    UpstreamConfig,
+)
 from coatcheck.protocol import SPEAKERS
 from coatcheck.store import StoreConfig
 
 from .authority import authority
+from .daemon_key import daemon_key
 from .errors import SettingsError
 
 DEFAULT_FILE = Path("coatcheck.toml")
@@ -32,6 +43,8 @@ DEFAULT_FILE = Path("coatcheck.toml")
 _STORE: Final = StoreConfig(data_folder=None)
 _GATEWAY: Final = GatewayConfig()
 _TIMEOUTS: Final = Timeouts()
+_CACHE: Final = CacheConfig(Path())
+_NO_DEFAULTS: Mapping[str, object] = MappingProxyType({})
 
 
 def _checked(url: str) -> str:
@@ -94,6 +107,10 @@ class Settings(BaseSettings):
     uds: Path | None = None
     workers: int | None = Field(default=None, ge=1, le=64)
     data: Path = Path("coatcheck-data")
+    store: Origin = "http://127.0.0.1:8420"
+    cache: Path = Path("coatcheck-cache")
+    max_cache_bytes: int = Field(default=_CACHE.max_bytes, gt=0)
+    key_file: Path | None = None
     public_urls: tuple[Origin, ...] = ()
     lease_seconds: int = Field(default=_STORE.lease_seconds, gt=0)
     prompt_seconds: int = Field(default=_STORE.prompt_seconds, gt=0)
@@ -117,6 +134,20 @@ class Settings(BaseSettings):
             min_free_bytes=self.min_free_bytes,
         )
 
+    def remote_config(self, environment: Mapping[str, str]) -> RemoteConfig:
+        """Return what a daemon is told of its store; the key is in a file, or the environment.
+
+        Raises:
+            SettingsError: the file cannot be read, or holds no key.
+        """
+        return RemoteConfig(
+            store_url=self.store,
+            cache=CacheConfig(
+                self.cache, max_bytes=self.max_cache_bytes, min_free_bytes=self.min_free_bytes
+            ),
+            key=daemon_key(self.key_file, environment),
+        )
+
     def daemon_config(self, environment: Mapping[str, str]) -> DaemonConfig:
         """Return what the daemon is told, the upstreams' keys taken from the environment.
 
@@ -134,8 +165,14 @@ class Settings(BaseSettings):
         )
 
 
-def load_settings(config: Path | None, flags: Mapping[str, object]) -> Settings:
+def load_settings(
+    config: Path | None,
+    flags: Mapping[str, object],
+    defaults: Mapping[str, object] = _NO_DEFAULTS,
+) -> Settings:
     """Read the settings; `flags` are those the user gave, by field name.
+
+    `defaults` count where nobody gave anything.
 
     Without `config`, `coatcheck.toml` in the working directory is read if it is there.
 
@@ -157,7 +194,9 @@ def load_settings(config: Path | None, flags: Mapping[str, object]) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
+            in_file = TomlConfigSettingsSource(settings_cls, path)
+            last = InitSettingsSource(settings_cls, dict(defaults))
+            return init_settings, env_settings, in_file, last
 
     try:
         return FromFile.model_validate(dict(flags))

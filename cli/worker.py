@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from coatcheck import web
+from coatcheck.daemon import CacheError
 from coatcheck.store import SharedFolder, StoreError
 
 from .control import FAILED, LINE_BYTES, READY, Order
@@ -46,7 +47,7 @@ async def _work(control: socket.socket) -> int:
         if not line:
             return 0  # the supervisor has changed its mind
         await _serve(Order.model_validate_json(line), reader, writer, ending)
-    except (CliError, StoreError, web.WebError) as error:
+    except (CliError, CacheError, StoreError, web.WebError) as error:
         writer.write(f"{FAILED}{' '.join(str(error).split())}\n".encode())
         return 1
     finally:

@@ -5,12 +5,15 @@ from functools import partial
 from urllib.parse import urlencode
 
 from coatcheck.protocol import (
+    KEYS_VERIFY_PATH,
     MAX_DIGESTS,
     PROMPT_PATH,
     RESOLVE_PATH,
     TENANT_HEADER,
     Descriptor,
     Digest,
+    KeyAnswer,
+    KeyQuestion,
     PromptAnswer,
     PromptAppend,
     ResolveAnswer,
@@ -19,7 +22,13 @@ from coatcheck.protocol import (
 )
 
 from .blobs import JSON_HEADERS, path_of
-from .errors import BlobNotFoundError, InvalidAnswerError, MissingBlob, PromptNotFoundError
+from .errors import (
+    BlobNotFoundError,
+    InvalidAnswerError,
+    MissingBlob,
+    PromptNotFoundError,
+    ServerError,
+)
 from .exchange import Exchange, Reply, Request, Sink, Work
 from .refusal import read, refusal
 
@@ -28,13 +37,15 @@ MAX_PROMPT_BYTES = 160 * 1024 * 1024
 
 
 def resolve(
-    tenant: str, digests: Sequence[Digest], file_ids: Sequence[str]
+    tenant: str, digests: Sequence[Digest], file_ids: Sequence[str], *, is_use: bool
 ) -> Exchange[ResolveAnswer]:
-    """Ask what of this a tenant holds, in portions of `MAX_DIGESTS`. A use: renews leases."""
+    """Ask what of this a tenant holds, in portions of `MAX_DIGESTS`; a use renews leases."""
     parts: list[ResolveAnswer] = []
     for start in range(0, max(len(digests), len(file_ids), 1), MAX_DIGESTS):
         portion = slice(start, start + MAX_DIGESTS)
-        asked = ResolveRequest(digests=tuple(digests[portion]), file_ids=tuple(file_ids[portion]))
+        asked = ResolveRequest(
+            digests=tuple(digests[portion]), file_ids=tuple(file_ids[portion]), is_use=is_use
+        )
         body = asked.model_dump_json().encode()
         reply = yield from Request("POST", RESOLVE_PATH, JSON_HEADERS | _of(tenant), body)
         parts.append(read(ResolveAnswer, reply))
@@ -103,6 +114,18 @@ def append(tenant: str, wanted: PromptAppend) -> Exchange[None]:
     reply = yield from Request("PUT", path, JSON_HEADERS | _of(tenant), body)
     if not reply.is_success:
         raise refusal(reply)
+
+
+def verify(secret: str) -> Exchange[KeyAnswer | None]:
+    """Ask whose key this is; None when it opens nothing."""
+    body = KeyQuestion(key=secret).model_dump_json().encode()
+    reply = yield from Request("POST", KEYS_VERIFY_PATH, JSON_HEADERS, body)
+    if reply.status == 404:
+        error = refusal(reply)
+        if isinstance(error, ServerError) and error.code == "key_invalid":
+            return None
+        raise error
+    return read(KeyAnswer, reply)
 
 
 def ready() -> Exchange[None]:

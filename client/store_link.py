@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from coatcheck.protocol import Descriptor, Digest, PromptAppend, ResolveAnswer
+from coatcheck.protocol import Descriptor, Digest, KeyAnswer, PromptAppend, ResolveAnswer
 
 from . import daemon_calls
 from .asynchronous import AsyncBody, AsyncDriver
@@ -49,10 +49,17 @@ class StoreLink:
         return self._endpoint.base_url
 
     async def resolve(
-        self, tenant: str, digests: Sequence[Digest], file_ids: Sequence[str] = ()
+        self,
+        tenant: str,
+        digests: Sequence[Digest],
+        file_ids: Sequence[str] = (),
+        *,
+        is_use: bool = True,
     ) -> ResolveAnswer:
-        """Return what of this the tenant holds, and what not; renews leases."""
-        return await self._ask(lambda: daemon_calls.resolve(tenant, digests, file_ids))
+        """Return what of this the tenant holds, and what not; a use renews leases."""
+        return await self._ask(
+            lambda: daemon_calls.resolve(tenant, digests, file_ids, is_use=is_use)
+        )
 
     async def fetch(self, tenant: str, digest: Digest, sink: Sink) -> None:
         """Stream a blob into `sink`, in threads; the sink compares size and digest.
@@ -93,6 +100,10 @@ class StoreLink:
             PromptNotFoundError: the parent is not kept.
         """
         await self._driver.run(daemon_calls.append(tenant, wanted))
+
+    async def verify(self, secret: str) -> KeyAnswer | None:
+        """Return whose key this is; None when it opens nothing."""
+        return await self._ask(lambda: daemon_calls.verify(secret))
 
     async def ready(self) -> None:
         """Return when the store says that it is ready."""

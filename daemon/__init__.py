@@ -1,5 +1,6 @@
 """The daemon: resolves refs beside the model, and forwards what came to an upstream."""
 
+from .cache import CacheConfig, CacheError
 from .daemon import Daemon, DaemonConfig
 from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
@@ -11,6 +12,7 @@ from .observations import FILE_NAME as OBSERVATIONS_FILE
 from .observations import ObservationLimits
 from .observed_figures import Figures, Terms
 from .observer import ObserverConfig, RecordingObserver
+from .remote_store import RemoteConfig, RemoteStore
 from .source import BlobSource, KeptMessage, PieceReader, PromptSource, Resolved
 from .turn import TurnLimits
 from .upstream import ECHO, Timeouts, UpstreamConfig
@@ -19,6 +21,8 @@ __all__ = [
     "ECHO",
     "OBSERVATIONS_FILE",
     "BlobSource",
+    "CacheConfig",
+    "CacheError",
     "Daemon",
     "DaemonConfig",
     "DaemonError",
@@ -39,6 +43,8 @@ __all__ = [
     "PieceReader",
     "PromptSource",
     "RecordingObserver",
+    "RemoteConfig",
+    "RemoteStore",
     "Resolved",
     "Terms",
     "Timeouts",

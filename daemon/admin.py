@@ -25,7 +25,7 @@ from coatcheck.web import (
     tenant_of,
 )
 
-from .inventory import Entry, Inventory, Totals
+from .inventory import CacheView, Entry, Totals
 
 _TAG = "admin"
 _PATH = "/admin/api/cache"
@@ -79,36 +79,39 @@ class Evicted(BaseModel):
     evicted: int
 
 
-def cache_routes(inventory: Inventory) -> list[Route]:
+def cache_routes(inventory: CacheView) -> list[Route]:
     """Return the routes that list entries and evict one or all."""
 
     async def listing(request: web.Request) -> web.StreamResponse:
         tenant_of(request, "admin")
         entries = [
             _entry(entry)
-            for entry in inventory.entries(read_limit(request, _DEFAULT_ENTRIES, _MAX_ENTRIES))
+            for entry in await inventory.entries(
+                read_limit(request, _DEFAULT_ENTRIES, _MAX_ENTRIES)
+            )
         ]
-        return json_response(CacheListing(entries=entries, totals=_totals(inventory.totals())))
+        totals = _totals(await inventory.totals())
+        return json_response(CacheListing(entries=entries, totals=totals))
 
     async def evict(request: web.Request) -> web.StreamResponse:
         tenant_of(request, "admin")
         digest = Digest(request.match_info["digest"])
-        if not inventory.evict(digest):
+        if not await inventory.evict(digest):
             raise refuse(404, "blob_not_found", "Not in the cache", f"no entry has {digest}")
         return json_response(Evicted(evicted=1))
 
     async def evict_all(request: web.Request) -> web.StreamResponse:
         tenant_of(request, "admin")
-        return json_response(Evicted(evicted=inventory.evict_all()))
+        return json_response(Evicted(evicted=await inventory.evict_all()))
 
     async def evict_form(request: web.Request) -> web.StreamResponse:
         tenant_of(request, "admin")
         form = parse_qs((await read_body(request, _MAX_FORM_BYTES)).decode("utf-8", "replace"))
         wanted = form.get("digest", [""])[0]
         if wanted == _ALL:
-            inventory.evict_all()
+            await inventory.evict_all()
         else:
-            inventory.evict(Digest(wanted))
+            await inventory.evict(Digest(wanted))
         raise web.HTTPSeeOther("/admin#cache")
 
     limit = Parameter("limit", f"entries, 1 to {_MAX_ENTRIES}", schema={"type": "integer"})
@@ -143,13 +146,15 @@ def cache_routes(inventory: Inventory) -> list[Route]:
     ]
 
 
-def cache_section(inventory: Inventory) -> AdminSection:
+def cache_section(inventory: CacheView) -> AdminSection:
     """Return the section of the page that shows the entries, with their pictures."""
     templates = Templates("coatcheck.daemon")
 
     async def render(tenant: str) -> Markup:
         return templates.render(
-            "cache.html", entries=inventory.entries(_DEFAULT_ENTRIES), totals=inventory.totals()
+            "cache.html",
+            entries=await inventory.entries(_DEFAULT_ENTRIES),
+            totals=await inventory.totals(),
         )
 
     return AdminSection("cache", "Cache", render)

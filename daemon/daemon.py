@@ -18,7 +18,7 @@ from .admin import cache_routes, cache_section
 from .echo import EchoUpstream
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
-from .inventory import Inventory
+from .inventory import CacheView, Inventory
 from .keeper import Keeper
 from .observation import NoObserver, Observer
 from .passage import PASSING_PATHS, Passage, render_problem
@@ -42,7 +42,7 @@ class Daemon:
         self,
         gateway: Gateway,
         passage: Passage,
-        inventory: Inventory,
+        inventory: CacheView,
         upstreams: Upstreams,
         keeper: Keeper,
     ) -> None:
@@ -62,9 +62,13 @@ class Daemon:
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = secrets.token_bytes,
         observer: Observer | None = None,
+        inventory: CacheView | None = None,
     ) -> Self:
-        """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it."""
-        inventory = Inventory(blobs.name)
+        """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
+
+        `inventory` is what the source of the blobs knows of its copies; None where it has none.
+        """
+        inventory = inventory or Inventory(blobs.name)
         upstreams = Upstreams(_upstreams(config.upstreams, clock))
         keeper = Keeper(blobs, prompts)
         passage = Passage(

@@ -28,6 +28,10 @@ class EmbeddedBlobs:
             for digest, grant in grants.items()
         }
 
+    async def prepare(self, tenant: str, blobs: Collection[Resolved]) -> Collection[Digest]:
+        """Do nothing: the store beside us needs no second copy."""
+        return ()
+
     async def open(self, tenant: str, digest: Digest) -> PieceReader:
         """Open a blob; see `BlobSource.open`."""
         try:

@@ -16,12 +16,19 @@ class DaemonError(Exception):
     code: ClassVar[str] = "daemon_error"
     title: ClassVar[str] = "The request could not be served"
     retryable: ClassVar[bool] = False
+    retry_after_seconds: ClassVar[int | None] = None
 
     @property
     def problem(self) -> Problem:
         """The error as a value."""
         return Problem(
-            self.status, self.code, self.title, str(self), self.extensions, self.retryable
+            self.status,
+            self.code,
+            self.title,
+            str(self),
+            self.extensions,
+            self.retryable,
+            self.retry_after_seconds,
         )
 
     @property
@@ -162,6 +169,7 @@ class StoreUnavailableError(DaemonError):
     code = "store_unavailable"
     title = "The store cannot answer"
     retryable = True
+    retry_after_seconds = 1  # a store that is away is asked again after as long
 
 
 class StoreRefusedError(DaemonError):

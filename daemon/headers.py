@@ -7,7 +7,7 @@ ours; back to the client everything except what belongs to one connection, and c
 from base64 import b64decode
 from collections.abc import Iterable
 
-from coatcheck.protocol import KEY_PREFIX
+from coatcheck.protocol import KEY_PREFIX, TENANT_HEADER
 from coatcheck.web import is_loopback_authority
 
 # RFC 9110 section 7.6.1, with Connection's historic companions.
@@ -80,6 +80,33 @@ def answer_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         for name, value in received
         if name.lower() not in dropped and not name.lower().startswith(_OURS)
     ]
+
+
+def store_request_headers(
+    headers: Iterable[tuple[str, str]], *, keeps_tenant: bool
+) -> list[tuple[str, str]]:
+    """Return the headers for the store behind a daemon: our key goes on, an upstream's does not.
+
+    `Origin` names a page of this host's, which has been judged here; the store would take it for a
+    stranger's.
+    """
+    received = list(headers)
+    dropped = _NOT_UPSTREAM | _named_by_connection(received) | {"origin"}
+    if not keeps_tenant:
+        dropped |= {TENANT_HEADER.lower()}
+    return [
+        (name, value)
+        for name, value in received
+        if name.lower() not in dropped
+        and (name.lower() not in _CREDENTIALS or _holds_our_key(value))
+    ]
+
+
+def store_answer_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers of the store's answer for the client, which are of one program."""
+    received = list(headers)
+    dropped = _NOT_BACK | _named_by_connection(received)
+    return [(name, value) for name, value in received if name.lower() not in dropped]
 
 
 def _holds_our_key(value: str) -> bool:

@@ -5,8 +5,9 @@ entry is a note, not a copy; forgetting one costs nothing but its history.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from coatcheck.protocol import Digest
 
@@ -42,8 +43,36 @@ class Totals:
         return self.hits / uses if uses else None
 
 
+class CacheView(Protocol):
+    """What the cache inspection shows and evicts, and whom the resolver tells of uses."""
+
+    def record_use(self, blobs: Iterable[Resolved], now: float) -> None:
+        """Note that blobs were resolved."""
+        ...
+
+    def record_verified(self, digest: Digest, now: float) -> None:
+        """Note that every byte of a blob was read and matched its checksum."""
+        ...
+
+    async def entries(self, limit: int) -> Sequence[Entry]:
+        """Return up to `limit` entries, the most recently used first."""
+        ...
+
+    async def totals(self) -> Totals:
+        """Return the sums."""
+        ...
+
+    async def evict(self, digest: Digest) -> bool:
+        """Forget one entry, and its copy where there is one; False when there was none."""
+        ...
+
+    async def evict_all(self) -> int:
+        """Forget every entry; return how many there were."""
+        ...
+
+
 class Inventory:
-    """Entries by digest, the most recently used last. Used from the event loop only."""
+    """A `CacheView` where the store beside the daemon keeps the bytes. Entries by digest, the most recently used last. Used from the event loop only."""
 
     def __init__(self, source: str, max_entries: int = 10_000) -> None:
         self._source = source
@@ -74,22 +103,22 @@ class Inventory:
         if known := self._entries.get(digest):
             self._entries[digest] = replace(known, verified_at=now)
 
-    def entries(self, limit: int) -> list[Entry]:
+    async def entries(self, limit: int) -> list[Entry]:
         """Return up to `limit` entries, the most recently used first."""
         newest = reversed(self._entries.values())
         return [entry for entry, _ in zip(newest, range(limit), strict=False)]
 
-    def totals(self) -> Totals:
+    async def totals(self) -> Totals:
         """Return the sums."""
         return Totals(len(self._entries), self._bytes, self._hits, self._misses)
 
-    def evict(self, digest: Digest) -> bool:
+    async def evict(self, digest: Digest) -> bool:
         """Forget one entry; False when there was none."""
         entry = self._entries.pop(digest, None)
         self._bytes -= entry.size if entry else 0
         return entry is not None
 
-    def evict_all(self) -> int:
+    async def evict_all(self) -> int:
         """Forget every entry; return how many there were."""
         count = len(self._entries)
         self._entries.clear()

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from aiohttp import web
 
 from coatcheck.protocol import Problem, Provider, encode_json
-from coatcheck.web import BrokenAnswerError
+from coatcheck.web import BrokenAnswerError, retry_headers
 
 from .errors import DaemonError, UpstreamCutError
 from .event_gate import EventGate
@@ -66,11 +66,10 @@ def refusal(
     provider: Provider, problem: Problem, headers: Mapping[str, str] = _NO_HEADERS
 ) -> web.Response:
     """Return an error answer in the provider's own shape."""
-    retry = {} if problem.retryable else {"x-should-retry": "false"}
     return web.Response(
         status=problem.status,
         body=encode_json(provider.error(problem)),
-        headers={"Content-Type": "application/json", **retry, **headers},
+        headers={"Content-Type": "application/json", **retry_headers(problem), **headers},
     )
 
 

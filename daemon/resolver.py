@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 
 from coatcheck.protocol import Digest, piece_count
 
-from .inventory import Inventory
+from .inventory import CacheView
 from .source import BlobSource, PieceReader, Resolved
 
 
@@ -12,21 +12,24 @@ class Resolver:
     """Resolves for one tenant at a time; the source checks grants and verifies bytes."""
 
     def __init__(
-        self, source: BlobSource, inventory: Inventory, clock: Callable[[], float]
+        self, source: BlobSource, inventory: CacheView, clock: Callable[[], float]
     ) -> None:
         self._source = source
         self._inventory = inventory
         self._clock = clock
 
     async def resolve(self, tenant: str, digests: Collection[Digest]) -> dict[Digest, Resolved]:
-        """Return those of `digests` that the tenant holds.
+        """Return those of `digests` that the tenant holds, ready to be opened.
 
         Raises:
-            StoreUnavailableError: the source cannot say.
+            StoreUnavailableError: the source cannot say, or cannot give.
+            StoreRefusedError, WrongBytesError: it does not, or gives others.
         """
         if not digests:
             return {}
         resolved = await self._source.resolve(tenant, digests)
+        for gone in await self._source.prepare(tenant, resolved.values()):
+            del resolved[gone]
         self._inventory.record_use(resolved.values(), self._clock())
         return resolved
 

@@ -63,11 +63,23 @@ class BlobSource(Protocol):
         """Return those of `digests` that the tenant holds; using one renews its lease."""
         ...
 
+    async def prepare(self, tenant: str, blobs: Collection[Resolved]) -> Collection[Digest]:
+        """Bring blobs that were just resolved to where opening them waits for nobody.
+
+        Returns those that turn out to be gone.
+
+        Raises:
+            StoreUnavailableError: the store is away.
+            StoreRefusedError, WrongBytesError: it does not give them, or gives others.
+        """
+        ...
+
     async def open(self, tenant: str, digest: Digest) -> PieceReader:
         """Open a blob for reading.
 
         Raises:
             BlobUnreadableError: the tenant does not hold it any more.
+            what `prepare` raises.
         """
         ...
 

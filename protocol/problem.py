@@ -21,6 +21,8 @@ class Problem:
     detail: str = ""
     extensions: Mapping[str, Json] = field(default_factory=dict[str, Json])
     retryable: bool = False
+    retry_after_seconds: int | None = None
+    """When a resend may help, where that is known."""
 
     def to_json(self) -> JsonObject:
         """Return the problem details object (RFC 9457 section 3)."""

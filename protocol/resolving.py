@@ -18,12 +18,13 @@ FileId = Annotated[str, Field(max_length=200)]
 
 
 class ResolveRequest(BaseModel):
-    """What of this does the tenant hold? Asking is a use, and renews leases."""
+    """What of this does the tenant hold?"""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     digests: tuple[DigestText, ...] = Field(default=(), max_length=MAX_DIGESTS)
     file_ids: tuple[FileId, ...] = Field(default=(), max_length=MAX_DIGESTS)
+    is_use: bool = Field(default=True, description="A use renews leases.")
 
 
 class ResolvedBlob(Descriptor):

@@ -149,13 +149,18 @@ class Store:
         held = (await self._leases.find(tenant, [digest])).get(digest)
         return held.grant if held else None
 
-    async def stat_many(self, tenant: str, digests: Sequence[Digest]) -> dict[Digest, Grant]:
-        """Return the live grants among these digests, and renew their leases: each is used.
+    async def stat_many(
+        self, tenant: str, digests: Sequence[Digest], *, renew: bool = True
+    ) -> dict[Digest, Grant]:
+        """Return the live grants among these digests; each is used, which renews its lease.
+
+        Without `renew` none is.
 
         A disk that is full keeps a lease from being renewed, not a blob from being used.
         """
         self._require_open()
-        used = await self._leases.use(tenant, digests)
+        ask = self._leases.use if renew else self._leases.find
+        used = await ask(tenant, digests)
         return {digest: held.grant for digest, held in used.items()}
 
     async def open_blob(

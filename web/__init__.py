@@ -33,7 +33,7 @@ from .listening import BoundAddress, Listening, UnixAddress, listen, listen_unix
 from .openapi import openapi_document
 from .paging import read_limit
 from .presentation import BlobFacts
-from .problems import problem_response
+from .problems import problem_response, retry_headers
 from .route import (
     ANY_METHOD,
     Answer,
@@ -109,6 +109,7 @@ __all__ = [
     "read_model",
     "refuse",
     "require_identity",
+    "retry_headers",
     "secret_of",
     "select_bytes",
     "tenant_of",

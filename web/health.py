@@ -23,6 +23,8 @@ class ReadinessCheck:
 
     name: str
     check: Callable[[], Awaitable[str | None]]
+    is_vital: bool = True
+    """False for what can be done without for a while: then the answer is 200, `degraded`."""
 
 
 class Health(BaseModel):
@@ -34,7 +36,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Answer of `/readyz`; `checks` says `ok` or why not."""
+    """Answer of `/readyz`: `ready`, `degraded` or `unready`; `checks` says `ok` or why not."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,7 +47,7 @@ class Readiness(BaseModel):
 def health_routes(
     checks: Sequence[ReadinessCheck], *, patience_seconds: float = PATIENCE_SECONDS
 ) -> list[Route]:
-    """Return both routes; `/readyz` asks all checks at once, and answers 503 if one fails."""
+    """Return both routes; `/readyz` asks all checks at once, and answers 503 if a vital one fails."""
 
     async def healthz(request: web.Request) -> web.StreamResponse:
         return json_response(Health(status="ok"))
@@ -53,9 +55,10 @@ def health_routes(
     async def readyz(request: web.Request) -> web.StreamResponse:
         reasons = await asyncio.gather(*(_reason(check, patience_seconds) for check in checks))
         found = {check.name: reason or "ok" for check, reason in zip(checks, reasons, strict=True)}
-        if any(reasons):
+        failed = [check for check, reason in zip(checks, reasons, strict=True) if reason]
+        if any(check.is_vital for check in failed):
             return json_response(Readiness(status="unready", checks=found), status=503)
-        return json_response(Readiness(status="ready", checks=found))
+        return json_response(Readiness(status="degraded" if failed else "ready", checks=found))
 
     return [
         Route(

@@ -29,19 +29,25 @@ TOO_MANY_CONNECTIONS = Problem(
 
 
 def problem_headers(problem: Problem) -> dict[str, str]:
-    """Return the headers of every answer that is a problem.
+    """Return the headers of every answer that is a problem."""
+    return {
+        "Content-Type": PROBLEM_TYPE,
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        **retry_headers(problem),
+    }
+
+
+def retry_headers(problem: Problem) -> dict[str, str]:
+    """Return what says whether, and when, a resend can help, in whatever shape a problem has.
 
     `x-should-retry: false` stops the official SDKs from resending 408, 409, 429 and 5xx when a
     resend cannot help.
     """
-    headers = {
-        "Content-Type": PROBLEM_TYPE,
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-    }
     if not problem.retryable:
-        headers["x-should-retry"] = "false"
-    return headers
+        return {"x-should-retry": "false"}
+    seconds = problem.retry_after_seconds
+    return {} if seconds is None else {"Retry-After": str(seconds)}
 
 
 def problem_response(problem: Problem, headers: Mapping[str, str] = NO_HEADERS) -> web.Response:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from coatcheck.daemon import Daemon, DaemonConfig, KeptMessage, Resolved, UpstreamConfig
 from coatcheck.daemon.errors import BlobUnreadableError, StoreUnavailableError
+from coatcheck.daemon.observation import Observer
 from coatcheck.daemon.source import PieceReader
 from coatcheck.protocol import (
     PIECE_BYTES,
@@ -78,6 +79,9 @@ class MemoryBlobs:
             for digest in digests
             if digest in self.blobs
         }
+
+    async def prepare(self, tenant: str, blobs: Collection[Resolved]) -> Collection[Digest]:
+        return ()
 
     async def open(self, tenant: str, digest: Digest) -> PieceReader:
         reader = MemoryReader(self.blobs[digest], digest, digest in self.rotten)
@@ -145,10 +149,12 @@ async def run_daemon() -> AsyncIterator[RunDaemon]:
     """Start a daemon; `upstreams` are its settings."""
     closing: list[Callable[[], Awaitable[None]]] = []
 
-    async def run(*upstreams: UpstreamConfig, **gateway: object) -> Running:
+    async def run(
+        *upstreams: UpstreamConfig, observer: Observer | None = None, **gateway: object
+    ) -> Running:
         blobs, prompts = MemoryBlobs(), MemoryPrompts()
         config = DaemonConfig(upstreams=upstreams, **gateway)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        daemon = Daemon.open(config, blobs, prompts, clock=lambda: 1000.0)
+        daemon = Daemon.open(config, blobs, prompts, clock=lambda: 1000.0, observer=observer)
         server = Server(build_app(join_faces([daemon.face()], title="t", version="0")))
         address = await server.start()
         http = aiohttp.ClientSession()

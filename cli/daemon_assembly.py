@@ -1,0 +1,46 @@
+"""What `daemon` serves: the gateway, the blobs of its cache, and the store's routes passed through."""
+
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+from coatcheck import daemon
+from coatcheck.client import InvalidArgumentError
+
+from .assembly import Assembly
+from .authority import authority
+from .errors import SettingsError
+from .settings import Settings
+from .surroundings import Surroundings
+
+__all__ = ["assemble_daemon"]
+
+
+async def assemble_daemon(
+    settings: Settings, surroundings: Surroundings, stack: AsyncExitStack
+) -> Assembly:
+    """Open the cache, the link to the store and the daemon. The store may be away.
+
+    Raises:
+        CacheError: the cache folder cannot be used.
+        SettingsError: the daemon's key, or an upstream's, is not to be had.
+    """
+    daemon_config = _knowing_the_store(
+        settings.daemon_config(surroundings.environment), settings.store
+    )
+    remote_config = settings.remote_config(surroundings.environment)
+    try:
+        remote = await daemon.RemoteStore.open(remote_config)
+    except InvalidArgumentError as error:
+        raise SettingsError(f"store: {error}") from error
+    stack.push_async_callback(remote.close)
+    resolving = daemon.Daemon.open(
+        daemon_config, remote.blobs, remote.prompts, inventory=remote.inventory
+    )
+    stack.push_async_callback(resolving.close)
+    return Assembly([remote.face(), resolving.face()], remote.keyring)
+
+
+def _knowing_the_store(config: daemon.DaemonConfig, url: str) -> daemon.DaemonConfig:
+    """Return a configuration to which the store's blob URLs are refs too."""
+    origins = config.gateway.public_origins | {authority(url)}
+    return replace(config, gateway=replace(config.gateway, public_origins=origins))

@@ -1,0 +1,123 @@
+"""GET and HEAD of a blob from the daemon's own cache, said as the store says it."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from aiohttp import web
+
+from coatcheck.protocol import BLOB_PATH, PIECE_BYTES, Digest, ResolvedBlob, Scope
+from coatcheck.web import (
+    Answer,
+    Operation,
+    ProblemError,
+    Route,
+    Selection,
+    begin_blob,
+    refuse,
+    select_bytes,
+    tenant_of,
+)
+
+from .errors import DaemonError
+from .remote import RemoteBlobs
+from .source import PieceReader, Resolved
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class BlobHandlers:
+    """What the two routes and the page's pictures do."""
+
+    def __init__(self, blobs: RemoteBlobs) -> None:
+        self._blobs = blobs
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """Send a blob, or for HEAD say what would be sent; a use."""
+        return await self._serve(request, "read", is_use=True)
+
+    async def picture(self, request: web.Request) -> web.StreamResponse:
+        """Send a blob for the page to show; looking at it is no use, so it keeps nothing alive."""
+        return await self._serve(request, "admin", is_use=False)
+
+    async def _serve(
+        self, request: web.Request, scope: Scope, *, is_use: bool
+    ) -> web.StreamResponse:
+        try:
+            return await self._send(request, scope, is_use=is_use)
+        except DaemonError as error:
+            raise ProblemError(error.problem) from error
+
+    async def _send(
+        self, request: web.Request, scope: Scope, *, is_use: bool
+    ) -> web.StreamResponse:
+        tenant = tenant_of(request, scope)
+        digest = Digest(request.match_info["digest"])
+        held = await self._blobs.describe(tenant, [digest], is_use=is_use)
+        if (blob := held.get(digest)) is None:
+            raise _not_found(digest)
+        selection = select_bytes(request, blob)
+        if not isinstance(selection, Selection):
+            return selection
+        if request.method == "HEAD":
+            return begin_blob(blob, selection)
+        if await self._blobs.prepare(tenant, [Resolved(digest, blob.size, blob.media_type)]):
+            raise _not_found(digest)
+        reader = await self._blobs.open_at(tenant, digest, selection.start // PIECE_BYTES)
+        try:
+            return await _answer(request, blob, selection, reader)
+        finally:
+            await reader.close()
+
+
+def blob_routes(blobs: BlobHandlers) -> list[Route]:
+    """Return the routes that the cache answers."""
+    path = f"{BLOB_PATH}{{digest}}"
+    answers = {
+        200: Answer("the bytes", "*/*"),
+        206: Answer("the range asked for", "*/*"),
+        304: Answer("the client has them"),
+    }
+    return [
+        Route("GET", path, blobs.get, Operation("Get a blob", "blobs", answers), scope="read"),
+        Route(
+            "GET",
+            "/admin/blobs/{digest}/picture",
+            blobs.picture,
+            Operation("Show a blob on the page", "admin", {200: Answer("the bytes", "*/*")}),
+            scope="admin",
+        ),
+    ]
+
+
+async def _answer(
+    request: web.Request, blob: ResolvedBlob, selection: Selection, reader: PieceReader
+) -> web.StreamResponse:
+    response = begin_blob(blob, selection)
+    await response.prepare(request)
+    async with aclosing(_chunks(reader, selection)) as chunks:
+        async for chunk in chunks:
+            await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+async def _chunks(reader: PieceReader, selection: Selection) -> AsyncGenerator[bytes]:
+    """Yield copies: a transport may hold on to them after the next piece is read."""
+    start = selection.start
+    while start < selection.stop:
+        index, offset = divmod(start, PIECE_BYTES)
+        piece = await reader.read_piece(index)
+        end = min(piece.nbytes, offset + selection.stop - start)
+        for at in range(offset, end, _CHUNK_BYTES):
+            yield bytes(piece[at : min(at + _CHUNK_BYTES, end)])
+        start += end - offset
+
+
+def _not_found(digest: Digest) -> ProblemError:
+    return refuse(
+        404,
+        "blob_not_found",
+        "Blob not found",
+        f"no such blob: {digest}",
+        missing=[{"digest": digest}],
+    )

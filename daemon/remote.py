@@ -1,0 +1,235 @@
+"""A store on another host, behind the daemon's interfaces.
+
+Grants are the store's to say, and are asked for in each turn, remembered for half a minute. Bytes
+come from the cache, and into it from the store, once. While the store is away, what it said within
+the last hour goes on being true, and what it did not say is not known: 503.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+
+from coatcheck.client import (
+    AsyncBody,
+    BlobNotFoundError,
+    ClientError,
+    DigestMismatchError,
+    PromptNotFoundError,
+    ServerError,
+    Sink,
+    StoreLink,
+)
+from coatcheck.protocol import Digest, PromptAppend, PromptStep, ResolvedBlob
+
+from .availability import Availability
+from .cache import DiskCache, Flow
+from .errors import BlobUnreadableError, DaemonError, NotKeptError, StoreUnavailableError
+from .prompt_memory import PromptMemory
+from .remembered import STALE_SECONDS, Remembered
+from .source import KeptMessage, PieceReader, Resolved
+
+_STAYS_REFUSED = frozenset({400, 404, 413, 422, 507})
+
+
+class RemoteOrigin:
+    """A store as the cache asks it. The link belongs to somebody else."""
+
+    def __init__(self, link: StoreLink, availability: Availability) -> None:
+        self._link = link
+        self._availability = availability
+
+    async def fetch(self, tenant: str, digest: Digest, sink: Sink) -> None:
+        """Stream a blob into a sink; see `Origin.fetch`."""
+        async with self._availability.asking():
+            try:
+                await self._link.fetch(tenant, digest, sink)
+            except BlobNotFoundError as error:
+                raise BlobUnreadableError(digest) from error
+
+    async def open(self, tenant: str, digest: Digest) -> Flow:
+        """Open a blob to be read as it comes; see `Origin.open`."""
+        async with self._availability.asking():
+            try:
+                return _Flow(await self._link.open(tenant, digest))
+            except BlobNotFoundError as error:
+                raise BlobUnreadableError(digest) from error
+
+
+class _Flow:
+    def __init__(self, body: AsyncBody) -> None:
+        self._body = body
+
+    async def read(self) -> bytes:
+        try:
+            return await self._body.read()
+        except ClientError as error:
+            raise StoreUnavailableError(f"the store's answer broke off: {error}") from error
+
+    def close(self) -> None:
+        self._body.close()
+
+
+class RemoteBlobs:
+    """A `BlobSource` over a link and a cache that somebody else owns and closes."""
+
+    name = "disk"
+
+    def __init__(
+        self,
+        link: StoreLink,
+        cache: DiskCache,
+        availability: Availability,
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock` gives Unix seconds."""
+        self._link = link
+        self._cache = cache
+        self._availability = availability
+        self._clock = clock
+        self._grants: Remembered[tuple[str, Digest], ResolvedBlob] = Remembered()
+
+    async def resolve(self, tenant: str, digests: Collection[Digest]) -> dict[Digest, Resolved]:
+        """Return those that the tenant holds; see `BlobSource.resolve`."""
+        held = await self.describe(tenant, digests)
+        return {
+            digest: Resolved(digest, blob.size, blob.sniffed_type or blob.media_type)
+            for digest, blob in held.items()
+        }
+
+    async def describe(
+        self, tenant: str, digests: Collection[Digest], *, is_use: bool = True
+    ) -> dict[Digest, ResolvedBlob]:
+        """Return what the store says of those that the tenant holds; a use renews leases.
+
+        Raises:
+            StoreUnavailableError: the store is away, and did not speak of all of them lately.
+        """
+        now = self._clock()
+        held: dict[Digest, ResolvedBlob] = {}
+        for digest in dict.fromkeys(digests):
+            if (blob := self._grants.get((tenant, digest), now)) is not None:
+                held[digest] = blob
+        unknown = [digest for digest in dict.fromkeys(digests) if digest not in held]
+        if unknown:
+            held |= await self._ask(tenant, unknown, now, is_use=is_use)
+        return held
+
+    async def prepare(self, tenant: str, blobs: Collection[Resolved]) -> set[Digest]:
+        """Fetch what is not here; see `BlobSource.prepare`."""
+        gone = await self._cache.prepare(tenant, [(blob.digest, blob.size) for blob in blobs])
+        for digest in gone:
+            self._grants.forget((tenant, digest))
+        return gone
+
+    async def open(self, tenant: str, digest: Digest) -> PieceReader:
+        """Open a blob, from its first piece on; see `BlobSource.open`."""
+        return await self.open_at(tenant, digest, 0)
+
+    async def open_at(self, tenant: str, digest: Digest, first_piece: int) -> PieceReader:
+        """Open a blob with this piece verified already; see `BlobSource.open`."""
+        blob = (await self.describe(tenant, [digest])).get(digest)
+        if blob is None:
+            raise BlobUnreadableError(digest)
+        try:
+            return await self._cache.open_blob(tenant, digest, blob.size, first_piece=first_piece)
+        except BlobUnreadableError:
+            self._grants.forget((tenant, digest))
+            raise
+
+    async def absorb(self, tenant: str, data: bytes, media_type: str | None) -> Digest:
+        """Hand bytes on to the store, and keep a copy; see `BlobSource.absorb`."""
+        digest = await asyncio.to_thread(Digest.of, data)
+        async with self._availability.asking():
+            try:
+                await self._link.upload(tenant, data, digest, media_type)
+            except (ServerError, DigestMismatchError) as error:
+                raise _not_kept(error) from error
+        self._grants.forget((tenant, digest))  # its media type may be another now
+        await self._cache.put(digest, data)
+        return digest
+
+    def released(self, tenant: str, digest: Digest) -> None:
+        """Learn that the tenant dropped a blob: the store is asked the next time."""
+        self._grants.forget((tenant, digest))
+
+    async def _ask(
+        self, tenant: str, digests: Sequence[Digest], now: float, *, is_use: bool
+    ) -> dict[Digest, ResolvedBlob]:
+        ticket = self._grants.ticket()
+        try:
+            async with self._availability.asking():
+                answer = await self._link.resolve(tenant, digests, is_use=is_use)
+        except StoreUnavailableError:
+            return self._recall(tenant, digests, now)
+        wanted = set(digests)
+        held = {blob.digest: blob for blob in answer.blobs if blob.digest in wanted}
+        for blob in held.values():
+            self._grants.put((tenant, blob.digest), blob, now, ticket)
+        return held
+
+    def _recall(
+        self, tenant: str, digests: Sequence[Digest], now: float
+    ) -> dict[Digest, ResolvedBlob]:
+        """Return what the store said within the hour, when that is all of it."""
+        held: dict[Digest, ResolvedBlob] = {}
+        for digest in digests:
+            blob = self._grants.get((tenant, digest), now, max_age_seconds=STALE_SECONDS)
+            if blob is None:
+                raise StoreUnavailableError(
+                    f"the store is away, and {digest} is not known here; try again"
+                )
+            held[digest] = blob
+        return held
+
+
+class RemotePrompts:
+    """A `PromptSource` over the same link."""
+
+    def __init__(
+        self, link: StoreLink, availability: Availability, clock: Callable[[], float]
+    ) -> None:
+        self._link = link
+        self._availability = availability
+        self._clock = clock
+        self._memory = PromptMemory()
+
+    async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
+        """Return the texts of a kept list; see `PromptSource.expand`."""
+        now = self._clock()
+        if (known := self._memory.get(tenant, dialect, digest, now)) is not None:
+            return known
+        try:
+            async with self._availability.asking():
+                texts = await self._link.expand(tenant, dialect, digest)
+        except StoreUnavailableError:
+            known = self._memory.get(tenant, dialect, digest, now, max_age_seconds=STALE_SECONDS)
+            if known is None:
+                raise
+            return known
+        if texts is not None:
+            self._memory.put_list(tenant, dialect, digest, texts, now)
+        return texts
+
+    async def append(
+        self, tenant: str, dialect: str, parent: Digest, messages: Sequence[KeptMessage]
+    ) -> None:
+        """Keep messages; see `PromptSource.append`."""
+        if not messages:
+            return
+        steps = tuple(
+            PromptStep(digest=message.digest, text=message.text, blobs=message.blobs)
+            for message in messages
+        )
+        wanted = PromptAppend(dialect=dialect, parent=parent, messages=steps)
+        async with self._availability.asking():
+            try:
+                await self._link.append(tenant, wanted)
+            except (PromptNotFoundError, ServerError, DigestMismatchError) as error:
+                raise _not_kept(error) from error
+        self._memory.put_messages(tenant, dialect, parent, messages, self._clock())
+
+
+def _not_kept(error: ClientError) -> DaemonError | ClientError:
+    """Return what a refusal means; what may pass, or is the daemon's own fault, stays as it is."""
+    if isinstance(error, ServerError) and error.status not in _STAYS_REFUSED:
+        return error
+    return NotKeptError(str(error))

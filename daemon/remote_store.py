@@ -1,0 +1,113 @@
+"""A daemon's store on another host: the link, the copies, and the face of both."""
+
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Self
+
+from coatcheck.client import StoreLink
+from coatcheck.web import Face, Keyring, OpenKeyring, ReadinessCheck
+
+from .availability import Availability
+from .blobs import BlobHandlers, blob_routes
+from .cache import CacheConfig, DiskCache
+from .disk_inventory import DiskInventory
+from .errors import DaemonError
+from .forward import HttpUpstream
+from .remote import RemoteBlobs, RemoteOrigin, RemotePrompts
+from .remote_keyring import RemoteKeyring
+from .store_passage import StorePassage
+from .upstream import Timeouts, Upstream, UpstreamConfig
+
+# Uploads end with a sync of the store's disk, downloads begin with a read of it.
+_TIMEOUTS = Timeouts(connect_seconds=5.0, first_byte_seconds=120.0, idle_seconds=120.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteConfig:
+    """Where the store is, and where copies go."""
+
+    store_url: str
+    cache: CacheConfig
+    key: str | None = field(default=None, repr=False)
+    """A daemon's key; None for a store without keys, on this host."""
+
+
+class RemoteStore:
+    """What a daemon has of a store elsewhere. Open it inside a running loop; close it."""
+
+    def __init__(
+        self,
+        link: StoreLink,
+        cache: DiskCache,
+        availability: Availability,
+        passed: Upstream,
+        keyring: Keyring,
+        stack: AsyncExitStack,
+        clock: Callable[[], float],
+    ) -> None:
+        """Called by `open`."""
+        self.blobs = RemoteBlobs(link, cache, availability, clock)
+        """The blobs that it has, through the cache."""
+        self.prompts = RemotePrompts(link, availability, clock)
+        """The prompts that it keeps."""
+        self.inventory = DiskInventory(cache, self.blobs.name)
+        """What the cache inspection shows."""
+        self.keyring = keyring
+        """Who may ask: its keys, or without a key of our own everybody on this host."""
+        self.cache = cache
+        """The copies, and what they count."""
+        self._link = link
+        self._availability = availability
+        self._passed = passed
+        self._stack = stack
+
+    @classmethod
+    async def open(
+        cls,
+        config: RemoteConfig,
+        *,
+        clock: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> Self:
+        """Open the cache; the store is asked when something is wanted of it. It may be away.
+
+        Raises:
+            CacheUnusableError: the cache folder cannot be used.
+            InvalidArgumentError: the URL is no origin, or the key cannot be one.
+        """
+        async with AsyncExitStack() as stack:
+            link = StoreLink(config.store_url, config.key)
+            stack.push_async_callback(link.close)
+            availability = Availability(link.base_url, time.monotonic)
+            origin = RemoteOrigin(link, availability)
+            cache = await DiskCache.open(config.cache, origin, clock=clock, random=random)
+            stack.push_async_callback(cache.close)
+            passed = HttpUpstream.open(
+                UpstreamConfig("store", base_url=link.base_url, timeouts=_TIMEOUTS)
+            )
+            stack.push_async_callback(passed.close)
+            keyring = RemoteKeyring(link, availability, clock) if config.key else OpenKeyring()
+            return cls(link, cache, availability, passed, keyring, stack.pop_all(), clock)
+
+    async def close(self) -> None:
+        """End what is being fetched, and let go of connections and files. May be called twice."""
+        await self._stack.aclose()
+
+    def face(self) -> Face:
+        """Return the routes of blobs, and the check that says whether the store answers."""
+        passage = StorePassage(self._passed, self.blobs.released)
+        return Face(
+            routes=[*blob_routes(BlobHandlers(self.blobs)), *passage.routes()],
+            checks=[ReadinessCheck("store", self._check, is_vital=False)],
+        )
+
+    async def _check(self) -> str | None:
+        try:
+            async with self._availability.asking():
+                await self._link.ready()
+        except DaemonError as error:
+            return f"{error}; what was asked for lately goes on"
+        return None

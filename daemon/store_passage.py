@@ -1,0 +1,110 @@
+"""The store's client routes, passed through, so that one base URL serves every client.
+
+What comes goes on as it is, both ways, streamed, with the client's own key: the store decides. Only
+a daemon's key may say for whom it speaks.
+"""
+
+from collections.abc import Callable
+from contextlib import aclosing
+
+from aiohttp import web
+
+from coatcheck.protocol import (
+    BLOB_PATH,
+    TENANT_HEADER,
+    Digest,
+    InvalidDigestError,
+    Scope,
+)
+from coatcheck.web import (
+    ANY_METHOD,
+    BrokenAnswerError,
+    ProblemError,
+    Route,
+    principal_of,
+    tenant_of,
+)
+
+from .errors import DaemonError, StoreUnavailableError, UpstreamError
+from .headers import store_answer_headers, store_request_headers
+from .incoming import Incoming
+from .upstream import Answer, Outgoing, Upstream
+
+_BLOBS = BLOB_PATH.rstrip("/")
+_BLOB = f"{BLOB_PATH}{{digest}}"
+# As the store has them, so that a key that may only read is told so here too. What else there is
+# below the blobs is the store's to know.
+_ROUTES: tuple[tuple[str, str, Scope], ...] = (
+    ("GET", _BLOBS, "read"),
+    ("POST", _BLOBS, "write"),
+    ("POST", f"{BLOB_PATH}missing", "read"),
+    ("PUT", _BLOB, "write"),
+    ("DELETE", _BLOB, "write"),
+    ("PUT", f"{_BLOB}/pin", "write"),
+    ("DELETE", f"{_BLOB}/pin", "write"),
+    (ANY_METHOD, f"{BLOB_PATH}{{path:(?s:.*)}}", "read"),
+)
+
+Released = Callable[[str, Digest], None]
+
+
+class StorePassage:
+    """Passes requests on to the store. Owns nothing; `released` is told of each DELETE of a blob."""
+
+    def __init__(self, store: Upstream, released: Released) -> None:
+        self._store = store
+        self._released = released
+
+    def routes(self) -> list[Route]:
+        """Return the routes that are passed through; the store's own document describes them."""
+        return [Route(method, path, self.serve, scope=scope) for method, path, scope in _ROUTES]
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Pass a request on, and the answer back.
+
+        Raises:
+            ProblemError: 503 `store_unavailable`; 403 `tenant_foreign`.
+            BrokenAnswerError: the store broke off its answer.
+        """
+        is_daemon = principal_of(request).tenant is None
+        tenant = None if is_daemon and TENANT_HEADER not in request.headers else tenant_of(request)
+        headers = store_request_headers(request.headers.items(), keeps_tenant=is_daemon)
+        incoming = Incoming(request)
+        outgoing = Outgoing(
+            request.method, request.rel_url.raw_path_qs, headers, incoming.body(_uncounted)
+        )
+        try:
+            async with self._store.send(outgoing) as answer:
+                return await _relay(request, answer)
+        except UpstreamError as error:
+            raise ProblemError(StoreUnavailableError(f"the store: {error}").problem) from error
+        except DaemonError as error:
+            raise ProblemError(error.problem) from error
+        finally:
+            if request.method == "DELETE" and tenant is not None:
+                self._forget(tenant, request)
+            await incoming.close()
+
+    def _forget(self, tenant: str, request: web.Request) -> None:
+        try:
+            self._released(tenant, Digest(request.match_info.get("digest", "")))
+        except InvalidDigestError:
+            return  # the store has said so
+
+
+async def _relay(request: web.Request, answer: Answer) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status)
+    response.headers.extend(store_answer_headers(answer.headers.items()))
+    await response.prepare(request)
+    try:
+        async with aclosing(answer.chunks()) as chunks:
+            async for chunk in chunks:
+                await response.write(chunk)
+    except DaemonError as error:
+        raise BrokenAnswerError(str(error)) from error
+    await response.write_eof()
+    return response
+
+
+def _uncounted(chunk: bytes) -> None:
+    """Nobody observes what clients tell the store."""
