@@ -1,0 +1,226 @@
+"""Every route of every command, and what a key must be for to use it.
+
+The routes are those that a command serves; one that stands in no table here fails the test.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from aiohttp import ClientSession
+
+from coatcheck.cli.assembly import Assemble, assemble_api, assemble_serve
+from coatcheck.cli.settings import Settings
+from coatcheck.cli.surroundings import Surroundings
+from coatcheck.protocol import ALL_SCOPES, Key, Scope
+from coatcheck.store import Keys, open_keys
+from coatcheck.web import Route, Server, build_app, join_faces
+
+pytestmark = pytest.mark.system
+
+OPEN = {
+    "GET /healthz",
+    "GET /readyz",
+    "GET /openapi.json",
+    "GET /admin/icon.svg",
+    "GET /admin/style-*.css",
+}
+PAGES: dict[str, Scope] = {"GET /admin": "admin"}
+STORE: dict[str, Scope] = {
+    "POST /v1/blobs": "write",
+    "PUT /v1/blobs/{digest}": "write",
+    "GET /v1/blobs/{digest}": "read",
+    "HEAD /v1/blobs/{digest}": "read",
+    "POST /v1/blobs/missing": "read",
+    "GET /v1/blobs": "read",
+    "DELETE /v1/blobs/{digest}": "write",
+    "PUT /v1/blobs/{digest}/pin": "write",
+    "DELETE /v1/blobs/{digest}/pin": "write",
+    "POST /v1/resolve": "gateway",
+    "PUT /v1/prompts/{digest}": "gateway",
+    "GET /v1/prompts/{digest}": "gateway",
+    "POST /v1/keys/verify": "gateway",
+    "GET /admin/api/blobs": "admin",
+    "GET /admin/api/stats": "admin",
+    "GET /admin/blobs/{digest}/picture": "admin",
+}
+GATEWAY: dict[str, Scope] = {
+    "POST /v1/chat/completions": "gateway",
+    "* /v1/chat/completions": "gateway",
+    "* /v1/{path:(?s:.*)}": "gateway",
+    "* /v1beta/{path:(?s:.*)}": "gateway",
+    "* /v1alpha/{path:(?s:.*)}": "gateway",
+    "* /upload/{path:(?s:.*)}": "gateway",
+    "* /ws/{path:(?s:.*)}": "gateway",
+    "GET /admin/api/cache": "admin",
+    "DELETE /admin/api/cache": "admin",
+    "DELETE /admin/api/cache/{digest}": "admin",
+    "POST /admin/cache/evict": "admin",
+}
+COMMANDS: list[tuple[Assemble, dict[str, Scope]]] = [
+    (assemble_serve, PAGES | STORE | GATEWAY),
+    (assemble_api, PAGES | STORE),
+]
+# What stands in a path's place holders, where anything but a digest does.
+SAMPLES = {
+    "/v1/{path:(?s:.*)}": "/v1/models",
+    "/v1beta/{path:(?s:.*)}": "/v1beta/models/gemini:generateContent",
+    "/v1alpha/{path:(?s:.*)}": "/v1alpha/models",
+    "/upload/{path:(?s:.*)}": "/upload/v1beta/other",
+    "/ws/{path:(?s:.*)}": "/ws/google.ai",
+}
+DIGEST = "sha256:" + "0" * 64
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command's routes, served in this process over a store that has keys."""
+
+    url: str
+    routes: list[Route]
+    keys: Keys
+
+
+@pytest.fixture(params=COMMANDS, ids=["serve", "api"])
+async def command(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Running]:
+    assemble, _ = request.param
+    async with AsyncExitStack() as stack:
+        keys = await stack.enter_async_context(open_keys(tmp_path / "data"))
+        await keys.create(tenant="default", scopes=ALL_SCOPES)
+        settings = Settings(data=tmp_path / "data", min_free_bytes=0)
+        assembly = await assemble(settings, Surroundings({}), stack)
+        routes = join_faces(assembly.faces, title="Coatcheck", version="1")
+        server = Server(build_app(routes, keyring=assembly.keyring))
+        stack.push_async_callback(server.stop, 0)
+        address = await server.start()
+        yield Running(address.url, routes, keys)
+
+
+def name_of(route: Route) -> str:
+    return f"{route.method} {re.sub('style-[0-9a-f]+', 'style-*', route.path)}"
+
+
+def requests_of(route: Route) -> list[tuple[str, str]]:
+    """Return the methods and paths by which a route is tried."""
+    path = SAMPLES.get(route.path, route.path.replace("{digest}", DIGEST))
+    assert "{" not in path, f"give {route.path} a sample"
+    taken = "PUT" if route.path == "/v1/chat/completions" else "POST"
+    methods = ["GET", taken] if route.method == "*" else [route.method]
+    return [(method, path) for method in methods]
+
+
+async def bad_keys(keys: Keys, scope: Scope) -> dict[str, tuple[str | None, int, str]]:
+    """Return what must not open a route of a scope: the key, the status and the code."""
+    revoked = await keys.create(tenant="default", scopes=ALL_SCOPES)
+    await keys.revoke(revoked.key.id)
+    expired = await keys.create(tenant="default", scopes=ALL_SCOPES, expires_at=1.0)
+    other = await keys.create(tenant="default", scopes=ALL_SCOPES - {scope})
+    daemons = await keys.create(tenant=None, scopes=ALL_SCOPES - {scope})
+    return {
+        "none": (None, 401, "key_missing"),
+        "malformed": ("cck_", 401, "key_invalid"),
+        "wrong": (Key(other.key.id, "a" * 40).text, 401, "key_invalid"),
+        "unknown": (f"cck_aaaaaaaa_{'a' * 40}", 401, "key_invalid"),
+        "revoked": (revoked.key.text, 401, "key_invalid"),
+        "expired": (expired.key.text, 401, "key_invalid"),
+        "scope": (other.key.text, 403, "scope_missing"),
+        "daemon's scope": (daemons.key.text, 403, "scope_missing"),
+    }
+
+
+Shape: TypeAlias = Callable[[int, Any], str]
+
+
+def openai(status: int, body: Any) -> str:
+    assert set(body) == {"error"}
+    return str(body["error"]["code"])
+
+
+def anthropic(status: int, body: Any) -> str:
+    expected = "authentication_error" if status == 401 else "permission_error"
+    assert (body["type"], body["error"]["type"]) == ("error", expected)
+    return str(body["error"]["details"]["error_code"])
+
+
+def gemini(status: int, body: Any) -> str:
+    expected = "UNAUTHENTICATED" if status == 401 else "PERMISSION_DENIED"
+    assert (body["error"]["code"], body["error"]["status"]) == (status, expected)
+    return str(body["error"]["details"][0]["code"])
+
+
+def native(status: int, body: Any) -> str:
+    assert body["status"] == status
+    return str(body["code"])
+
+
+# How each client sends its key, and the form in which it is told no.
+CLIENTS: dict[Shape, tuple[str, str, dict[str, str]]] = {
+    native: ("Coatcheck-Key", "{}", {}),
+    openai: ("Authorization", "Bearer {}", {}),
+    anthropic: ("x-api-key", "{}", {"anthropic-version": "2023-06-01"}),
+    gemini: ("x-goog-api-key", "{}", {"x-goog-api-client": "genai"}),
+}
+
+
+def shapes_of(route: Route) -> list[Shape]:
+    """Return the forms in which a route's clients read errors."""
+    if route.render_problem is None:
+        return [native]
+    if not route.path.startswith("/v1/"):
+        return [gemini]
+    return [openai] if route.path == "/v1/chat/completions" else [openai, anthropic]
+
+
+def test_every_route_is_in_a_table(command: Running, request: pytest.FixtureRequest) -> None:
+    _, expected = request.node.callspec.params["command"]
+    scopes = {name_of(route): route.scope for route in command.routes}
+    assert {name for name, scope in scopes.items() if scope is None} == OPEN
+    assert {name: scope for name, scope in scopes.items() if scope is not None} == expected
+
+
+async def test_no_bad_key_opens_any_route(command: Running, http: ClientSession) -> None:
+    bad = {scope: await bad_keys(command.keys, scope) for scope in ALL_SCOPES}
+    tries = [
+        (route, method, path, shape)
+        for route in command.routes
+        for method, path in requests_of(route)
+        for shape in shapes_of(route)
+    ]
+    for route, method, path, shape in tries:
+        header, form, marks = CLIENTS[shape]
+        for name, (key, status, code) in (bad[route.scope] if route.scope else {}).items():
+            where = f"{method} {path} as {shape.__name__} with {name}"
+            headers = marks | ({} if key is None else {header: form.format(key)})
+            async with http.request(method, command.url + path, headers=headers) as answer:
+                assert answer.status == status, where
+                assert ("WWW-Authenticate" in answer.headers) == (status == 401), where
+                assert answer.headers["x-should-retry"] == "false", where
+                if method != "HEAD":
+                    assert shape(status, await answer.json(content_type=None)) == code, where
+                    is_problem = answer.content_type == "application/problem+json"
+                    assert is_problem == (shape is native), where
+
+
+async def test_a_key_for_the_routes_scope_opens_it(command: Running, http: ClientSession) -> None:
+    made = {
+        scope: await command.keys.create(tenant="default", scopes={scope}) for scope in ALL_SCOPES
+    }
+    for route in command.routes:
+        if route.scope is None:
+            continue
+        headers = {"Coatcheck-Key": made[route.scope].key.text}
+        for method, path in requests_of(route):
+            async with http.request(method, command.url + path, headers=headers) as answer:
+                assert answer.status not in (401, 403), f"{method} {path}"
+
+
+async def test_what_is_open_takes_any_key_and_none(command: Running, http: ClientSession) -> None:
+    for route in command.routes:
+        if route.scope is None:
+            for headers in ({}, {"Coatcheck-Key": "cck_wrong"}):
+                async with http.get(command.url + route.path, headers=headers) as answer:
+                    assert answer.status == 200
