@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from coatcheck.protocol import KEY_HEADER
+
 from .errors import InvalidArgumentError
 
-KEY_HEADER = "Coatcheck-Key"
 USER_AGENT = "coatcheck-client"
 
 _is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 section 5.6.2

@@ -14,7 +14,7 @@ from multidict import CIMultiDictProxy
 
 from coatcheck.protocol import KEY_HEADER, KEY_PREFIX
 
-_PLAIN_HEADERS = ("x-api-key", "x-goog-api-key")
+_PLAIN_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
 _QUERY = "key"
 
 
@@ -30,8 +30,8 @@ class Credential:
 def credential_of(request: web.BaseRequest) -> Credential | None:
     """Return the key that a request carries; None when it carries none of ours.
 
-    Looked for in `Coatcheck-Key`, `Authorization: Bearer`, `x-api-key`, `x-goog-api-key`, the
-    password of `Authorization: Basic`, and `?key=`; the first wins.
+    Looked for in `Coatcheck-Key`, `Authorization: Bearer`, `x-api-key`, `x-goog-api-key`,
+    `api-key`, the password of `Authorization: Basic`, and `?key=`; the first wins.
     """
     headers = request.headers
     if (own := headers.get(KEY_HEADER)) is not None:

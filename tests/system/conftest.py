@@ -6,11 +6,17 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from coatcheck.cli.assembly import Assemble
+from coatcheck.cli.settings import Settings
+from coatcheck.cli.surroundings import Surroundings
+from coatcheck.store import Keys, open_keys
+from coatcheck.web import Route, Server, build_app, join_faces
 
 
 @dataclass
@@ -41,7 +47,10 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     running: list[Served] = []
 
     def start(
-        settings: str = "", data: Path | None = None, command: tuple[str, ...] = ()
+        settings: str = "",
+        data: Path | None = None,
+        command: tuple[str, ...] = (),
+        name: str = "serve",
     ) -> Served:
         folder = data or tmp_path / "data"
         config = tmp_path / "settings.toml"
@@ -50,7 +59,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         process = subprocess.Popen(
             [
                 *command,
-                *(sys.executable, "-m", "coatcheck.cli", "serve", "--port", "0"),
+                *(sys.executable, "-m", "coatcheck.cli", name, "--port", "0"),
                 *("--data", str(folder), "--config", str(config)),
             ],
             cwd=tmp_path,
@@ -132,3 +141,33 @@ def run(tmp_path: Path) -> Run:
         return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return call
+
+
+@dataclass(frozen=True)
+class Here:
+    """A command that is served in this process, over a store that has a key."""
+
+    url: str
+    routes: list[Route]
+    keys: Keys
+
+
+ServeHere = Callable[..., Awaitable[Here]]
+
+
+@pytest.fixture
+async def serve_here(tmp_path: Path) -> AsyncIterator[ServeHere]:
+    """Serve what a command assembles, in this process; further arguments are settings."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(assemble: Assemble, **settings: object) -> Here:
+            given = {"data": tmp_path / "data", "min_free_bytes": 0} | settings
+            keys = await stack.enter_async_context(open_keys(tmp_path / "data"))
+            await keys.create(tenant="default", scopes={"read"})
+            assembly = await assemble(Settings.model_validate(given), Surroundings({}), stack)
+            routes = join_faces(assembly.faces, title="Coatcheck", version="1")
+            server = Server(build_app(routes, keyring=assembly.keyring))
+            stack.push_async_callback(server.stop, 0)
+            return Here((await server.start()).url, routes, keys)
+
+        yield start

@@ -4,21 +4,16 @@ The routes are those that a command serves; one that stands in no table here fai
 """
 
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import pytest
 from aiohttp import ClientSession
 
 from coatcheck.cli.assembly import Assemble, assemble_api, assemble_serve
-from coatcheck.cli.settings import Settings
-from coatcheck.cli.surroundings import Surroundings
 from coatcheck.protocol import ALL_SCOPES, Key, Scope
-from coatcheck.store import Keys, open_keys
-from coatcheck.web import Route, Server, build_app, join_faces
+from coatcheck.store import Keys
+from coatcheck.web import Route
 
 pytestmark = pytest.mark.system
 
@@ -76,28 +71,11 @@ SAMPLES = {
 DIGEST = "sha256:" + "0" * 64
 
 
-@dataclass(frozen=True)
-class Running:
-    """A command's routes, served in this process over a store that has keys."""
-
-    url: str
-    routes: list[Route]
-    keys: Keys
-
-
 @pytest.fixture(params=COMMANDS, ids=["serve", "api"])
-async def command(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Running]:
+async def command(request: pytest.FixtureRequest, serve_here: Any) -> Any:
+    """Each command, served in this process."""
     assemble, _ = request.param
-    async with AsyncExitStack() as stack:
-        keys = await stack.enter_async_context(open_keys(tmp_path / "data"))
-        await keys.create(tenant="default", scopes=ALL_SCOPES)
-        settings = Settings(data=tmp_path / "data", min_free_bytes=0)
-        assembly = await assemble(settings, Surroundings({}), stack)
-        routes = join_faces(assembly.faces, title="Coatcheck", version="1")
-        server = Server(build_app(routes, keyring=assembly.keyring))
-        stack.push_async_callback(server.stop, 0)
-        address = await server.start()
-        yield Running(address.url, routes, keys)
+    return await serve_here(assemble)
 
 
 def name_of(route: Route) -> str:
@@ -175,14 +153,14 @@ def shapes_of(route: Route) -> list[Shape]:
     return [openai] if route.path == "/v1/chat/completions" else [openai, anthropic]
 
 
-def test_every_route_is_in_a_table(command: Running, request: pytest.FixtureRequest) -> None:
+def test_every_route_is_in_a_table(command: Any, request: pytest.FixtureRequest) -> None:
     _, expected = request.node.callspec.params["command"]
     scopes = {name_of(route): route.scope for route in command.routes}
     assert {name for name, scope in scopes.items() if scope is None} == OPEN
     assert {name: scope for name, scope in scopes.items() if scope is not None} == expected
 
 
-async def test_no_bad_key_opens_any_route(command: Running, http: ClientSession) -> None:
+async def test_no_bad_key_opens_any_route(command: Any, http: ClientSession) -> None:
     bad = {scope: await bad_keys(command.keys, scope) for scope in ALL_SCOPES}
     tries = [
         (route, method, path, shape)
@@ -205,7 +183,7 @@ async def test_no_bad_key_opens_any_route(command: Running, http: ClientSession)
                     assert is_problem == (shape is native), where
 
 
-async def test_a_key_for_the_routes_scope_opens_it(command: Running, http: ClientSession) -> None:
+async def test_a_key_for_the_routes_scope_opens_it(command: Any, http: ClientSession) -> None:
     made = {
         scope: await command.keys.create(tenant="default", scopes={scope}) for scope in ALL_SCOPES
     }
@@ -218,7 +196,7 @@ async def test_a_key_for_the_routes_scope_opens_it(command: Running, http: Clien
                 assert answer.status not in (401, 403), f"{method} {path}"
 
 
-async def test_what_is_open_takes_any_key_and_none(command: Running, http: ClientSession) -> None:
+async def test_what_is_open_takes_any_key_and_none(command: Any, http: ClientSession) -> None:
     for route in command.routes:
         if route.scope is None:
             for headers in ({}, {"Coatcheck-Key": "cck_wrong"}):

@@ -27,6 +27,7 @@ def found(headers: list[tuple[str, str]], path: str = "/v1/blobs") -> Credential
         [("x-api-key", "cck_a")],
         [("X-Api-Key", "sk-theirs"), ("X-Api-Key", "cck_a")],
         [("x-goog-api-key", "cck_a")],
+        [("api-key", "cck_a")],
         [("Authorization", "Bearer sk-theirs"), ("x-api-key", "cck_a")],
         [("Authorization", "Bearer cck_a"), ("x-api-key", "cck_b")],
         [("x-api-key", "cck_b"), ("Coatcheck-Key", "cck_a")],
