@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,11 +160,14 @@ async def serve_here(tmp_path: Path) -> AsyncIterator[ServeHere]:
     """Serve what a command assembles, in this process; further arguments are settings."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(assemble: Assemble, **settings: object) -> Here:
+        async def start(
+            assemble: Assemble, environment: Mapping[str, str] | None = None, **settings: object
+        ) -> Here:
             given = {"data": tmp_path / "data", "min_free_bytes": 0} | settings
             keys = await stack.enter_async_context(open_keys(tmp_path / "data"))
             await keys.create(tenant="default", scopes={"read"})
-            assembly = await assemble(Settings.model_validate(given), Surroundings({}), stack)
+            surroundings = Surroundings(environment or {})
+            assembly = await assemble(Settings.model_validate(given), surroundings, stack)
             routes = join_faces(assembly.faces, title="Coatcheck", version="1")
             server = Server(build_app(routes, keyring=assembly.keyring))
             stack.push_async_callback(server.stop, 0)

@@ -5,12 +5,13 @@ The routes are those that a command serves; one that stands in no table here fai
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 from aiohttp import ClientSession
 
-from coatcheck.cli.assembly import Assemble, assemble_api, assemble_serve
+from coatcheck.cli.services import SERVICES
 from coatcheck.protocol import ALL_SCOPES, Key, Scope
 from coatcheck.store import Keys
 from coatcheck.web import Route
@@ -56,10 +57,16 @@ GATEWAY: dict[str, Scope] = {
     "DELETE /admin/api/cache/{digest}": "admin",
     "POST /admin/cache/evict": "admin",
 }
-COMMANDS: list[tuple[Assemble, dict[str, Scope]]] = [
-    (assemble_serve, PAGES | STORE | GATEWAY),
-    (assemble_api, PAGES | STORE),
-]
+# What the daemon has of the store's: its cache, and what it passes through.
+PASSED: dict[str, Scope] = {
+    name: scope for name, scope in STORE.items() if " /v1/blobs" in name and "HEAD" not in name
+} | {"* /v1/blobs/{path:(?s:.*)}": "read"}
+CACHE: dict[str, Scope] = {"GET /admin/blobs/{digest}/picture": "admin"}
+EXPECTED: dict[str, dict[str, Scope]] = {
+    "serve": PAGES | STORE | GATEWAY,
+    "api": PAGES | STORE,
+    "daemon": PAGES | PASSED | CACHE | GATEWAY,
+}
 # What stands in a path's place holders, where anything but a digest does.
 SAMPLES = {
     "/v1/{path:(?s:.*)}": "/v1/models",
@@ -67,15 +74,21 @@ SAMPLES = {
     "/v1alpha/{path:(?s:.*)}": "/v1alpha/models",
     "/upload/{path:(?s:.*)}": "/upload/v1beta/other",
     "/ws/{path:(?s:.*)}": "/ws/google.ai",
+    "/v1/blobs/{path:(?s:.*)}": "/v1/blobs/a/b",
 }
 DIGEST = "sha256:" + "0" * 64
 
 
-@pytest.fixture(params=COMMANDS, ids=["serve", "api"])
-async def command(request: pytest.FixtureRequest, serve_here: Any) -> Any:
-    """Each command, served in this process."""
-    assemble, _ = request.param
-    return await serve_here(assemble)
+@pytest.fixture(params=sorted(SERVICES))
+async def command(request: pytest.FixtureRequest, serve_here: Any, tmp_path: Path) -> Any:
+    """Each command that serves, in this process."""
+    assemble = SERVICES[request.param].assemble
+    if request.param != "daemon":
+        return await serve_here(assemble)
+    api = await serve_here(SERVICES["api"].assemble)
+    made = await api.keys.create(tenant=None, scopes={"read", "write", "gateway"})
+    environment = {"COATCHECK_KEY": made.key.text}
+    return await serve_here(assemble, environment, store=api.url, cache=tmp_path / "cache")
 
 
 def name_of(route: Route) -> str:
@@ -154,7 +167,7 @@ def shapes_of(route: Route) -> list[Shape]:
 
 
 def test_every_route_is_in_a_table(command: Any, request: pytest.FixtureRequest) -> None:
-    _, expected = request.node.callspec.params["command"]
+    expected = EXPECTED[request.node.callspec.params["command"]]
     scopes = {name_of(route): route.scope for route in command.routes}
     assert {name for name, scope in scopes.items() if scope is None} == OPEN
     assert {name: scope for name, scope in scopes.items() if scope is not None} == expected
