@@ -40,11 +40,13 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench
 
-# The long forms: more examples of every property, the bench, and the demo on a slow link.
+# The long forms: more examples of every property, the bench, the demo on a slow link, and a day's
+# soak in ten minutes.
 nightly: $(READY)
 	COATCHECK_NIGHTLY=1 bash .ci/test $(VENV) --timeout 900
 	$(BIN)/python -m bench --rounds 30 --check
 	$(BIN)/coatcheck demo --uplink 5mbit --turns 4
+	$(BIN)/python -m bench.soak
 
 build: $(READY)
 	$(BIN)/python -m build --no-isolation

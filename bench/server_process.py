@@ -96,6 +96,11 @@ class ServerProcess:
         if self._child.stdout is not None:
             self._child.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """The child."""
+        return self._child.pid
+
     def cpu_seconds(self) -> float:
         """CPU time that the process and its children have used since they started."""
         return sum(_cpu_nanoseconds(pid) for pid in self._pids()) / 1e9

@@ -44,9 +44,10 @@ async def assemble_serve(
         daemon.EmbeddedBlobs(blobs),
         daemon.EmbeddedPrompts(blobs),
         observer=await open_observer(settings, settings.data, stack),
+        clock=surroundings.clock,
     )
     stack.push_async_callback(resolving.close)
-    keyring = await api.StoreKeyring.open(blobs.keys)
+    keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)
     return Assembly([api.face(blobs), resolving.face()], keyring)
 
 
@@ -59,12 +60,15 @@ async def assemble_api(
         StoreError: the data folder cannot be opened, or another process serves it.
     """
     blobs = await _open_store(settings, surroundings, stack)
-    return Assembly([api.face(blobs)], await api.StoreKeyring.open(blobs.keys))
+    keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)
+    return Assembly([api.face(blobs)], keyring)
 
 
 async def _open_store(
     settings: Settings, surroundings: Surroundings, stack: AsyncExitStack
 ) -> store.Store:
-    blobs = await store.Store.open(settings.store_config(), shared=surroundings.shared_folder)
+    blobs = await store.Store.open(
+        settings.store_config(), shared=surroundings.shared_folder, clock=surroundings.clock
+    )
     stack.push_async_callback(blobs.close)
     return blobs

@@ -29,12 +29,16 @@ async def assemble_daemon(
     )
     remote_config = settings.remote_config(surroundings.environment)
     try:
-        remote = await daemon.RemoteStore.open(remote_config)
+        remote = await daemon.RemoteStore.open(remote_config, clock=surroundings.clock)
     except InvalidArgumentError as error:
         raise SettingsError(f"store: {error}") from error
     stack.push_async_callback(remote.close)
     resolving = daemon.Daemon.open(
-        daemon_config, remote.blobs, remote.prompts, inventory=remote.inventory
+        daemon_config,
+        remote.blobs,
+        remote.prompts,
+        inventory=remote.inventory,
+        clock=surroundings.clock,
     )
     stack.push_async_callback(resolving.close)
     return Assembly([remote.face(), resolving.face()], remote.keyring)
