@@ -59,8 +59,9 @@ GATEWAY: dict[str, Scope] = {
 }
 # What the daemon has of the store's: its cache, and what it passes through.
 PASSED: dict[str, Scope] = {
-    name: scope for name, scope in STORE.items() if " /v1/blobs" in name and "HEAD" not in name
-} | {"* /v1/blobs/{path:(?s:.*)}": "read"}
+    **{name: STORE[name] for name in STORE if " /v1/blobs" in name and "HEAD" not in name},
+    "* /v1/blobs/{path:(?s:.*)}": "read",
+}
 CACHE: dict[str, Scope] = {"GET /admin/blobs/{digest}/picture": "admin"}
 EXPECTED: dict[str, dict[str, Scope]] = {
     "serve": PAGES | STORE | GATEWAY,
