@@ -6,7 +6,7 @@ from .blob_answer import begin_blob, select_bytes
 from .body import body_chunks, read_body, require_identity
 from .conditions import Selection
 from .connection import Connection, connection_of
-from .connections import Traffic
+from .connections import RequestMeter, Traffic
 from .credential import Credential, credential_of, secret_of
 from .errors import (
     AddressError,
@@ -19,6 +19,7 @@ from .errors import (
 )
 from .face import Face, join_faces
 from .health import ReadinessCheck
+from .http_meter import SECONDS_BUCKETS, Following
 from .inflate import codings_of, inflate, inflate_head, parse_codings
 from .json_answer import json_response, read_model
 from .keyring import (
@@ -30,6 +31,8 @@ from .keyring import (
 )
 from .limits import Limits
 from .listening import BoundAddress, Listening, UnixAddress, listen, listen_unix
+from .loop_lag import LoopLag
+from .metrics import Metrics
 from .openapi import openapi_document
 from .paging import read_limit
 from .presentation import BlobFacts
@@ -52,6 +55,7 @@ from .upload import Upload, open_upload
 
 __all__ = [
     "ANY_METHOD",
+    "SECONDS_BUCKETS",
     "AddressError",
     "AdminSection",
     "Answer",
@@ -61,11 +65,14 @@ __all__ = [
     "Connection",
     "Credential",
     "Face",
+    "Following",
     "Handler",
     "Keyring",
     "Limits",
     "Listening",
+    "LoopLag",
     "LoopbackGuard",
+    "Metrics",
     "NotLoopbackError",
     "NotStartedError",
     "OpenKeyring",
@@ -75,6 +82,7 @@ __all__ = [
     "ProblemError",
     "ProblemRenderer",
     "ReadinessCheck",
+    "RequestMeter",
     "Route",
     "Selection",
     "Server",

@@ -224,8 +224,11 @@ class Connection(web.RequestHandler):
         return True
 
     def _finish(self, request: web.BaseRequest, outcome: int | str) -> None:
+        known = request is self._request
+        seconds = self._loop.time() - self._started_at if known else 0.0
+        if (meter := self._connections.meter) is not None:
+            meter.finished(request if known else None, outcome, seconds)
         if is_enabled():
-            known = request is self._request
             write_entry(
                 Entry(
                     request_id=self.request_id if known else self._connections.next_request_id(),
@@ -234,7 +237,7 @@ class Connection(web.RequestHandler):
                     outcome=outcome,
                     bytes_in=self.bytes_in - self._logged_in,
                     bytes_out=self.bytes_out - self._logged_out,
-                    milliseconds=1000 * (self._loop.time() - self._started_at) if known else 0.0,
+                    milliseconds=1000 * seconds,
                 )
             )
         self._logged_in = self.bytes_in

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
+from aiohttp import web
+
 from .limits import Limits
 
 
@@ -32,11 +34,25 @@ class Tracked(Protocol):
     def abort(self) -> None: ...
 
 
+class RequestMeter(Protocol):
+    """Measures requests. It returns at once and does not raise."""
+
+    def finished(self, request: web.BaseRequest | None, outcome: int | str, seconds: float) -> None:
+        """Count a request that ended: by a status, `gone` or `broken`; None was no request."""
+        ...
+
+
 class Connections:
     """The owner of a server's counts. It holds connections only while they are open."""
 
-    def __init__(self, limits: Limits, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        random: Callable[[int], bytes],
+        meter: RequestMeter | None = None,
+    ) -> None:
         self.limits = limits
+        self.meter = meter
         self._prefix = random(4).hex()
         self._ids = count(1)
         self._live: set[Tracked] = set()

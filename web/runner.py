@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from .acceptor import Acceptor
 from .app import KEYRING
 from .connection import Connection, Refusal
-from .connections import Connections, Traffic
+from .connections import Connections, RequestMeter, Traffic
 from .errors import NotLoopbackError, NotStartedError
 from .limits import Limits
 from .listening import BoundAddress, listen
@@ -35,11 +35,12 @@ class Server:
         app: web.Application,
         limits: Limits | None = None,
         *,
+        meter: RequestMeter | None = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._limits = limits or Limits()
         self._keyring = app[KEYRING]
-        self._connections = Connections(self._limits, random)
+        self._connections = Connections(self._limits, random, meter)
         self._runner = web.AppRunner(
             app, handler_cancellation=True, shutdown_timeout=self._limits.cancel_seconds
         )
