@@ -147,6 +147,8 @@ class Connection(web.RequestHandler):
             # A broken body ends here: aiohttp would read on, fail, and log its failure.
             request.content.feed_eof()
             self.close()
+        elif self._connections.is_retiring and request.content.is_eof():
+            self.close()  # the answer had begun before, and promised that the connection stays
 
     def handle_error(
         self,
@@ -171,6 +173,14 @@ class Connection(web.RequestHandler):
             self._check_header(now)
         if self._counted is not None:
             self._check_reader(self._counted, now)
+
+    def close_idle(self) -> None:
+        """Close the connection unless a request runs.
+
+        Where one runs, nothing is done: aiohttp would take no more of its body.
+        """
+        if self._request is None:
+            self.close()
 
     def reset(self) -> None:
         """Drop the connection so that the client is told of a failure, not of an end."""

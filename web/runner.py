@@ -132,9 +132,10 @@ class Server:
 
     async def _stop(self, acceptor: Acceptor) -> None:
         await acceptor.stop()
-        if (manager := self._runner.server) is not None:
-            await asyncio.sleep(0)  # requests just received begin
-            manager.pre_shutdown()
+        self._connections.is_retiring = True
+        await asyncio.sleep(0)  # requests just received begin
+        for connection in self._connections.live:
+            connection.close_idle()
         await self._drain()
         await self._runner.cleanup()
         if self._check is not None:
