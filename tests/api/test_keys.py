@@ -62,3 +62,13 @@ async def test_a_tenants_own_daemon_learns_of_its_own_keys_only(
     for key, status in [(own, 200), (other, 404), (daemons, 404)]:
         async with http.post(url, json={"key": key.key.text}, headers=headers) as answer:
             assert answer.status == status
+
+
+async def test_the_numbers_of_all_tenants_need_none_named(
+    store: Store, server: Server, http: ClientSession
+) -> None:
+    operators = await store.keys.create(tenant=None, scopes={"admin"})
+    headers = {"Coatcheck-Key": operators.key.text}
+    for path, status in [("/admin/api/stats", 200), ("/admin/api/blobs", 400)]:
+        async with http.get(server.address.url + path, headers=headers) as answer:
+            assert answer.status == status
