@@ -53,7 +53,8 @@ class Availability:
             raise
         except ClientError as error:
             raise self._failed(error) from error
-        except DaemonError:
+        except DaemonError:  # what its answer means
+            self._answered()
             raise
         else:
             self._answered()

@@ -24,6 +24,11 @@ from coatcheck.protocol import Buffer, Digest
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # never wait on a fifo put there
 _WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 _NO_PLAIN_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
+_LOGS = ("cache.sqlite-wal", "cache.sqlite-shm")
+LOG_PAGES = 64
+"""After how many pages SQLite's log is written back; it may have some more for one transaction."""
+_LOG_BYTES = (LOG_PAGES + 32) * 4096
+_INDEX_GROWTH_BYTES = 16 * 4096
 _BLOCK_BYTES = 512  # what `st_blocks` counts, whatever the file system's blocks are
 
 
@@ -52,8 +57,9 @@ class CacheFiles:
             path.unlink(missing_ok=True)
 
     def index_bytes(self) -> int:
-        """Return what the index takes."""
-        return sum(_allocated(path) for path in self._index)
+        """Return what the index takes, and may take before anybody asks again."""
+        database, log, shared = map(_allocated, self._index)
+        return database + _INDEX_GROWTH_BYTES + max(log, _LOG_BYTES) + shared
 
     def free_bytes(self) -> int:
         """Return what the disk has left; nothing where it takes no writes."""
@@ -250,7 +256,6 @@ class FolderLock:
             self._descriptor = None
 
 
-_LOGS = ("cache.sqlite-wal", "cache.sqlite-shm")
 
 
 def _open(path: Path, flags: int) -> int | None:

@@ -23,7 +23,7 @@ from coatcheck.store import Database
 from . import rows
 from .config import CacheConfig
 from .errors import NoRoomError
-from .files import CacheFiles
+from .files import LOG_PAGES, CacheFiles
 from .room import Resident, Taken, choose, expected_bytes
 from .rows import Copy, Sums, Use
 
@@ -59,7 +59,7 @@ class CacheIndex:
             files.index_path, history="cache", synchronous="NORMAL", migrations=MIGRATIONS
         )
         try:
-            seed = await database.run(lambda c: rows.settle_seed(c, random(_SEED_BYTES)))
+            seed = await database.run(lambda c: _set_up(c, random(_SEED_BYTES)))
         except BaseException:
             await database.close()
             raise
@@ -278,3 +278,10 @@ class CacheIndex:
     def _forget(self, digests: list[Digest]) -> None:
         for digest in digests:
             self._hot.pop(digest, None)
+
+
+def _set_up(connection: Connection, fresh_seed: bytes) -> bytes:
+    """Keep SQLite's log short, since it counts as taken; return the seed."""
+    connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={LOG_PAGES}").close()
+    connection.exec_driver_sql(f"PRAGMA journal_size_limit={LOG_PAGES * 4096}").close()
+    return rows.settle_seed(connection, fresh_seed)

@@ -66,6 +66,7 @@ class FakeOrigin:
     async def _data(self, tenant: str, digest: Digest) -> bytes:
         self.asked.append((tenant, digest))
         if tenant in self.strangers or digest not in self.blobs:
+            self.begun.set()
             await self.gate.wait()
             raise BlobUnreadableError(digest)
         lies = self.lies.get(digest, [])

@@ -72,8 +72,7 @@ async def test_a_fetch_that_another_tenant_may_not_make_is_made_again(
     origin.strangers.add("b")
     origin.gate.clear()
     refused = asyncio.create_task(get(cache, digest, len(LARGE), tenant="b"))
-    while not origin.asked:
-        await asyncio.sleep(0)
+    await origin.begun.wait()
     served = asyncio.create_task(get(cache, digest, len(LARGE), tenant="a"))
     await asyncio.sleep(0)
     origin.gate.set()
