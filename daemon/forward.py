@@ -5,7 +5,7 @@ deciding to send it again is the client's.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Self
 from urllib.parse import urlsplit
@@ -93,13 +93,16 @@ class HttpUpstream:
                 patience = _Patience(deadline, self._config.timeouts.first_byte_seconds, ends_at)
                 if payload:
                     payload.patience = patience
-                response = await self._session.request(
-                    outgoing.method,
-                    self._url(outgoing.path),
-                    data=payload,
-                    headers=outgoing.headers,
-                    allow_redirects=False,
-                )
+                try:
+                    response = await self._session.request(
+                        outgoing.method,
+                        self._url(outgoing.path),
+                        data=payload,
+                        headers=_alike(outgoing.headers),
+                        allow_redirects=False,
+                    )
+                finally:
+                    patience.end()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             if payload and payload.failure:
                 raise payload.failure from error
@@ -120,6 +123,12 @@ class HttpUpstream:
             path=base.path.rstrip("/") + path,
             encoded=True,
         )
+
+
+def _alike(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Spell a repeated name as it was first, since aiohttp would drop the others' values."""
+    spelled: dict[str, str] = {}
+    return [(spelled.setdefault(name.lower(), name), value) for name, value in headers]
 
 
 class _Request(aiohttp.ClientRequest):
@@ -143,18 +152,24 @@ class _Patience:
         self._ends_at = ends_at
         self._loop = asyncio.get_running_loop()
         self._renewed_at = float("-inf")
+        self._is_over = False
         self.renew()
+
+    def end(self) -> None:
+        """Stop: the answer is here, or none will come; the body may still be on its way."""
+        self._is_over = True
 
     def hold(self) -> None:
         """Let time pass that is not the upstream's: what goes to it next is not there yet."""
-        if not self._deadline.expired():
+        if not (self._is_over or self._deadline.expired()):
             self._deadline.reschedule(self._ends_at)
             self._renewed_at = float("-inf")
 
     def renew(self) -> None:
         """Wait the whole time again; to a sixteenth of it, since timers cost."""
         now = self._loop.time()
-        if now - self._renewed_at > self._seconds / 16 and not self._deadline.expired():
+        is_over = self._is_over or self._deadline.expired()
+        if now - self._renewed_at > self._seconds / 16 and not is_over:
             self._deadline.reschedule(min(now + self._seconds, self._ends_at))
             self._renewed_at = now
 

@@ -6,8 +6,10 @@ model, and is the upstream's to refuse.
 
 import json
 import re
+from itertools import islice
 
 MAX_MODEL_CHARS = 256
+_MAX_TOKENS = 100_000  # 20 ms; a megabyte of text has a tenth as many
 
 # Every token of JSON that is structure or a string; what stands between them is no string. A string
 # without an end is its opening quote alone. Possessive, so that nothing is tried twice.
@@ -27,7 +29,7 @@ def peek_model(head: bytes, content_type: str) -> str | None:
 def _json_model(head: bytes) -> str | None:
     """Return the string that is the outermost object's `model`; the first, if there are several."""
     depth, key, is_value = 0, b"", False
-    for match in _tokens(head):
+    for match in islice(_tokens(head), _MAX_TOKENS):
         token = match[0]
         if token in (b"{", b"["):
             depth += 1

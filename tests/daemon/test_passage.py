@@ -1,0 +1,564 @@
+"""What is no turn of ours goes to the upstream as it came, and comes back as it was sent."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from coatcheck.daemon import UpstreamConfig
+from coatcheck.daemon.observation import Observed
+from coatcheck.protocol import Json, encode_json
+
+Fixture = Callable[..., Any]
+ASK = encode_json({"messages": [{"role": "user", "content": "hi"}], "model": "m"})
+HOP = {"host", "connection", "keep-alive", "transfer-encoding", "content-length"}
+
+
+def config(recorder: Any, **settings: Any) -> UpstreamConfig:
+    dialect = settings.setdefault("dialect", "openai.chat")
+    base = "/v1" if dialect.startswith("openai") else ""
+    settings.setdefault("name", "fake")
+    return UpstreamConfig(base_url=recorder.url + base, **settings)
+
+
+def answer(body: bytes, *fields: str, status: str = "200 OK", length: bool = True) -> bytes:
+    lines = [f"HTTP/1.1 {status}", *fields]
+    if length:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+async def exchange(url: str, *parts: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
+    """Send bytes, half-close nothing; return the status line, the headers, and the rest."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        async with asyncio.timeout(10):
+            raw = await reader.read()
+    finally:
+        writer.close()
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status, *lines = head.decode("latin-1").split("\r\n")
+    return status, [tuple(line.split(": ", 1)) for line in lines], body  # type: ignore[misc]
+
+
+def head(method: str, target: str, *fields: str) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *fields]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def dechunk(data: bytes) -> bytes:
+    body = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        body, data = body + data[: int(size, 16)], data[int(size, 16) + 2 :]
+    return body
+
+
+@pytest.mark.parametrize("mode", ["pass", "observe", "on"])
+@pytest.mark.parametrize(
+    ("method", "fields", "body", "sent"),
+    [
+        ("POST", ["Content-Length: 3"], b"abc", (b"abc", False)),
+        ("POST", ["Content-Length: 0"], b"", (b"", False)),
+        ("POST", [], b"", (b"", False)),
+        ("DELETE", [], b"", (b"", False)),
+        ("GET", [], b"", (b"", False)),
+        ("GET", ["Content-Length: 2"], b"{}", (b"{}", False)),
+        ("OPTIONS", [], b"", (b"", False)),
+        ("PROPFIND", ["Content-Length: 1"], b"x", (b"x", False)),
+        (
+            "POST",
+            ["Transfer-Encoding: chunked"],
+            b"3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n",
+            (b"abcd", True),
+        ),
+        ("PUT", ["Transfer-Encoding: chunked"], b"0\r\nTrailer: x\r\n\r\n", (b"", True)),
+    ],
+)
+async def test_every_method_and_framing_goes_on(
+    run_daemon: Fixture,
+    run_recorder: Fixture,
+    mode: str,
+    method: str,
+    fields: list[str],
+    body: bytes,
+    sent: tuple[bytes, bool],
+) -> None:
+    recorder = run_recorder()
+    daemon = await run_daemon(config(recorder, mode=mode))
+    status, _, answered = await exchange(daemon.url, head(method, "/v1/things?a=1", *fields), body)
+    assert (status, answered) == ("HTTP/1.1 200 OK", b"{}")
+    (seen,) = recorder.seen
+    assert (seen.method, seen.target) == (method, "/v1/things?a=1")
+    assert (seen.body, seen.is_chunked) == sent
+    assert seen.get("Content-Length") == [
+        field.split(": ")[1] for field in fields if field.startswith("Content-Length")
+    ]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/%7Euser/%2F%zz/%ff?q=%41&q=&&=a+b%20c&%zz",
+        "/v1/models?",
+        "/v1//double//",
+        "/v1/a;b=c,d@e:f?g#h",
+        "/v1/line%0Abreak",
+        "/v1/files/file-1/content",
+    ],
+)
+async def test_targets_go_on_as_written(
+    run_daemon: Fixture, run_recorder: Fixture, target: str
+) -> None:
+    recorder = run_recorder()
+    daemon = await run_daemon(config(recorder))
+    status, _, _ = await exchange(daemon.url, head("GET", target))
+    assert status == "HTTP/1.1 200 OK"
+    assert recorder.seen[0].target == target
+
+
+async def test_an_absolute_target_is_read_like_its_path(
+    run_daemon: Fixture, run_recorder: Fixture
+) -> None:
+    recorder = run_recorder()
+    daemon = await run_daemon(config(recorder))
+    await exchange(daemon.url, head("GET", "http://localhost/v1/models?x=%41"))
+    assert recorder.seen[0].target == "/v1/models?x=%41"
+
+
+async def test_request_headers_go_on_in_order_but_for_those_of_the_hop(
+    run_daemon: Fixture, run_recorder: Fixture
+) -> None:
+    recorder = run_recorder()
+    daemon = await run_daemon(config(recorder))
+    passing = [
+        "Accept: a",
+        "X-Many: 1",
+        "accept: b",
+        "X-MANY: 2",
+        "Accept-Encoding: zstd, br",
+        "Authorization: Bearer theirs",
+        "X-Empty: ",
+        "User-Agent: test/1",
+    ]
+    hop = [
+        "Connection: X-Hop, close",
+        "X-Hop: 1",
+        "TE: trailers",
+        "Trailer: X-Late",
+        "Keep-Alive: timeout=5",
+        "Cookie: a=b",
+        "Coatcheck-Prompt: keep",
+        "Proxy-Authorization: Basic eA==",
+    ]
+    mixed = [line for pair in zip(passing, hop, strict=True) for line in pair]
+    await exchange(daemon.url, head("GET", "/v1/models", *mixed))
+    sent = [f"{name}: {value}" for name, value in recorder.seen[0].headers if name != "Host"]
+    assert [line.lower() for line in sent] == [line.lower() for line in passing]
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "body"),
+    [
+        ("200 OK", ["Content-Type: audio/mpeg"], b"\xff\xfb\x00" * 5000),
+        ("200 OK", ["Content-Encoding: gzip", "X-A: 1", "x-a: 2", "X-A: 1"], gzip.compress(b"{}")),
+        ("429 Too Many Requests", ["Retry-After: 3", "Content-Type: text/plain"], b"slow"),
+        ("302 Found", ["Location: https://elsewhere.example/", "Content-Type: a/b"], b"x"),
+    ],
+)
+async def test_answers_come_back_as_they_were_sent(
+    run_daemon: Fixture, run_recorder: Fixture, status: str, fields: list[str], body: bytes
+) -> None:
+    recorder = run_recorder()
+    recorder.answer = answer(body, *fields, "Date: then", "Server: theirs", status=status)
+    daemon = await run_daemon(config(recorder))
+    answered, headers, received = await exchange(daemon.url, head("GET", "/v1/models"))
+    assert (answered, received) == (f"HTTP/1.1 {status}", body)
+    ours = [f"{name}: {value}" for name, value in headers if name.lower() not in HOP]
+    assert ours[: len(fields) + 2] == [*fields, "Date: then", "Server: theirs"]
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+async def test_an_answer_without_a_body(
+    run_daemon: Fixture, run_recorder: Fixture, status: str
+) -> None:
+    recorder = run_recorder()
+    recorder.answer = answer(b"", "ETag: 1", status=status, length=False)
+    daemon = await run_daemon(config(recorder))
+    answered, headers, body = await exchange(daemon.url, head("GET", "/v1/models"))
+    assert (answered, body) == (f"HTTP/1.1 {status}", b"")
+    assert not {"content-length", "transfer-encoding", "content-type"} & {
+        name.lower() for name, _ in headers
+    }
+
+
+async def test_head_says_what_the_upstream_says(run_daemon: Fixture, run_recorder: Fixture) -> None:
+    recorder = run_recorder()
+    head_only = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 7\r\n\r\n"
+    recorder.answer = head_only
+    daemon = await run_daemon(config(recorder))
+    _, headers, body = await exchange(daemon.url, head("HEAD", "/v1/files/x/content"))
+    assert recorder.seen[0].method == "HEAD"
+    assert ("Content-Length", "7") in headers
+    assert body == b""
+
+
+async def test_interim_answers_are_not_the_answer(
+    run_daemon: Fixture, run_recorder: Fixture
+) -> None:
+    recorder = run_recorder()
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    recorder.answer = hints + answer(b"{}", "Content-Type: a/b")
+    daemon = await run_daemon(config(recorder))
+    status, _, body = await exchange(daemon.url, head("GET", "/v1/models"))
+    assert (status, body) == ("HTTP/1.1 200 OK", b"{}")
+
+
+async def test_a_chunked_answer_stays_one(run_daemon: Fixture, run_recorder: Fixture) -> None:
+    recorder = run_recorder()
+    chunked = b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+    fields = ("Content-Type: a/b", "Transfer-Encoding: chunked")
+    recorder.answer = answer(chunked, *fields, length=False)
+    daemon = await run_daemon(config(recorder))
+    _, headers, body = await exchange(daemon.url, head("GET", "/v1/models"))
+    assert ("Transfer-Encoding", "chunked") in headers
+    assert dechunk(body) == b"abc"
+
+
+async def test_a_client_that_expects_100_is_told_to_go_on(
+    run_daemon: Fixture, run_recorder: Fixture
+) -> None:
+    recorder = run_recorder()
+    daemon = await run_daemon(config(recorder))
+    fields = ("Content-Length: 2", "Expect: 100-continue")
+    status, headers, rest = await exchange(
+        daemon.url, head("POST", "/v1/embeddings", *fields), b"{}"
+    )
+    assert status == "HTTP/1.1 100 Continue"
+    assert not headers
+    assert rest.startswith(b"HTTP/1.1 200 OK")
+    assert not recorder.seen[0].get("Expect")
+
+
+@pytest.mark.parametrize("mode", ["pass", "observe"])
+@pytest.mark.parametrize("target", ["/v1/embeddings", "/v1/chat/completions"])
+async def test_a_body_goes_on_before_it_has_come_whole(
+    run_daemon: Fixture, run_raw: Fixture, mode: str, target: str
+) -> None:
+    """The upstream answers when it has seen a part; the client sends the rest after that."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen = b""
+        while seen.count(b"x") < 2 << 20:
+            seen += await reader.read(65536)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nearly\r\n"
+        )
+        while not seen.endswith(b"the end"):
+            seen += await reader.read(65536)
+        writer.write(b"0\r\n\r\n")
+
+    base = await run_raw(speak)
+    daemon = await run_daemon(UpstreamConfig(name="slow", base_url=base, mode=mode))  # type: ignore[arg-type]
+    host, port = daemon.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    size = (2 << 20) + 7
+    writer.write(head("POST", target, f"Content-Length: {size}") + b"x" * (2 << 20))
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"early")
+        writer.write(b"the end")
+        rest = await reader.read()
+    assert rest.endswith(b"0\r\n\r\n")
+    writer.close()
+
+
+async def test_an_answer_may_end_before_the_body_has_come(
+    run_daemon: Fixture, run_raw: Fixture
+) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            answer(b"no", "Content-Type: a/b", "Connection: close", status="413 Content Too Large")
+        )
+
+    daemon = await run_daemon(UpstreamConfig(name="strict", base_url=await run_raw(speak)))
+    host, port = daemon.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head("POST", "/v1/embeddings", "Content-Length: 9000000") + b"x" * 1000)
+    async with asyncio.timeout(5):
+        head_of_answer = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(2)
+    writer.close()
+    assert head_of_answer.startswith(b"HTTP/1.1 413 ")
+    assert body == b"no"
+
+
+async def test_a_client_that_breaks_off_its_body_is_told_so(
+    run_daemon: Fixture, run_recorder: Fixture
+) -> None:
+    recorder = run_recorder()
+    daemon = await run_daemon(config(recorder))
+    host, port = daemon.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head("POST", "/v1/embeddings", "Content-Length: 9") + b"abc")
+    writer.write_eof()
+    raw = await reader.read()
+    assert raw.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(raw.partition(b"\r\n\r\n")[2])["error"]["code"] == "body_incomplete"
+    writer.close()
+
+
+@pytest.mark.parametrize("mode", ["pass", "observe", "on"])
+async def test_a_large_body_is_not_held(
+    run_daemon: Fixture, run_recorder: Fixture, mode: str
+) -> None:
+    """50 MB that are no turn: what the daemon holds of them is bounded by its buffers."""
+    import tracemalloc
+
+    recorder = run_recorder()
+    recorder.keeps_bodies = False
+    daemon = await run_daemon(config(recorder, mode=mode))
+    host, port = daemon.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    piece = bytes(1 << 20)
+    writer.write(head("POST", "/v1/files", f"Content-Length: {50 << 20}"))
+    tracemalloc.start()
+    for _ in range(50):
+        writer.write(piece)
+        await writer.drain()
+    raw = await reader.read()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    writer.close()
+    assert raw.startswith(b"HTTP/1.1 200 OK")
+    assert recorder.bytes_read == 50 << 20
+    assert peak < 12 << 20
+
+
+async def test_an_upstreams_key_goes_into_its_providers_header(
+    run_daemon: Fixture, run_recorder: Fixture
+) -> None:
+    recorder = run_recorder()
+    dialects = ("openai.chat", "anthropic.messages", "gemini.generate")
+    daemon = await run_daemon(
+        *(config(recorder, name=name, dialect=name, api_key=f"of {name}") for name in dialects)
+    )
+    for target, field in (
+        ("/v1/models", "Authorization: Bearer theirs"),
+        ("/v1/models", "anthropic-version: 2023-06-01\r\nAuthorization: Bearer theirs"),
+        ("/v1beta/models?key=theirs&x=1", "X-Goog-Api-Key: theirs"),
+    ):
+        await exchange(daemon.url, head("GET", target, field))
+    openai, anthropic, gemini = recorder.seen
+    assert openai.get("Authorization") == ["Bearer of openai.chat"]
+    assert (anthropic.get("x-api-key"), anthropic.get("Authorization")) == (
+        ["of anthropic.messages"],
+        [],
+    )
+    assert gemini.get("x-goog-api-key") == ["of gemini.generate"]
+    assert gemini.target == "/v1beta/models?x=1"
+
+
+def form(model: str) -> tuple[bytes, str]:
+    body = f'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n{model}\r\n--b--\r\n'
+    return body.encode(), "multipart/form-data; boundary=b"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "kind", "name"),
+    [
+        ("POST", "/embeddings", b'{"input":"x","model":"small-2"}', "application/json", "small"),
+        ("POST", "/embeddings", b'{"input":"x","model":"large"}', "application/json", "large"),
+        ("POST", "/embeddings", b'{"input":"x","model":"other"}', "application/json", "first"),
+        ("POST", "/embeddings", b"nonsense", "application/json", "first"),
+        ("POST", "/audio/transcriptions", *form("small-1"), "small"),
+        ("GET", "/models/large", b"", "", "large"),
+        ("GET", "/batches", b"", "", "first"),
+        ("POST", "/responses", b'{"input":"x","model":"small-2"}', "application/json", "stateful"),
+    ],
+)
+async def test_the_model_names_the_upstream_else_the_first_one_takes_it(
+    run_daemon: Fixture,
+    run_upstream: Fixture,
+    method: str,
+    path: str,
+    body: bytes,
+    kind: str,
+    name: str,
+) -> None:
+    upstreams = {
+        "first": await run_upstream(models=("first*",)),
+        "small": await run_upstream(models=("small*",)),
+        "large": await run_upstream(models=("large",)),
+        "stateful": await run_upstream(models=("small*",), dialect="openai.responses"),
+    }
+    daemon = await run_daemon(*(upstream.config for upstream in upstreams.values()))
+    url = f"{daemon.url}/v1{path}"
+    async with daemon.http.request(method, url, data=body, headers={"Content-Type": kind}) as got:
+        assert got.status == 200
+    assert [key for key, upstream in upstreams.items() if upstream.seen] == [name]
+
+
+async def test_a_compressed_body_names_its_model_too(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    first, second = await run_upstream(models=("a",)), await run_upstream(models=("b",))
+    daemon = await run_daemon(first.config, second.config)
+    packed = gzip.compress(b'{"input":"x","model":"b"}')
+    fields = {"Content-Encoding": "gzip"}
+    async with daemon.http.post(f"{daemon.url}/v1/embeddings", data=packed, headers=fields) as got:
+        assert got.status == 200
+    assert second.seen[0].body == packed
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/v1/embeddings", {}),
+        ("/v1/messages", {"anthropic-version": "2023-06-01"}),
+        ("/v1beta/models", {}),
+    ],
+)
+async def test_without_an_upstream_the_answer_has_the_providers_shape(
+    run_daemon: Fixture, path: str, headers: dict[str, str]
+) -> None:
+    daemon = await run_daemon()
+    async with daemon.http.post(f"{daemon.url}{path}", data=b"{}", headers=headers) as response:
+        assert response.status == 404
+        assert response.headers["x-should-retry"] == "false"
+        error = (await response.json())["error"]
+    shapes = {
+        "/v1/embeddings": lambda: error["code"],
+        "/v1/messages": lambda: error["details"]["error_code"],
+        "/v1beta/models": lambda: error["details"][0]["code"],
+    }
+    assert shapes[path]() == "upstream_not_found"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/blobs/x/y", "/v1/blobs", "/v1/keys/x", "/v1/tus/1", "/admin/x", "/healthz/x", "/x"],
+)
+async def test_a_mistyped_path_of_ours_goes_nowhere(
+    run_daemon: Fixture, run_upstream: Fixture, path: str
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    async with daemon.http.get(f"{daemon.url}{path}") as response:
+        assert response.status == 404
+        assert response.content_type == "application/problem+json"
+        assert (await response.json(content_type=None))["code"] == "not_found"
+    assert not upstream.seen
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/realtime?model=m", "/v1/responses", "/ws/google.x.BidiGenerateContent"]
+)
+async def test_a_websocket_is_refused_clearly(
+    run_daemon: Fixture, run_upstream: Fixture, path: str
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    fields = (
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZQ==",
+        "Sec-WebSocket-Version: 13",
+    )
+    request = head("GET", path, *fields).replace(b"Connection: close", b"Connection: Upgrade")
+    status, headers, body = await exchange(daemon.url, request)
+    assert status.startswith("HTTP/1.1 501 ")
+    assert ("x-should-retry", "false") in headers
+    assert b"websocket_unsupported" in body
+    assert not upstream.seen
+
+
+async def test_what_would_show_our_key_is_not_passed_on(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    status, _, _ = await exchange(daemon.url, head("TRACE", "/v1/models"))
+    assert status.startswith("HTTP/1.1 405 ")
+    assert not upstream.seen
+
+
+class Watching:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Observed] = []
+        self.was_told = asyncio.Event()
+
+    def record(self, observed: Observed) -> None:
+        self.told.append(observed)
+        self.was_told.set()
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("mode", ["observe", "on"])
+async def test_turns_are_observed_with_what_came(
+    run_daemon: Fixture, run_upstream: Fixture, mode: str
+) -> None:
+    upstream = await run_upstream(mode=mode)
+    watching = Watching()
+    daemon = await run_daemon(upstream.config, observer=watching)
+    packed = gzip.compress(ASK)
+    await daemon.chat(packed, {"Content-Encoding": "gzip"})
+    await asyncio.wait_for(watching.was_told.wait(), 5)
+    answered = len(encode_json({"ok": True})) + 1
+    assert watching.told == [
+        Observed(
+            tenant="default",
+            upstream="fake",
+            mode=mode,  # type: ignore[arg-type]
+            dialect="openai.chat",
+            path="/v1/chat/completions",
+            body=packed,
+            content_encoding="gzip",
+            bytes_up=len(packed),
+            bytes_down=answered,
+            status=200,
+            at=1000.0,
+        )
+    ]
+    assert upstream.seen[0].body == packed
+
+
+async def test_what_is_no_turn_is_counted_and_not_copied(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    upstream, watching = await run_upstream(mode="observe"), Watching()
+    daemon = await run_daemon(upstream.config, observer=watching)
+    async with daemon.http.post(f"{daemon.url}/v1/embeddings", data=b"{}"):
+        await asyncio.wait_for(watching.was_told.wait(), 5)
+    (told,) = watching.told
+    assert (told.dialect, told.body, told.bytes_up, told.status) == (None, None, 2, 200)
+
+
+async def test_passing_is_not_observed(run_daemon: Fixture, run_upstream: Fixture) -> None:
+    upstream, watching = await run_upstream(mode="pass"), Watching()
+    daemon = await run_daemon(upstream.config, observer=watching)
+    assert (await daemon.chat(ASK))[0] == 200
+    assert not watching.told
+
+
+async def test_a_late_model_is_waited_for_when_it_decides(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    passing = await run_upstream(mode="observe", models=("p",))
+    reading = await run_upstream(models=("r",))
+    daemon = await run_daemon(passing.config, reading.config)
+    text = "x" * (3 << 20)
+    for model in "pr":
+        body: Json = {"messages": [{"role": "user", "content": text}], "model": model}
+        assert (await daemon.chat(encode_json(body)))[0] == 200
+    assert [len(passing.seen), len(reading.seen)] == [1, 1]
+    assert passing.seen[0].json["model"] == "p"

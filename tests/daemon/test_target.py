@@ -1,0 +1,53 @@
+"""A target goes on as it was written, but for keys."""
+
+import pytest
+
+from coatcheck.daemon.errors import RequestRefusedError
+from coatcheck.daemon.target import upstream_target
+from coatcheck.protocol import speaker
+
+OPENAI, ANTHROPIC, GEMINI = map(speaker, ("openai.chat", "anthropic.messages", "gemini.generate"))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/models",
+        "/v1/models?",
+        "/v1/a%2Fb/%7Euser/%zz/é?x=%41&x=&&y=a+b&=&z",
+        "/v1//double//",
+        "/v1/a;b=c,d?e=f?g#h",
+    ],
+)
+def test_targets_go_on_as_written(target: str) -> None:
+    assert upstream_target(target, ANTHROPIC, drops_key=False) == target
+    assert upstream_target(target, OPENAI, drops_key=False) == target.removeprefix("/v1")
+
+
+def test_the_base_path_is_one_segment_however_it_is_spelled() -> None:
+    assert upstream_target("/%76%31/models", OPENAI, drops_key=False) == "/models"
+
+
+@pytest.mark.parametrize(
+    ("target", "goes"),
+    [
+        ("/v1beta/models?key=cck_a&pageSize=3", "/v1beta/models?pageSize=3"),
+        ("/v1beta/models?pageSize=3&k%65y=%63ck_a", "/v1beta/models?pageSize=3"),
+        ("/v1beta/models?key=cck_a", "/v1beta/models"),
+        ("/v1beta/models?other=+cck_a&x", "/v1beta/models?x"),
+        ("/v1beta/models?key=theirs", "/v1beta/models?key=theirs"),
+    ],
+)
+def test_our_keys_are_taken_out(target: str, goes: str) -> None:
+    assert upstream_target(target, GEMINI, drops_key=False) == goes
+
+
+def test_an_upstreams_own_key_replaces_the_querys() -> None:
+    target = "/v1beta/models?key=theirs&keys=1"
+    assert upstream_target(target, GEMINI, drops_key=True) == "/v1beta/models?keys=1"
+
+
+@pytest.mark.parametrize("path", ["/v1/../x", "/v1/%2e%2E/x", "/v1/./x", "/v1/x/.."])
+def test_dot_segments_are_refused(path: str) -> None:
+    with pytest.raises(RequestRefusedError):
+        upstream_target(path, OPENAI, drops_key=False)
