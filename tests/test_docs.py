@@ -59,10 +59,12 @@ def test_every_command_and_option_is_documented() -> None:
     for name in coatcheck.list_commands(context):
         command = coatcheck.get_command(context, name)
         assert command is not None
-        assert f"`coatcheck {name} " in text, name
-        for option in command.params:
-            if isinstance(option, click.Option):
-                assert option.opts[-1] in text, (name, option.opts)
+        parts = command.commands if isinstance(command, click.Group) else {"": command}
+        for part, called in parts.items():
+            assert f"`coatcheck {name} {part}" in text, (name, part)
+            for option in called.params:
+                if isinstance(option, click.Option):
+                    assert option.opts[-1] in text, (name, part, option.opts)
 
 
 async def _routes() -> list[web.Route]:
