@@ -29,6 +29,8 @@ class Order(BaseModel):
     """The worker's own, unlike any other's of its supervisor."""
     settings: Mapping[str, JsonValue]
     listeners: tuple[int, ...]
+    balance: tuple[int, int]
+    """The descriptor of the memory in which the workers see each other's load, and the own slot."""
     shared_folder: tuple[int, int] | None
     doors: Path
     """The folder of the sockets on which the workers ask each other."""

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Final, Self
 
+from coatcheck import web
+
 from .control import FAILED, LINE_BYTES, READY, Order, Word
 from .errors import WorkerError
 
@@ -41,7 +43,9 @@ class Worker:
     ) -> None:
         """Called by `start`."""
         self.name = order.name
-        self._doors = order.doors
+        self._door = web.Siblings(order.doors, order.name).door
+        self._balance = web.Balance(*order.balance)
+        self._is_over = False
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -55,7 +59,12 @@ class Worker:
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            handed = (theirs.fileno(), *order.listeners, *(order.shared_folder or ()))
+            handed = (
+                theirs.fileno(),
+                *order.listeners,
+                order.balance[0],
+                *(order.shared_folder or ()),
+            )
             process = await asyncio.create_subprocess_exec(
                 *_COMMAND,
                 str(theirs.fileno()),
@@ -88,9 +97,18 @@ class Worker:
     async def ended(self) -> int:
         """Return its exit code when it has ended."""
         code = await self._process.wait()
-        self._writer.close()
-        (self._doors / f"{self.name}.door").unlink(missing_ok=True)
+        if not self._is_over:
+            self._is_over = True
+            self._clear_up()
         return code
+
+    def _clear_up(self) -> None:
+        """Remove what a killed worker leaves, so that nobody waits for it."""
+        self._writer.close()
+        self._balance.leave()
+        self._balance.close()
+        if self._door:
+            self._door.unlink(missing_ok=True)
 
     async def _become_ready(self) -> None:
         try:

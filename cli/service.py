@@ -70,11 +70,11 @@ async def serving(
     settings: Settings,
     ending: Ending,
     *,
-    is_shared: bool = False,
+    balance: web.Balance | None = None,
 ) -> AsyncGenerator[None]:
     """Serve an assembly on sockets, which are closed then; leaving it, drain.
 
-    `is_shared` where other processes accept on them too.
+    With a `balance` other processes accept on them too.
 
     Raises:
         NotLoopbackError: there are no keys, and the sockets are open to other hosts.
@@ -86,7 +86,7 @@ async def serving(
     if limits.max_connections < wanted:
         _log.warning("the limit of open files carries %d connections", limits.max_connections)
     server = web.Server(web.build_app(routes, keyring=assembly.keyring), limits)
-    await server.serve(sockets, is_shared=is_shared)
+    await server.serve(sockets, balance=balance)
     try:
         yield
     finally:

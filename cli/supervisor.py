@@ -10,9 +10,11 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +28,7 @@ from .crew import Crew, Worker
 from .ending import Ending
 from .errors import CliError
 from .service import RETIRE_SECONDS
-from .services import SERVICES
+from .services import SERVICES, Service
 from .settings import Settings
 
 _log = logging.getLogger("coatcheck")
@@ -53,38 +55,47 @@ async def supervise(
     """
     settings = load()
     async with AsyncExitStack() as stack:
-        shared = None
-        if SERVICES[service].has_store:
-            shared = await asyncio.to_thread(SharedFolder.take, settings.data)
-            stack.callback(shared.close)
-        listening = await web.listen(settings.host, settings.port, settings.uds)
-        stack.callback(listening.close)
-        doors = Path(
-            stack.enter_context(TemporaryDirectory(prefix="coatcheck-", ignore_cleanup_errors=True))
-        )
-        supervisor = Supervisor(service, settings, load, listening, shared, doors)
-        await supervisor.run(lambda: announce(listening.urls))
+        commons = await _open_commons(SERVICES[service], settings, stack)
+        supervisor = Supervisor(service, settings, load, commons)
+        await supervisor.run(lambda: announce(commons.listening.urls))
+
+
+@dataclass(frozen=True, slots=True)
+class Commons:
+    """What all workers have in common."""
+
+    listening: web.Listening
+    balance: int
+    """The descriptor of the memory in which they see each other's load."""
+    folder: SharedFolder | None
+    doors: Path
+
+
+async def _open_commons(service: Service, settings: Settings, stack: AsyncExitStack) -> Commons:
+    folder = None
+    if service.has_store:
+        folder = await asyncio.to_thread(SharedFolder.take, settings.data)
+        stack.callback(folder.close)
+    listening = await web.listen(settings.host, settings.port, settings.uds)
+    stack.callback(listening.close)
+    balance = os.memfd_create("coatcheck-balance")
+    stack.callback(os.close, balance)
+    os.ftruncate(balance, web.BALANCE_BYTES)
+    doors = TemporaryDirectory(prefix="coatcheck-", ignore_cleanup_errors=True)
+    return Commons(listening, balance, folder, Path(stack.enter_context(doors)))
 
 
 class Supervisor:
-    """Runs crews over what they share, which stays the caller's."""
+    """Runs crews over what they have in common, which stays the caller's."""
 
     def __init__(
-        self,
-        service: str,
-        settings: Settings,
-        load: Callable[[], Settings],
-        listening: web.Listening,
-        shared: SharedFolder | None,
-        doors: Path,
+        self, service: str, settings: Settings, load: Callable[[], Settings], commons: Commons
     ) -> None:
         self._service = service
         self._settings = settings
         self._load = load
-        self._listening = listening
-        self._shared = shared
-        self._doors = doors
-        self._names = count(1)
+        self._commons = commons
+        self._numbers = count(1)
         self._crew: Crew | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._former: set[Crew] = set()
@@ -155,7 +166,7 @@ class Supervisor:
         leaving.add_done_callback(lambda _: self._former.discard(crew))
 
     async def _stop(self) -> None:
-        self._listening.close()
+        self._commons.listening.close()
         _log.info("stopping")
         crews = [*self._former, *([self._crew] if self._crew else [])]
 
@@ -174,13 +185,15 @@ class Supervisor:
         hurrying.cancel()
 
     def _order(self, settings: Settings) -> Order:
+        commons, number = self._commons, next(self._numbers)
         return Order(
             service=self._service,
-            name=str(next(self._names)),
+            name=str(number),
             settings=settings.model_dump(mode="json"),
-            listeners=tuple(bound.fileno() for bound in self._listening.sockets),
-            shared_folder=self._shared.descriptors if self._shared else None,
-            doors=self._doors,
+            listeners=tuple(bound.fileno() for bound in commons.listening.sockets),
+            balance=(commons.balance, number % web.BALANCE_SLOTS),
+            shared_folder=commons.folder.descriptors if commons.folder else None,
+            doors=commons.doors,
         )
 
 

@@ -72,9 +72,11 @@ async def _serve(
         )
         await stack.enter_async_context(_heeding(reader, ending, order.doors))
         await stack.enter_async_context(_answering(siblings, assembly.faces))
+        balance = web.Balance(*order.balance)
+        stack.callback(balance.close)
         sockets = [socket.socket(fileno=number) for number in order.listeners]
         await stack.enter_async_context(
-            serving(assembly, sockets, settings, ending, is_shared=True)
+            serving(assembly, sockets, settings, ending, balance=balance)
         )
         writer.write(f"{READY}\n".encode())
         await ending.stopped()

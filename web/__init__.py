@@ -2,6 +2,7 @@
 
 from .admin import AdminSection
 from .app import build_app
+from .balance import BALANCE_BYTES, BALANCE_SLOTS, Balance
 from .blob_answer import begin_blob, select_bytes
 from .body import body_chunks, read_body, require_identity
 from .conditions import Selection
@@ -55,10 +56,13 @@ from .upload import Upload, open_upload
 
 __all__ = [
     "ANY_METHOD",
+    "BALANCE_BYTES",
+    "BALANCE_SLOTS",
     "SECONDS_BUCKETS",
     "AddressError",
     "AdminSection",
     "Answer",
+    "Balance",
     "BlobFacts",
     "BoundAddress",
     "BrokenAnswerError",

@@ -61,12 +61,19 @@ class Connections:
         self._closed_in = 0
         self._closed_out = 0
         self._empty = asyncio.Event()
+        self.on_closed: Callable[[], None] | None = None
+        """Called after each connection's end."""
         self.is_retiring = False
         """Whether connections end with their next answer."""
 
     def next_request_id(self) -> str:
         """Return a name for a request, unlike any of another process."""
         return f"{self._prefix}-{next(self._ids)}"
+
+    @property
+    def count(self) -> int:
+        """How many connections are open."""
+        return len(self._live)
 
     @property
     def is_full(self) -> bool:
@@ -85,6 +92,8 @@ class Connections:
             self._live.discard(connection)
             self._closed_in += connection.bytes_in
             self._closed_out += connection.bytes_out
+            if self.on_closed:
+                self.on_closed()
         if not self._live:
             self._empty.set()
 

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 
 from .acceptor import Acceptor
 from .app import KEYRING
+from .balance import Balance
 from .connection import Connection, Refusal
 from .connections import Connections, RequestMeter, Traffic
 from .errors import NotLoopbackError, NotStartedError
@@ -82,18 +83,22 @@ class Server:
         self._address = listening.address
         return self._address
 
-    async def serve(self, sockets: Sequence[socket.socket], *, is_shared: bool = False) -> None:
+    async def serve(
+        self, sockets: Sequence[socket.socket], *, balance: Balance | None = None
+    ) -> None:
         """Accept on sockets that listen, and close them at the stop.
 
-        `is_shared` where other processes accept on them too: then a connection is taken only when
-        the one before has begun, so that they spread.
+        With a `balance`, which stays the caller's, other processes accept on them too.
         """
         await self._runner.setup()
         self._acceptor = Acceptor(
             sockets,
             self._make_protocol,
-            at_once=1 if is_shared else _accepted_at_once(self._limits),
+            at_once=_accepted_at_once(self._limits),
+            live=lambda: self._connections.count,
+            balance=balance,
         )
+        self._connections.on_closed = self._acceptor.report
         self._acceptor.start()
         self._plan_check(asyncio.get_running_loop())
 

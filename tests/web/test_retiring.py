@@ -1,13 +1,24 @@
 """A server that ends: what it has begun ends well, and clients go on elsewhere."""
 
 import asyncio
+import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import count
 
 import pytest
 from aiohttp import ClientSession, TCPConnector, web
 
-from coatcheck.web import Listening, Route, Server, build_app, listen, read_body
+from coatcheck.web import (
+    BALANCE_BYTES,
+    Balance,
+    Listening,
+    Route,
+    Server,
+    build_app,
+    listen,
+    read_body,
+)
 
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HALF = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nfirst"
@@ -38,7 +49,27 @@ async def listening() -> AsyncIterator[Listening]:
 
 
 @pytest.fixture
-async def serve(listening: Listening, go_on: asyncio.Event) -> AsyncIterator[Serve]:
+def balances() -> Iterator[Iterator[Balance]]:
+    """The view that each next server has of what all have."""
+    memory = os.memfd_create("test")
+    os.ftruncate(memory, BALANCE_BYTES)
+    given: list[Balance] = []
+
+    def give() -> Iterator[Balance]:
+        for slot in count():
+            given.append(Balance(memory, slot))
+            yield given[-1]
+
+    yield give()
+    for balance in given:
+        balance.close()
+    os.close(memory)
+
+
+@pytest.fixture
+async def serve(
+    listening: Listening, go_on: asyncio.Event, balances: Iterator[Balance]
+) -> AsyncIterator[Serve]:
     """Start one more server on the sockets."""
     servers: list[Server] = []
 
@@ -59,7 +90,8 @@ async def serve(listening: Listening, go_on: asyncio.Event) -> AsyncIterator[Ser
         ]
         server = Server(build_app(routes))
         servers.append(server)
-        await server.serve([bound.dup() for bound in listening.sockets], is_shared=True)
+        sockets = [bound.dup() for bound in listening.sockets]
+        await server.serve(sockets, balance=next(balances))
         return server
 
     yield start
@@ -186,13 +218,25 @@ async def test_a_change_of_servers_loses_no_request(serve: Serve, listening: Lis
 async def test_connections_spread_over_servers_that_share_a_socket(
     serve: Serve, connect: Connect
 ) -> None:
-    every = [await connect() for _ in range(64)]  # nobody accepts yet
     one, other = await serve(), await serve()
-    for pair in every:
+    for at_once in (1, 6, 1):
+        for pair in [await connect() for _ in range(at_once)]:
+            await ask(pair)
+    assert (one.traffic.connections, other.traffic.connections) == (4, 4)
+    await one.retire(0)
+    for pair in [await connect() for _ in range(8)]:  # nothing is left to one that retires
         await ask(pair)
-    counts = sorted([one.traffic.connections, other.traffic.connections])
-    assert sum(counts) == 64
-    assert counts[0] >= 8
+    assert (one.traffic.connections, other.traffic.connections) == (4, 12)
+
+
+async def test_one_that_does_not_come_to_it_is_waited_for_no_longer_than_a_moment(
+    serve: Serve, connect: Connect, balances: Iterator[Balance]
+) -> None:
+    server = await serve()
+    next(balances).report(0)  # alive, and never accepts
+    for pair in [await connect() for _ in range(4)]:
+        await ask(pair)
+    assert server.traffic.connections == 4
 
 
 async def test_a_stop_may_be_asked_of_a_server_that_never_started() -> None:
