@@ -44,6 +44,7 @@ async def assemble_serve(
         daemon.EmbeddedBlobs(blobs),
         daemon.EmbeddedPrompts(blobs),
         observer=await open_observer(settings, settings.data, stack),
+        siblings=surroundings.siblings,
         clock=surroundings.clock,
     )
     stack.push_async_callback(resolving.close)

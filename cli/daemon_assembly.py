@@ -9,6 +9,7 @@ from coatcheck.client import InvalidArgumentError
 from .assembly import Assembly
 from .authority import authority
 from .errors import SettingsError
+from .observing import open_observer
 from .settings import Settings
 from .surroundings import Surroundings
 
@@ -21,7 +22,7 @@ async def assemble_daemon(
     """Open the cache, the link to the store and the daemon. The store may be away.
 
     Raises:
-        CacheError: the cache folder cannot be used.
+        CacheError, StoreError: the cache folder cannot be used.
         SettingsError: the daemon's key, or an upstream's, is not to be had.
     """
     daemon_config = _knowing_the_store(
@@ -29,7 +30,9 @@ async def assemble_daemon(
     )
     remote_config = settings.remote_config(surroundings.environment)
     try:
-        remote = await daemon.RemoteStore.open(remote_config, clock=surroundings.clock)
+        remote = await daemon.RemoteStore.open(
+            remote_config, clock=surroundings.clock, siblings=surroundings.siblings
+        )
     except InvalidArgumentError as error:
         raise SettingsError(f"store: {error}") from error
     stack.push_async_callback(remote.close)
@@ -37,6 +40,7 @@ async def assemble_daemon(
         daemon_config,
         remote.blobs,
         remote.prompts,
+        observer=await open_observer(settings, settings.cache, stack),
         inventory=remote.inventory,
         clock=surroundings.clock,
     )

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Self
 
 from coatcheck.protocol import Dialect, dialect
-from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route
+from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
 
 from .admin import cache_routes, cache_section
 from .echo import EchoUpstream
@@ -23,6 +23,7 @@ from .keeper import Keeper
 from .observation import NoObserver, Observer
 from .passage import PASSING_PATHS, Passage, render_problem
 from .resolver import Resolver
+from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
 
@@ -42,13 +43,15 @@ class Daemon:
         self,
         gateway: Gateway,
         passage: Passage,
-        inventory: CacheView,
+        inventory: CacheView | None,
+        noted: SharedInventory,
         upstreams: Upstreams,
         keeper: Keeper,
     ) -> None:
         self._gateway = gateway
         self._passage = passage
-        self._inventory = inventory
+        self._inventory: CacheView = inventory or noted
+        self._noted = noted
         self._upstreams = upstreams
         self._keeper = keeper
 
@@ -63,12 +66,14 @@ class Daemon:
         random: Callable[[int], bytes] = secrets.token_bytes,
         observer: Observer | None = None,
         inventory: CacheView | None = None,
+        siblings: Siblings | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
-        `inventory` is what the source of the blobs knows of its copies; None where it has none.
+        `inventory` is what the source of the blobs knows of its copies; None where it has none:
+        then this process notes what it resolved, and its `siblings` do.
         """
-        inventory = inventory or Inventory(blobs.name)
+        noted = SharedInventory(Inventory(blobs.name), siblings or Siblings())
         upstreams = Upstreams(_upstreams(config.upstreams, clock))
         keeper = Keeper(blobs, prompts)
         passage = Passage(
@@ -76,14 +81,14 @@ class Daemon:
         )
         gateway = Gateway(
             config.gateway,
-            resolver=Resolver(blobs, inventory, clock),
+            resolver=Resolver(blobs, inventory or noted, clock),
             prompts=prompts,
             upstreams=upstreams,
             keeper=keeper,
             passage=passage,
             random=random,
         )
-        return cls(gateway, passage, inventory, upstreams, keeper)
+        return cls(gateway, passage, inventory, noted, upstreams, keeper)
 
     def face(self) -> Face:
         """Return the routes and the section of the page."""
@@ -94,6 +99,7 @@ class Daemon:
                 *cache_routes(self._inventory),
             ],
             sections=[cache_section(self._inventory)],
+            private=self._noted.private_routes(),
         )
 
     async def close(self) -> None:

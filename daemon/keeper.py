@@ -20,7 +20,7 @@ from coatcheck.protocol import (
     ref_form,
 )
 
-from .errors import NotKeptError, StoreUnavailableError
+from .errors import DaemonError
 from .source import BlobSource, KeptMessage, PromptSource
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Keeper:
             inline, kept = await asyncio.to_thread(_prepare, dialect, messages, origins, start)
             await self._absorb_all(tenant, inline)
             await self._prompts.append(tenant, dialect.name, start, kept)
-        except (PromptDigestError, NotKeptError, StoreUnavailableError) as error:
+        except (PromptDigestError, DaemonError) as error:
             _log.warning("prompt not kept: %s", error)
             return None
         return kept[-1].digest if kept else start
@@ -90,7 +90,7 @@ class Keeper:
         form = await asyncio.to_thread(ref_form, dialect, messages, origins)
         try:
             await self._absorb_all(tenant, form.inline)
-        except (NotKeptError, StoreUnavailableError) as error:
+        except DaemonError as error:
             _log.warning("inline blobs not absorbed: %s", error)
 
     async def _absorb_all(self, tenant: str, blobs: Sequence[InlineBlob]) -> None:

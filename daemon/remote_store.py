@@ -7,8 +7,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Self
 
+from aiohttp import web
+
 from coatcheck.client import StoreLink
-from coatcheck.web import Face, Keyring, OpenKeyring, ReadinessCheck
+from coatcheck.protocol import Digest
+from coatcheck.web import Face, Keyring, OpenKeyring, ReadinessCheck, Route, Siblings
 
 from .availability import Availability
 from .blobs import BlobHandlers, blob_routes
@@ -16,11 +19,14 @@ from .cache import CacheConfig, DiskCache
 from .disk_inventory import DiskInventory
 from .errors import DaemonError
 from .forward import HttpUpstream
+from .metered import MeteredUpstream
+from .meters import Meters, NoMeters
 from .remote import RemoteBlobs, RemoteOrigin, RemotePrompts
 from .remote_keyring import RemoteKeyring
 from .store_passage import StorePassage
 from .upstream import Timeouts, Upstream, UpstreamConfig
 
+_RELEASED = "/released"
 # Uploads end with a sync of the store's disk, downloads begin with a read of it.
 _TIMEOUTS = Timeouts(connect_seconds=5.0, first_byte_seconds=120.0, idle_seconds=120.0)
 
@@ -45,6 +51,7 @@ class RemoteStore:
         availability: Availability,
         passed: Upstream,
         keyring: Keyring,
+        siblings: Siblings,
         stack: AsyncExitStack,
         clock: Callable[[], float],
     ) -> None:
@@ -53,7 +60,7 @@ class RemoteStore:
         """The blobs that it has, through the cache."""
         self.prompts = RemotePrompts(link, availability, clock)
         """The prompts that it keeps."""
-        self.inventory = DiskInventory(cache, self.blobs.name)
+        self.inventory = DiskInventory(cache, self.blobs.name, siblings)
         """What the cache inspection shows."""
         self.keyring = keyring
         """Who may ask: its keys, or without a key of our own everybody on this host."""
@@ -62,6 +69,7 @@ class RemoteStore:
         self._link = link
         self._availability = availability
         self._passed = passed
+        self._siblings = siblings
         self._stack = stack
 
     @classmethod
@@ -69,10 +77,14 @@ class RemoteStore:
         cls,
         config: RemoteConfig,
         *,
+        meters: Meters | None = None,
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = secrets.token_bytes,
+        siblings: Siblings | None = None,
     ) -> Self:
         """Open the cache; the store is asked when something is wanted of it. It may be away.
+
+        `siblings` share the cache folder with this process.
 
         Raises:
             CacheUnusableError: the cache folder cannot be used.
@@ -85,12 +97,26 @@ class RemoteStore:
             origin = RemoteOrigin(link, availability)
             cache = await DiskCache.open(config.cache, origin, clock=clock, random=random)
             stack.push_async_callback(cache.close)
-            passed = HttpUpstream.open(
-                UpstreamConfig("store", base_url=link.base_url, timeouts=_TIMEOUTS)
+            passed = MeteredUpstream(
+                HttpUpstream.open(
+                    UpstreamConfig("store", base_url=link.base_url, timeouts=_TIMEOUTS)
+                ),
+                meters or NoMeters(),
+                time.monotonic,
+                hop="store",
             )
             stack.push_async_callback(passed.close)
             keyring = RemoteKeyring(link, availability, clock) if config.key else OpenKeyring()
-            return cls(link, cache, availability, passed, keyring, stack.pop_all(), clock)
+            return cls(
+                link,
+                cache,
+                availability,
+                passed,
+                keyring,
+                siblings or Siblings(),
+                stack.pop_all(),
+                clock,
+            )
 
     async def close(self) -> None:
         """End what is being fetched, and let go of connections and files. May be called twice."""
@@ -98,11 +124,25 @@ class RemoteStore:
 
     def face(self) -> Face:
         """Return the routes of blobs, and the check that says whether the store answers."""
-        passage = StorePassage(self._passed, self.blobs.released)
+        passage = StorePassage(self._passed, self._released)
         return Face(
             routes=[*blob_routes(BlobHandlers(self.blobs)), *passage.routes()],
             checks=[ReadinessCheck("store", self._check, is_vital=False)],
+            private=[
+                Route("POST", f"{_RELEASED}/{{tenant}}/{{digest}}", self._told, scope=None),
+                *self.inventory.private_routes(),
+            ],
         )
+
+    async def _released(self, tenant: str, digest: Digest) -> None:
+        self.blobs.released(tenant, digest)
+        await self._siblings.ask(f"{_RELEASED}/{tenant}/{digest}", method="POST")
+
+    async def _told(self, request: web.Request) -> web.StreamResponse:
+        """Learn from a sibling that a tenant dropped a blob."""
+        tenant, digest = request.match_info["tenant"], Digest(request.match_info["digest"])
+        self.blobs.released(tenant, digest)
+        return web.Response()
 
     async def _check(self) -> str | None:
         try:

@@ -4,7 +4,7 @@ What comes goes on as it is, both ways, streamed, with the client's own key: the
 a daemon's key may say for whom it speaks.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from aiohttp import web
@@ -45,7 +45,7 @@ _ROUTES: tuple[tuple[str, str, Scope], ...] = (
     (ANY_METHOD, f"{BLOB_PATH}{{path:(?s:.*)}}", "read"),
 )
 
-Released = Callable[[str, Digest], None]
+Released = Callable[[str, Digest], Awaitable[None]]
 
 
 class StorePassage:
@@ -82,14 +82,15 @@ class StorePassage:
             raise ProblemError(error.problem) from error
         finally:
             if request.method == "DELETE" and tenant is not None:
-                self._forget(tenant, request)
+                await self._forget(tenant, request)
             await incoming.close()
 
-    def _forget(self, tenant: str, request: web.Request) -> None:
+    async def _forget(self, tenant: str, request: web.Request) -> None:
         try:
-            self._released(tenant, Digest(request.match_info.get("digest", "")))
+            digest = Digest(request.match_info.get("digest", ""))
         except InvalidDigestError:
             return  # the store has said so
+        await self._released(tenant, digest)
 
 
 async def _relay(request: web.Request, answer: Answer) -> web.StreamResponse:

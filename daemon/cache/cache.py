@@ -180,6 +180,10 @@ class DiskCache:
         except NoRoomError as error:
             _log.debug("no copy of %s: %s", digest, error)
 
+    async def write_notes(self) -> None:
+        """Write what was noted of uses, so that other processes see it."""
+        await self._index.write_notes()
+
     async def newest(self, limit: int) -> Sequence[Copy]:
         """Return up to `limit` copies, the one used last first."""
         return await self._index.newest(limit)

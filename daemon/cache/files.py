@@ -256,8 +256,6 @@ class FolderLock:
             self._descriptor = None
 
 
-
-
 def _open(path: Path, flags: int) -> int | None:
     """Open a plain file; None where there is none."""
     try:
