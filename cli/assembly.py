@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 from coatcheck import api, daemon, store, web
 
+from .daemon_meters import DaemonMeters
+from .measures import measure_store, measure_uses
 from .observing import open_observer
 from .settings import Settings
 from .surroundings import Surroundings
@@ -22,6 +24,8 @@ class Assembly:
 
     faces: Sequence[web.Face]
     keyring: web.Keyring
+    metrics: web.Metrics
+    """What the process measures; its face is among the others."""
 
 
 Assemble: TypeAlias = Callable[[Settings, Surroundings, AsyncExitStack], Awaitable[Assembly]]
@@ -39,17 +43,22 @@ async def assemble_serve(
     """
     daemon_config = settings.daemon_config(surroundings.environment)
     blobs = await _open_store(settings, surroundings, stack)
+    metrics = web.Metrics(surroundings.siblings)
+    meters = DaemonMeters(metrics)
     resolving = daemon.Daemon.open(
         daemon_config,
         daemon.EmbeddedBlobs(blobs),
         daemon.EmbeddedPrompts(blobs),
-        observer=await open_observer(settings, settings.data, stack),
+        observer=await open_observer(settings, settings.data, meters, stack, surroundings.clock),
+        meters=meters,
         siblings=surroundings.siblings,
         clock=surroundings.clock,
     )
     stack.push_async_callback(resolving.close)
     keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)
-    return Assembly([api.face(blobs), resolving.face()], keyring)
+    measure_store(metrics, blobs)
+    measure_uses(metrics, resolving.uses)
+    return Assembly([api.face(blobs), resolving.face(), metrics.face()], keyring, metrics)
 
 
 async def assemble_api(
@@ -62,7 +71,9 @@ async def assemble_api(
     """
     blobs = await _open_store(settings, surroundings, stack)
     keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)
-    return Assembly([api.face(blobs)], keyring)
+    metrics = web.Metrics(surroundings.siblings)
+    measure_store(metrics, blobs)
+    return Assembly([api.face(blobs), metrics.face()], keyring, metrics)
 
 
 async def _open_store(

@@ -3,12 +3,14 @@
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from coatcheck import daemon
+from coatcheck import daemon, web
 from coatcheck.client import InvalidArgumentError
 
 from .assembly import Assembly
 from .authority import authority
+from .daemon_meters import DaemonMeters
 from .errors import SettingsError
+from .measures import measure_copies
 from .observing import open_observer
 from .settings import Settings
 from .surroundings import Surroundings
@@ -29,9 +31,14 @@ async def assemble_daemon(
         settings.daemon_config(surroundings.environment), settings.store
     )
     remote_config = settings.remote_config(surroundings.environment)
+    metrics = web.Metrics(surroundings.siblings)
+    meters = DaemonMeters(metrics)
     try:
         remote = await daemon.RemoteStore.open(
-            remote_config, clock=surroundings.clock, siblings=surroundings.siblings
+            remote_config,
+            meters=meters,
+            clock=surroundings.clock,
+            siblings=surroundings.siblings,
         )
     except InvalidArgumentError as error:
         raise SettingsError(f"store: {error}") from error
@@ -40,12 +47,14 @@ async def assemble_daemon(
         daemon_config,
         remote.blobs,
         remote.prompts,
-        observer=await open_observer(settings, settings.cache, stack),
+        observer=await open_observer(settings, settings.cache, meters, stack, surroundings.clock),
+        meters=meters,
         inventory=remote.inventory,
         clock=surroundings.clock,
     )
     stack.push_async_callback(resolving.close)
-    return Assembly([remote.face(), resolving.face()], remote.keyring)
+    measure_copies(metrics, remote.cache, remote_config.cache)
+    return Assembly([remote.face(), resolving.face(), metrics.face()], remote.keyring, metrics)
 
 
 def _knowing_the_store(config: daemon.DaemonConfig, url: str) -> daemon.DaemonConfig:

@@ -1,5 +1,6 @@
 """The observer of a process: what it is told of the settings, and where its file is."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,9 +12,15 @@ __all__ = ["open_observer"]
 
 
 async def open_observer(
-    settings: Settings, folder: Path, stack: AsyncExitStack
+    settings: Settings,
+    folder: Path,
+    meters: daemon.Meters,
+    stack: AsyncExitStack,
+    clock: Callable[[], float],
 ) -> daemon.RecordingObserver:
     """Open the observer whose file lies in a folder that is there; the stack closes it.
+
+    `clock` gives Unix seconds.
 
     Raises:
         StoreError: the file is not ours, or the disk refused.
@@ -26,6 +33,8 @@ async def open_observer(
         turn=daemon.TurnLimits(settings.max_values, settings.max_attachments),
         max_body_bytes=settings.max_request_bytes,
     )
-    observer = await daemon.RecordingObserver.open(folder / daemon.OBSERVATIONS_FILE, config)
+    observer = await daemon.RecordingObserver.open(
+        folder / daemon.OBSERVATIONS_FILE, config, meters=meters, clock=clock
+    )
     stack.push_async_callback(observer.close)
     return observer

@@ -85,10 +85,17 @@ async def serving(
     limits = web.Limits(max_connections=fit_connections(wanted))
     if limits.max_connections < wanted:
         _log.warning("the limit of open files carries %d connections", limits.max_connections)
-    server = web.Server(web.build_app(routes, keyring=assembly.keyring), limits)
+    http = assembly.metrics.http
+    server = web.Server(web.build_app(routes, keyring=assembly.keyring), limits, meter=http)
+
+    async def follow() -> None:
+        http.carried(server.traffic)
+
+    assembly.metrics.before_reading(follow)
     await server.serve(sockets, balance=balance)
     try:
-        yield
+        with web.LoopLag(http.lagged):
+            yield
     finally:
         await _end(server, settings.drain_seconds, ending)
 

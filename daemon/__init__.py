@@ -1,11 +1,12 @@
 """The daemon: resolves refs beside the model, and forwards what came to an upstream."""
 
-from .cache import CacheConfig, CacheError
+from .cache import CacheConfig, CacheError, DiskCache
 from .daemon import Daemon, DaemonConfig
 from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
-from .meters import Meters, NoMeters
+from .inventory import Inventory
+from .meters import Meters, NoMeters, PromptOutcome, ResolveStep
 from .observation import NoObserver, Observed, Observer
 from .observation_report import ObservedSum, read_observations
 from .observations import FILE_NAME as OBSERVATIONS_FILE
@@ -26,10 +27,12 @@ __all__ = [
     "Daemon",
     "DaemonConfig",
     "DaemonError",
+    "DiskCache",
     "EmbeddedBlobs",
     "EmbeddedPrompts",
     "Figures",
     "GatewayConfig",
+    "Inventory",
     "KeptMessage",
     "Meters",
     "NoMeters",
@@ -41,10 +44,12 @@ __all__ = [
     "Observer",
     "ObserverConfig",
     "PieceReader",
+    "PromptOutcome",
     "PromptSource",
     "RecordingObserver",
     "RemoteConfig",
     "RemoteStore",
+    "ResolveStep",
     "Resolved",
     "Terms",
     "Timeouts",

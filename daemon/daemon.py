@@ -20,6 +20,8 @@ from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
+from .metered import MeteredBlobs, MeteredPrompts, MeteredUpstream
+from .meters import Meters, NoMeters
 from .observation import NoObserver, Observer
 from .passage import PASSING_PATHS, Passage, render_problem
 from .resolver import Resolver
@@ -43,6 +45,7 @@ class Daemon:
         self,
         gateway: Gateway,
         passage: Passage,
+        uses: Inventory,
         inventory: CacheView | None,
         noted: SharedInventory,
         upstreams: Upstreams,
@@ -50,6 +53,8 @@ class Daemon:
     ) -> None:
         self._gateway = gateway
         self._passage = passage
+        self.uses = uses
+        """What this process resolved, where its source has no copies to count."""
         self._inventory: CacheView = inventory or noted
         self._noted = noted
         self._upstreams = upstreams
@@ -65,6 +70,7 @@ class Daemon:
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = secrets.token_bytes,
         observer: Observer | None = None,
+        meters: Meters | None = None,
         inventory: CacheView | None = None,
         siblings: Siblings | None = None,
     ) -> Self:
@@ -73,8 +79,17 @@ class Daemon:
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do.
         """
-        noted = SharedInventory(Inventory(blobs.name), siblings or Siblings())
-        upstreams = Upstreams(_upstreams(config.upstreams, clock))
+        uses = Inventory(blobs.name)
+        noted = SharedInventory(uses, siblings or Siblings())
+        meters = meters or NoMeters()
+        blobs = MeteredBlobs(blobs, meters, time.monotonic)
+        prompts = MeteredPrompts(prompts, meters)
+        upstreams = Upstreams(
+            [
+                MeteredUpstream(upstream, meters, time.monotonic)
+                for upstream in _upstreams(config.upstreams, clock)
+            ]
+        )
         keeper = Keeper(blobs, prompts)
         passage = Passage(
             upstreams, observer or NoObserver(), clock, config.gateway.max_request_bytes
@@ -86,9 +101,10 @@ class Daemon:
             upstreams=upstreams,
             keeper=keeper,
             passage=passage,
+            meters=meters,
             random=random,
         )
-        return cls(gateway, passage, inventory, noted, upstreams, keeper)
+        return cls(gateway, passage, uses, inventory, noted, upstreams, keeper)
 
     def face(self) -> Face:
         """Return the routes and the section of the page."""

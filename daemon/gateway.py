@@ -36,6 +36,7 @@ from .errors import (
 from .headers import own_authorities
 from .incoming import Incoming
 from .keeper import Keeper
+from .meters import Meters
 from .passage import Passage, headers_of, target_of
 from .relay import refusal, relay
 from .resolver import Resolver
@@ -73,6 +74,7 @@ class Gateway:
         upstreams: Upstreams,
         keeper: Keeper,
         passage: Passage,
+        meters: Meters,
         random: Callable[[int], bytes],
     ) -> None:
         self._config = config
@@ -81,6 +83,7 @@ class Gateway:
         self._upstreams = upstreams
         self._keeper = keeper
         self._passage = passage
+        self._meters = meters
         self._random = random
 
     async def serve(self, dialect: Dialect, request: web.Request) -> web.StreamResponse:
@@ -150,6 +153,8 @@ class Gateway:
         sent = await _heavy(turn.size, turn.copy_appended) if is_used_again else []
         body = await self._hydrate(turn, tenant, is_whole=parsed.envelope is None)
         outgoing = _outgoing(request, upstream, received, body)
+        if body is not None and body.size is not None:
+            self._meters.saved(max(0, body.size - len(received.raw)))
         keeping = self._begin_keeping(turn, sent, tenant, dialect, is_kept=is_kept)
         try:
             return await self._forward(request, upstream, outgoing, keeping, account)

@@ -1,20 +1,21 @@
 """What the daemon measures of itself; whoever runs it decides what becomes of the numbers.
 
-Every call returns at once and never raises. Names of upstreams come from the settings, all other
-words are from here, so that the numbers stay few.
+Every call returns at once and never raises. Names of upstreams come from the settings, outcomes are
+statuses and error codes, so that the numbers stay few. What is counted elsewhere, such as the uses
+of the cache, is read there.
 """
 
 from typing import Literal, Protocol
 
-Place = Literal["store", "cache", "upload"]
-Kept = Literal["kept", "refused", "not_found"]
+PromptOutcome = Literal["kept", "refused", "not_found"]
+ResolveStep = Literal["grants", "bytes"]
 
 
 class Meters(Protocol):
     """Takes measures. Seconds are of a monotonic clock, bytes are of bodies."""
 
-    def resolved(self, seconds: float) -> None:
-        """One turn's digests were resolved, found or not."""
+    def resolved(self, step: ResolveStep, seconds: float) -> None:
+        """One turn's digests took a step: `grants`, who holds what; `bytes`, bring them here."""
         ...
 
     def first_byte(self, upstream: str, seconds: float) -> None:
@@ -30,27 +31,15 @@ class Meters(Protocol):
         ...
 
     def store_bytes(self, *, sent: int = 0, received: int = 0) -> None:
-        """Bytes went to the remote store, or came."""
+        """Bytes of blobs, or passed through, went to a remote store, or came."""
         ...
 
     def saved(self, size: int) -> None:
         """A turn was so much shorter on the client's side than what stands for it upstream."""
         ...
 
-    def prompt(self, outcome: Kept) -> None:
+    def prompt(self, outcome: PromptOutcome) -> None:
         """A prompt was kept, could not be, or was asked for and is not there."""
-        ...
-
-    def cache_used(self, *, hits: int = 0, misses: int = 0) -> None:
-        """Blobs were used that were at hand, or had to be brought."""
-        ...
-
-    def cache_evicted(self, count: int) -> None:
-        """Entries were removed to make room."""
-        ...
-
-    def verification_failed(self, place: Place) -> None:
-        """Bytes were not what their name or checksum says."""
         ...
 
     def observed(self, *, is_dropped: bool) -> None:
@@ -61,7 +50,7 @@ class Meters(Protocol):
 class NoMeters:
     """Meters that nobody reads."""
 
-    def resolved(self, seconds: float) -> None: ...
+    def resolved(self, step: ResolveStep, seconds: float) -> None: ...
 
     def first_byte(self, upstream: str, seconds: float) -> None: ...
 
@@ -73,12 +62,6 @@ class NoMeters:
 
     def saved(self, size: int) -> None: ...
 
-    def prompt(self, outcome: Kept) -> None: ...
-
-    def cache_used(self, *, hits: int = 0, misses: int = 0) -> None: ...
-
-    def cache_evicted(self, count: int) -> None: ...
-
-    def verification_failed(self, place: Place) -> None: ...
+    def prompt(self, outcome: PromptOutcome) -> None: ...
 
     def observed(self, *, is_dropped: bool) -> None: ...

@@ -2,6 +2,7 @@
 
 from .backend import Backend, BlobFile, Measured, Spool
 from .config import StoreConfig
+from .counts import StoreCounts
 from .database import Database
 from .disk_backend import DiskBackend
 from .errors import (
@@ -71,6 +72,7 @@ __all__ = [
     "Store",
     "StoreClosedError",
     "StoreConfig",
+    "StoreCounts",
     "StoreError",
     "StoreFullError",
     "StoreStats",

@@ -21,8 +21,11 @@ from coatcheck.protocol import PIECE_BYTES, Digest
 from .backend import Measured
 from .census import Census
 from .config import StoreConfig
+from .counts import StoreCounts
 from .errors import (
     BlobNotFoundError,
+    CorruptBlobError,
+    DigestMismatchError,
     StoreClosedError,
     StoreFullError,
 )
@@ -73,6 +76,8 @@ class Store:
         """The prompts kept beside the blobs."""
         self.keys: Keys = resources.keys
         """Who may ask a server of this store."""
+        self.counts = StoreCounts()
+        """What was counted since the store was opened."""
 
     @classmethod
     async def open(
@@ -141,7 +146,14 @@ class Store:
         """
         self._require_open()
         promise = Promise(declared_type, expected, expected_size)
-        return await self._receiver.receive(tenant, body, promise)
+        try:
+            receipt = await self._receiver.receive(tenant, body, promise)
+        except DigestMismatchError:
+            self.counts.mismatched_uploads += 1
+            raise
+        self.counts.received_blobs += 1
+        self.counts.received_bytes += receipt.grant.size
+        return receipt
 
     async def stat(self, tenant: str, digest: Digest) -> Grant | None:
         """Return the tenant's live grant for a blob; does not count as a use."""
@@ -182,12 +194,12 @@ class Store:
         if held is None:
             raise BlobNotFoundError(digest)
         if held.seed_version not in self._seeds.by_version:
-            held = await self._quarantine.recheck(held)
+            held = await self._recheck(held)
         seed = self._seeds.by_version[held.seed_version]
-        reader = BlobReader(
-            held, seed, self._backend, self._buffers, self._reading, self._quarantine.report
-        )
-        return await reader.open(min(start, held.grant.size - 1) // PIECE_BYTES)
+        reader = BlobReader(held, seed, self._backend, self._buffers, self._reading, self._report)
+        await reader.open(min(start, held.grant.size - 1) // PIECE_BYTES)
+        self.counts.opened_blobs += 1
+        return reader
 
     async def missing(self, tenant: str, digests: Sequence[Digest]) -> Missing:
         """Say which of the digests the tenant has to upload; the others get a fresh lease."""
@@ -300,6 +312,17 @@ class Store:
             uploads_in_progress=self._receiver.in_progress,
             disk_free_bytes=await self._free_bytes(),
         )
+
+    async def _report(self, held: HeldBlob) -> None:
+        self.counts.damaged_blobs += 1
+        await self._quarantine.report(held)
+
+    async def _recheck(self, held: HeldBlob) -> HeldBlob:
+        try:
+            return await self._quarantine.recheck(held)
+        except CorruptBlobError:
+            self.counts.damaged_blobs += 1
+            raise
 
     async def _free_bytes(self) -> int | None:
         if not isinstance(self._backend, Measured):

@@ -95,7 +95,7 @@ class Metrics:
                     families[family.name] = family
                 elif family.name not in self._shared:
                     families[family.name].samples.extend(family.samples)
-        return encode(_Families([item for item in families.values() if item.samples]))
+        return encode(_Families(list(families.values())))
 
     def _labelled(self, family: Metric) -> Metric:
         if family.name in self._shared:

@@ -1,0 +1,99 @@
+"""The daemon's measures, as Prometheus' instruments."""
+
+from prometheus_client import Counter, Histogram
+
+from coatcheck import daemon, web
+
+__all__ = ["DaemonMeters"]
+
+
+class DaemonMeters:
+    """`daemon.Meters` of Prometheus' instruments."""
+
+    def __init__(self, metrics: web.Metrics) -> None:
+        registry, buckets = metrics.registry, web.SECONDS_BUCKETS
+        self._resolve = Histogram(
+            "coatcheck_resolve_seconds",
+            "Time in which one turn's digests were resolved: grants, who holds what; bytes, to have "
+            "them here.",
+            ("step",),
+            buckets=buckets,
+            registry=registry,
+        )
+        self._first_byte = Histogram(
+            "coatcheck_upstream_first_byte_seconds",
+            "Time from a request to an upstream to the headers of its answer.",
+            ("upstream",),
+            buckets=buckets,
+            registry=registry,
+        )
+        self._whole = Histogram(
+            "coatcheck_upstream_seconds",
+            "Time from a request to an upstream to the end of its answer.",
+            ("upstream",),
+            buckets=buckets,
+            registry=registry,
+        )
+        self._answers = Counter(
+            "coatcheck_upstream_requests_total",
+            "Requests to an upstream, by the status that it answered or the error's code.",
+            ("upstream", "outcome"),
+            registry=registry,
+        )
+        self._hop_bytes = metrics.http.hop_bytes
+        self._saved = Counter(
+            "coatcheck_saved_bytes_total",
+            "Bytes that clients did not send, since refs and envelopes stood for them.",
+            registry=registry,
+        )
+        self._prompts = Counter(
+            "coatcheck_prompts_total",
+            "Prompts that were kept, refused (not to be kept), or asked for and not_found.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._observed = Counter(
+            "coatcheck_observations_total",
+            "Requests told to the observer: taken, or dropped for lack of room.",
+            ("outcome",),
+            registry=registry,
+        )
+
+    def resolved(self, step: daemon.ResolveStep, seconds: float) -> None:
+        """See `daemon.Meters`."""
+        self._resolve.labels(step).observe(seconds)
+
+    def first_byte(self, upstream: str, seconds: float) -> None:
+        """See `daemon.Meters`."""
+        self._first_byte.labels(upstream).observe(seconds)
+
+    def answered(self, upstream: str, outcome: str, seconds: float) -> None:
+        """See `daemon.Meters`."""
+        self._answers.labels(upstream, outcome).inc()
+        self._whole.labels(upstream).observe(seconds)
+
+    def upstream_bytes(self, *, sent: int = 0, received: int = 0) -> None:
+        """See `daemon.Meters`."""
+        self._carried("upstream", sent, received)
+
+    def store_bytes(self, *, sent: int = 0, received: int = 0) -> None:
+        """See `daemon.Meters`."""
+        self._carried("store", sent, received)
+
+    def saved(self, size: int) -> None:
+        """See `daemon.Meters`."""
+        self._saved.inc(size)
+
+    def prompt(self, outcome: daemon.PromptOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._prompts.labels(outcome).inc()
+
+    def observed(self, *, is_dropped: bool) -> None:
+        """See `daemon.Meters`."""
+        self._observed.labels("dropped" if is_dropped else "taken").inc()
+
+    def _carried(self, hop: str, sent: int, received: int) -> None:
+        if sent:
+            self._hop_bytes.labels(hop, "out").inc(sent)
+        if received:
+            self._hop_bytes.labels(hop, "in").inc(received)
