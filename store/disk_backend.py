@@ -25,6 +25,7 @@ from coatcheck.protocol import Buffer, Digest
 from .disk_space import DiskSpace
 from .durable import make_folder, sync_folder
 from .errors import StoreUnavailableError, disk_error
+from .reservations import Reservations
 from .spool_folder import SpoolFolder
 
 # What opening a name says when there is nothing, a link, or a socket.
@@ -52,8 +53,11 @@ class DiskBackend:
         min_free_bytes: int,
         random: Callable[[int], bytes],
         executor: Executor,
+        is_shared: bool = False,
     ) -> "DiskBackend":
         """Make the folders, clear the spools of dead owners, take a spool of its own. Blocking.
+
+        `is_shared` where other processes have the folder open too.
 
         Raises:
             StoreFullError, StoreUnavailableError: the disk refused.
@@ -64,7 +68,13 @@ class DiskBackend:
         except OSError as error:
             raise disk_error(error) from error
         spool = SpoolFolder.open(folder / "spool", random)
-        return cls(folder, spool, DiskSpace(folder, min_free_bytes), executor)
+        try:
+            reservations = Reservations(spool.folder) if is_shared else None
+        except OSError as error:
+            spool.close()
+            raise disk_error(error) from error
+        space = DiskSpace(folder, min_free_bytes, reservations)
+        return cls(folder, spool, space, executor)
 
     def spool(self) -> "DiskSpool":
         """Return a new, empty spool; see `Backend.spool`."""
@@ -110,6 +120,7 @@ class DiskBackend:
 
     def close(self) -> None:
         """Remove the spool of this process. May be called twice."""
+        self._space.close()
         self._spool.close()
 
     def _path(self, digest: Digest) -> Path:

@@ -13,12 +13,17 @@ import threading
 from pathlib import Path
 
 from .errors import StoreFullError
+from .reservations import Reservations
 
 
 class DiskSpace:
     """Reservations on the file system that holds a folder."""
 
-    def __init__(self, folder: Path, min_free_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, min_free_bytes: int, reservations: Reservations | None = None
+    ) -> None:
+        """`reservations` where other processes write there too; they are closed with this."""
+        self._reservations = reservations
         self._folder = folder
         self._min_free_bytes = min_free_bytes
         self._outstanding_bytes = 0
@@ -36,11 +41,19 @@ class DiskSpace:
             if count > self._unreserved(available):
                 raise StoreFullError
             self._outstanding_bytes += count
+            self._tell()
 
     def give_back(self, count: int) -> None:
         """End the reservation of bytes that were written, or that never will be."""
         with self._lock:
             self._outstanding_bytes -= count
+            self._tell()
+
+    def close(self) -> None:
+        """Tell the others no more. May be called twice."""
+        with self._lock:
+            if self._reservations:
+                self._reservations.close()
 
     def free_bytes(self) -> int:
         """Return how much may still be reserved; not below zero.
@@ -57,7 +70,12 @@ class DiskSpace:
         system = os.statvfs(self._folder)
         if system.f_flag & os.ST_RDONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        return system.f_bavail * system.f_frsize
+        reserved = self._reservations.of_others() if self._reservations else 0
+        return system.f_bavail * system.f_frsize - reserved
+
+    def _tell(self) -> None:
+        if self._reservations:
+            self._reservations.note(self._outstanding_bytes)
 
     def _unreserved(self, available: int) -> int:
         return available - self._outstanding_bytes - self._min_free_bytes

@@ -79,7 +79,7 @@ async def open_resources(
     reading = _threads(stack, "read", config.read_threads)
     writing = _threads(stack, "write", config.write_threads)
     async with _gate(folder):
-        backend = await _open_backend(config, stack, writing, random)
+        backend = await _open_backend(config, stack, writing, random, is_shared=shared is not None)
         database = await Database.open(
             folder and folder / INDEX_FILE, history="index", synchronous="FULL"
         )
@@ -157,6 +157,8 @@ async def _open_backend(
     stack: AsyncExitStack,
     executor: ThreadPoolExecutor,
     random: Callable[[int], bytes],
+    *,
+    is_shared: bool,
 ) -> Backend:
     loop = asyncio.get_running_loop()
     folder = config.data_folder
@@ -165,7 +167,11 @@ async def _open_backend(
     backend = await loop.run_in_executor(
         executor,
         lambda: DiskBackend.at(
-            folder, min_free_bytes=config.min_free_bytes, random=random, executor=executor
+            folder,
+            min_free_bytes=config.min_free_bytes,
+            random=random,
+            executor=executor,
+            is_shared=is_shared,
         ),
     )
 

@@ -18,7 +18,8 @@ class SpoolFolder:
     """This process's own spool. Blocking."""
 
     def __init__(self, folder: Path, lock: FileLock) -> None:
-        self._folder = folder
+        self.folder = folder
+        """Where what this process spools lies."""
         self._lock = lock
         self._count = 0
 
@@ -48,11 +49,11 @@ class SpoolFolder:
     def new_path(self) -> Path:
         """Return a name that nothing has had; the file is the caller's to make and to remove."""
         self._count += 1
-        return self._folder / f"{self._count}.part"
+        return self.folder / f"{self._count}.part"
 
     def close(self) -> None:
         """Remove the folder with all that is in it. May be called twice."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
 
 

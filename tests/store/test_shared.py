@@ -17,6 +17,7 @@ from coatcheck.store import (
     PromptMessage,
     Receipt,
     SharedFolder,
+    SizeMismatchError,
     Store,
     StoreConfig,
     StoreUnavailableError,
@@ -214,3 +215,29 @@ async def test_a_spool_is_left_alone_while_its_owner_lives(
     await other.close()
     assert len([path for path in (folder / "spool").iterdir() if path.is_dir()]) == 1
     await put(one, "a", DATA * 2)
+
+
+async def test_disk_that_one_has_reserved_the_other_does_not_give_away(
+    one: Store, other: Store
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        begun.set()
+        await go_on.wait()
+
+    async def free() -> int:
+        free_bytes = (await other.stats()).disk_free_bytes
+        assert free_bytes is not None
+        return free_bytes
+
+    count = 256 * 1024 * 1024  # others use the disk too, but not that much
+    before = await free()
+    uploading = asyncio.create_task(one.receive("a", body(), expected_size=count))
+    await begun.wait()
+    assert before - await free() > count / 2
+    go_on.set()
+    with pytest.raises(SizeMismatchError):
+        await uploading
+    assert before - await free() < count / 2
