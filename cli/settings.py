@@ -32,6 +32,7 @@ from coatcheck.daemon import (
 )
 from coatcheck.protocol import SPEAKERS
 from coatcheck.store import StoreConfig
+from coatcheck.web import is_loopback_host
 
 from .authority import authority
 from .daemon_key import daemon_key
@@ -152,8 +153,12 @@ class Settings(BaseSettings):
         """Return what the daemon is told, the upstreams' keys taken from the environment.
 
         Raises:
-            SettingsError: an `api_key_env` names a variable that is not set.
+            SettingsError: an `api_key_env` names a variable that is not set, or an upstream is this
+                server itself.
         """
+        for item in self.upstream:
+            if self._is_own(item.base_url):
+                raise SettingsError(f"upstream {item.name}: its base_url is this server itself")
         return DaemonConfig(
             upstreams=tuple(_upstream(item, environment) for item in self.upstream),
             gateway=GatewayConfig(
@@ -163,6 +168,21 @@ class Settings(BaseSettings):
                 public_origins=frozenset(map(authority, self.public_urls)),
             ),
         )
+
+    def _is_own(self, url: str) -> bool:
+        """Whether a URL leads to the address served, or a public one: turns would go in circles."""
+        host, port = _place(url)
+        is_here = host == self.host or (is_loopback_host(host) and _serves_loopback(self.host))
+        return (is_here and port == self.port) or (host, port) in map(_place, self.public_urls)
+
+
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _serves_loopback(host: str) -> bool:
+    return is_loopback_host(host) or host in ("0.0.0.0", "::")
 
 
 def load_settings(

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from aiohttp import web
 
 from coatcheck.protocol import Problem, Provider, encode_json
-from coatcheck.web import BrokenAnswerError, retry_headers
+from coatcheck.web import BrokenAnswerError, PassedAnswer, retry_headers
 
 from .errors import DaemonError, UpstreamCutError
 from .event_gate import EventGate
@@ -34,8 +34,7 @@ async def relay(
     Raises:
         BrokenAnswerError: the upstream broke off; what there was to say has been written.
     """
-    response = web.StreamResponse(status=answer.status)
-    response.headers.extend(answer_headers(answer.headers.items()))
+    response = PassedAnswer(answer.status, answer_headers(answer.headers.items()))
     response.headers.update(extra)
     gate = EventGate() if request.method != "HEAD" and _is_plain_stream(answer.headers) else None
     if gate:

@@ -85,7 +85,9 @@ class Recorder:
 
     url: str = ""
     seen: list[Recorded] = field(default_factory=list[Recorded])
-    answer: bytes | Callable[[Recorded], bytes] = OK
+    answer: bytes = OK
+    answers: list[bytes] = field(default_factory=list[bytes])
+    """Said once each, before `answer`."""
     bytes_read: int = 0
     keeps_bodies: bool = True
 
@@ -105,8 +107,7 @@ class Recorder:
             )
             request = Recorded(method, target, headers, body, is_chunked)
             self.seen.append(request)
-            answer = self.answer
-            writer.write(answer if isinstance(answer, bytes) else answer(request))
+            writer.write(self.answers.pop(0) if self.answers else self.answer)
             writer.flush()
 
     def _read_head(self, reader: BinaryIO) -> bytes:

@@ -36,6 +36,7 @@ from .loop_lag import LoopLag
 from .metrics import Metrics
 from .openapi import openapi_document
 from .paging import read_limit
+from .passed_answer import PassedAnswer
 from .presentation import BlobFacts
 from .problems import problem_response, retry_headers
 from .route import (
@@ -82,6 +83,7 @@ __all__ = [
     "OpenKeyring",
     "Operation",
     "Parameter",
+    "PassedAnswer",
     "Principal",
     "ProblemError",
     "ProblemRenderer",

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from .edge import make_edge
 from .keyring import Keyring, OpenKeyring
+from .passed_answer import keep_untyped
 from .route import Route, close_paths
 from .server_name import name_server
 
@@ -24,7 +25,7 @@ def build_app(routes: Sequence[Route], *, keyring: Keyring | None = None) -> web
     edge = make_edge(keyring, table)
     app = web.Application(middlewares=[edge], client_max_size=_NO_BOUND)
     app[KEYRING] = keyring
-    app.on_response_prepare.append(name_server)
+    app.on_response_prepare.extend((name_server, keep_untyped))
     for route in close_paths(routes):
         resource = app.router.add_resource(route.path)
         added = resource.add_route(route.method, route.handler, expect_handler=_continue_later)

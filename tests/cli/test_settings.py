@@ -1,12 +1,13 @@
 """Settings: what is taken, what is refused, and what defaults they have."""
 
+import contextlib
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from coatcheck.cli.errors import SettingsError
-from coatcheck.cli.settings import Settings, load_settings
+from coatcheck.cli.settings import Settings, UpstreamSettings, load_settings
 from coatcheck.daemon import GatewayConfig
 from coatcheck.store import StoreConfig
 
@@ -105,3 +106,21 @@ def test_flags_win_over_the_environment_and_that_over_the_file(
     monkeypatch.setenv("COATCHECK_HOST", "127.0.0.3")
     settings = load_settings(None, {"port": 3})
     assert (settings.port, settings.host, settings.max_values) == (3, "127.0.0.3", 7)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "is_own"),
+    [
+        ("http://127.0.0.1:8420/v1", True),
+        ("http://localhost:8420/v1", True),
+        ("http://[::1]:8420", True),
+        ("https://coat.example/v1", True),
+        ("http://127.0.0.1:8421/v1", False),
+        ("http://other.example:8420/v1", False),
+    ],
+)
+def test_an_upstream_that_is_this_server_itself_is_refused(base_url: str, is_own: bool) -> None:
+    upstream = UpstreamSettings(name="u", base_url=base_url)
+    settings = Settings(upstream=(upstream,), public_urls=("https://coat.example",))
+    with pytest.raises(SettingsError) if is_own else contextlib.nullcontext():
+        settings.daemon_config({})

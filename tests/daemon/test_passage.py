@@ -185,6 +185,17 @@ async def test_answers_come_back_as_they_were_sent(
     assert ours[: len(fields) + 2] == [*fields, "Date: then", "Server: theirs"]
 
 
+async def test_an_answer_without_a_type_comes_back_without_one(
+    run_daemon: Fixture, run_recorder: Fixture
+) -> None:
+    recorder = run_recorder()
+    recorder.answer = answer(b"abc", "X-A: 1")
+    daemon = await run_daemon(config(recorder))
+    _, headers, body = await exchange(daemon.url, head("GET", "/v1/models"))
+    assert "content-type" not in {name.lower() for name, _ in headers}
+    assert body == b"abc"
+
+
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 async def test_an_answer_without_a_body(
     run_daemon: Fixture, run_recorder: Fixture, status: str

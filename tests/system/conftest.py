@@ -44,6 +44,16 @@ Serve = Callable[..., Served]
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start a server on a free port; `settings` is the text of its `coatcheck.toml`."""
+    yield from _serving(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def serve_long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Start servers that a whole module uses; give each a data folder by its `data`."""
+    yield from _serving(tmp_path_factory.mktemp("served"))
+
+
+def _serving(tmp_path: Path) -> Iterator[Serve]:
     running: list[Served] = []
 
     def start(
