@@ -139,7 +139,7 @@ class Database:
         try:
             with self._connection.begin():
                 return work(self._connection)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             raise sql_error(error) from error
 
     async def close(self) -> None:
@@ -160,9 +160,11 @@ class Database:
             self._turn.close()
 
 
-def sql_error(error: SQLAlchemyError) -> StoreFullError | StoreUnavailableError:
+def sql_error(
+    error: SQLAlchemyError | sqlite3.Error,
+) -> StoreFullError | StoreUnavailableError:
     """Name an error of SQLite in the store's terms."""
-    cause = getattr(error, "orig", None)
+    cause = error if isinstance(error, sqlite3.Error) else getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
         return StoreFullError("no space left for the index")
     return StoreUnavailableError(f"the index failed: {cause or error}")

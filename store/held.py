@@ -7,7 +7,7 @@ same for a blob that another tenant holds and for one that nobody has.
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import (
     BindParameter,
@@ -15,7 +15,6 @@ from sqlalchemy import (
     Connection,
     Float,
     Integer,
-    Row,
     String,
     and_,
     bindparam,
@@ -30,6 +29,7 @@ from sqlalchemy import (
 from coatcheck.protocol import Digest
 
 from .grant import Grant, HeldBlob
+from .prepared import Prepared
 from .schema import BlobState, HoldKind, blobs, grants, holds
 
 
@@ -69,7 +69,7 @@ _held = (
     )
     .group_by(grants.c.tenant, grants.c.digest)
 )
-_held_of = _held.where(grants.c.digest.in_(bindparam("digests", expanding=True)))
+_held_of = Prepared(_held.where(grants.c.digest == bindparam("digest")))
 # Walks the tenant's grants in the order of their index and stops at the limit.
 _newest = (
     select(grants.c.digest)
@@ -95,8 +95,11 @@ def find_held(
     connection: Connection, tenant: str, digests: Iterable[Digest], now: float
 ) -> dict[Digest, HeldBlob]:
     """Return those of the digests that the tenant holds."""
-    rows = connection.execute(_held_of, {"tenant": tenant, "now": now, "digests": list(digests)})
-    return {held.grant.digest: held for held in map(_held_blob, rows)}
+    held: dict[Digest, HeldBlob] = {}
+    for digest in digests:
+        for row in _held_of.run(connection, {"tenant": tenant, "now": now, "digest": digest}):
+            held[digest] = _held_blob(_Row(*row))
+    return held
 
 
 def newest_held(
@@ -117,7 +120,28 @@ def newest_held(
     return [held[Digest(digest)] for digest in digests]
 
 
-def _held_blob(row: Row[*tuple[Any, ...]]) -> HeldBlob:
+class _Row(NamedTuple):
+    """What `_held` selects, in its order."""
+
+    tenant: str
+    digest: str
+    media_type: str | None
+    created_at: float
+    size: int
+    sniffed_type: str | None
+    width: int | None
+    height: int | None
+    frames: int | None
+    checksums: bytes
+    seed_version: int
+    generation: int
+    lease_expires_at: float | None
+    pinned: int
+    expires_at: float | None
+    unending: int
+
+
+def _held_blob(row: _Row) -> HeldBlob:
     grant = Grant(
         tenant=row.tenant,
         digest=Digest(row.digest),
@@ -132,5 +156,5 @@ def _held_blob(row: Row[*tuple[Any, ...]]) -> HeldBlob:
         lease_expires_at=row.lease_expires_at,
         pinned=bool(row.pinned),
     )
-    held_until = math.inf if row.unending else float(row.expires_at)
+    held_until = math.inf if row.unending or row.expires_at is None else row.expires_at
     return HeldBlob(grant, row.checksums, row.seed_version, held_until)

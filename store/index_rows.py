@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 from coatcheck.protocol import Digest
 
 from .held import is_live
+from .prepared import Prepared, Row
 from .schema import BlobState, HoldKind, blobs, grants, holds, tenants
 
 
@@ -42,55 +43,67 @@ class PromptHold:
     expires_at: float
 
 
-_insert_tenant = insert(tenants).on_conflict_do_nothing()
+_insert_tenant = Prepared(insert(tenants).on_conflict_do_nothing())
 
 _insert_blob = insert(blobs)
-_put_blob = _insert_blob.on_conflict_do_update(
-    index_elements=[blobs.c.digest],
-    set_={
-        name: _insert_blob.excluded[name]
-        for name in (
-            "sniffed_type",
-            "width",
-            "height",
-            "frames",
-            "checksums",
-            "seed_version",
-            "state",
-        )
-    }
-    | {"generation": blobs.c.generation + 1},
+_put_blob = Prepared(
+    _insert_blob.on_conflict_do_update(
+        index_elements=[blobs.c.digest],
+        set_={
+            name: _insert_blob.excluded[name]
+            for name in (
+                "sniffed_type",
+                "width",
+                "height",
+                "frames",
+                "checksums",
+                "seed_version",
+                "state",
+            )
+        }
+        | {"generation": blobs.c.generation + 1},
+    )
 )
 
 _insert_grant = insert(grants)
-_put_grant = _insert_grant.on_conflict_do_update(
-    index_elements=[grants.c.tenant, grants.c.digest],
-    set_={"media_type": func.coalesce(_insert_grant.excluded.media_type, grants.c.media_type)},
+_put_grant = Prepared(
+    _insert_grant.on_conflict_do_update(
+        index_elements=[grants.c.tenant, grants.c.digest],
+        set_={"media_type": func.coalesce(_insert_grant.excluded.media_type, grants.c.media_type)},
+    )
 )
-_delete_grant = delete(grants).where(
-    grants.c.tenant == bindparam("of_tenant", type_=String),
-    grants.c.digest == bindparam("of_digest", type_=String),
+_delete_grant = Prepared(
+    delete(grants).where(
+        grants.c.tenant == bindparam("of_tenant", type_=String),
+        grants.c.digest == bindparam("of_digest", type_=String),
+    )
 )
 
 _insert_hold = insert(holds)
-_add_hold = _insert_hold.on_conflict_do_nothing()
-_extend_hold = _insert_hold.on_conflict_do_update(
-    index_elements=[holds.c.tenant, holds.c.digest, holds.c.kind, holds.c.name],
-    set_={"expires_at": func.max(holds.c.expires_at, _insert_hold.excluded.expires_at)},
+_hold_columns = ("tenant", "digest", "kind", "name", "expires_at", "created_at")
+_add_hold = Prepared(_insert_hold.on_conflict_do_nothing(), _hold_columns)
+_extend_hold = Prepared(
+    _insert_hold.on_conflict_do_update(
+        index_elements=[holds.c.tenant, holds.c.digest, holds.c.kind, holds.c.name],
+        set_={"expires_at": func.max(holds.c.expires_at, _insert_hold.excluded.expires_at)},
+    ),
+    _hold_columns,
 )
-_has_live_hold = select(
-    exists().where(
-        holds.c.tenant == bindparam("tenant", type_=String),
-        holds.c.digest == bindparam("digest", type_=String),
-        is_live(bindparam("now", type_=Float)),
+_has_live_hold = Prepared(
+    select(
+        exists().where(
+            holds.c.tenant == bindparam("tenant", type_=String),
+            holds.c.digest == bindparam("digest", type_=String),
+            is_live(bindparam("now", type_=Float)),
+        )
     )
 )
 
 
 def put_blob(connection: Connection, blob: NewBlob, now: float) -> None:
     """Record bytes that were just committed: a new blob, or the next generation of a known one."""
-    connection.execute(
-        _put_blob,
+    _put_blob.run(
+        connection,
         {
             "digest": blob.digest,
             "size": blob.size,
@@ -111,55 +124,45 @@ def put_grant(
     connection: Connection, tenant: str, digest: Digest, declared_type: str | None, now: float
 ) -> None:
     """Add the grant, or a declared type to the live one; a dead one begins anew."""
-    connection.execute(_insert_tenant, {"tenant": tenant, "created_at": now})
+    _insert_tenant.run(connection, {"tenant": tenant, "created_at": now})
     if not has_live_hold(connection, tenant, digest, now):
         delete_grant(connection, tenant, digest)
-    connection.execute(
-        _put_grant,
+    _put_grant.run(
+        connection,
         {"tenant": tenant, "digest": digest, "media_type": declared_type, "created_at": now},
     )
 
 
 def delete_grant(connection: Connection, tenant: str, digest: Digest) -> None:
     """Remove the grant, if there is one, and its holds with it."""
-    connection.execute(_delete_grant, {"of_tenant": tenant, "of_digest": digest})
+    _delete_grant.run(connection, {"of_tenant": tenant, "of_digest": digest})
 
 
 def has_live_hold(connection: Connection, tenant: str, digest: Digest, now: float) -> bool:
     """Return whether anything holds the grant, be the blob's bytes good or in quarantine."""
-    values = {"tenant": tenant, "digest": digest, "now": now}
-    return bool(connection.execute(_has_live_hold, values).scalar_one())
+    values: Row = {"tenant": tenant, "digest": digest, "now": now}
+    return bool(_has_live_hold.run(connection, values)[0][0])
 
 
 def put_leases(
     connection: Connection, tenant: str, digests: Iterable[Digest], now: float, expires_at: float
 ) -> None:
     """Give each live grant a lease, or extend the one it has."""
-    rows = [
-        {
-            "tenant": tenant,
-            "digest": digest,
-            "kind": HoldKind.LEASE,
-            "name": "",
-            "expires_at": expires_at,
-            "created_at": now,
-        }
-        for digest in digests
-    ]
-    if rows:
-        connection.execute(_extend_hold, rows)
+    for digest in digests:
+        lease: Row = {"tenant": tenant, "digest": digest, "kind": HoldKind.LEASE, "name": ""}
+        _extend_hold.run(connection, {**lease, "expires_at": expires_at, "created_at": now})
 
 
 def put_pin(connection: Connection, tenant: str, digest: Digest, now: float) -> None:
     """Give the live grant a pin, or leave the one it has."""
-    pin = {"tenant": tenant, "digest": digest, "kind": HoldKind.PIN, "name": ""}
-    connection.execute(_add_hold, pin | {"expires_at": None, "created_at": now})
+    pin: Row = {"tenant": tenant, "digest": digest, "kind": HoldKind.PIN, "name": ""}
+    _add_hold.run(connection, {**pin, "expires_at": None, "created_at": now})
 
 
 def put_prompt_hold(connection: Connection, hold: PromptHold) -> None:
     """Add or extend the hold, if the grant was alive when the message was kept."""
     if has_live_hold(connection, hold.tenant, hold.blob, hold.kept_at):
-        row = {
+        row: Row = {
             "tenant": hold.tenant,
             "digest": hold.blob,
             "kind": HoldKind.PROMPT,
@@ -167,4 +170,4 @@ def put_prompt_hold(connection: Connection, hold: PromptHold) -> None:
             "expires_at": hold.expires_at,
             "created_at": hold.kept_at,
         }
-        connection.execute(_extend_hold, row)
+        _extend_hold.run(connection, row)

@@ -1,13 +1,13 @@
 """Stores that close themselves, a clock that tests set, and a way to put bytes in."""
 
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection
 
 from coatcheck.protocol import Digest
 from coatcheck.store import Receipt, Store, StoreConfig
@@ -87,24 +87,20 @@ def databases() -> Callable[[Store], tuple[Database, Database]]:
 @pytest.fixture
 def watch(
     databases: Callable[[Store], tuple[Database, Database]],
-) -> Callable[[Store], Awaitable[list[tuple[str, Sequence[object]]]]]:
-    """Begin to note each statement that a store's databases run, with its parameters."""
+) -> Callable[[Store], Awaitable[list[str]]]:
+    """Begin to note each statement that SQLite runs for a store, with its parameters in it."""
 
-    async def begin(store: Store) -> list[tuple[str, Sequence[object]]]:
-        seen: list[tuple[str, Sequence[object]]] = []
+    async def begin(store: Store) -> list[str]:
+        seen: list[str] = []
 
-        def note(
-            connection: object,
-            cursor: object,
-            statement: str,
-            parameters: Sequence[object],
-            context: object,
-            many: bool,
-        ) -> None:
-            seen.append((statement, parameters))
+        def trace(connection: Connection) -> None:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.set_trace_callback(seen.append)
 
         for database in databases(store):
-            await database.run(lambda c: event.listen(c, "before_cursor_execute", note))
+            await database.run(trace)
+        seen.clear()
         return seen
 
     return begin

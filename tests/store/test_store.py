@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -360,11 +360,11 @@ async def test_counts_are_taken_once_in_a_few_seconds(
 
 
 async def test_many_who_ask_at_once_are_told_one_count(
-    store: Store, watch: Callable[[Store], Awaitable[list[tuple[str, Sequence[object]]]]]
+    store: Store, watch: Callable[[Store], Awaitable[list[str]]]
 ) -> None:
     statements = await watch(store)
     await asyncio.gather(*(store.stats() for _ in range(10)))
-    assert len([text for text, _ in statements if "count(" in text]) == 3
+    assert len([text for text in statements if "count(" in text]) == 3
 
 
 async def test_a_store_in_order_passes_its_check(store: Store, disk_store: Store) -> None:
