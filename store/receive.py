@@ -13,6 +13,7 @@ committed, which makes that one turn in all.
 """
 
 import asyncio
+import mmap
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -40,14 +41,15 @@ from .grant import Receipt
 from .hot import HotGrants
 from .index import Index
 from .index_rows import NewBlob
+from .piece_buffers import PieceBuffers
 from .seed import Seeds
 from .term import Term
 
 _SLAB_BYTES = 1024 * 1024
+# Enough for as many uploads as there are threads to write them; at most 8 MiB that nobody uses.
+_KEPT_SLABS = 8
 # Hashing so much takes less than a turn in a thread, about 50 us.
 _SMALL_BYTES = 64 * 1024
-# Smaller chunks are joined, because a part costs memory beside its bytes.
-_MIN_PART_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Receiver:
         self._max_blob_bytes = max_blob_bytes
         self._lease = lease
         self._clock = clock
+        self._slabs = PieceBuffers(_SLAB_BYTES, kept=_KEPT_SLABS)
         self._closed = False
         # What ends each upload that is still being received when the store closes.
         self._scopes: set[asyncio.Timeout] = set()
@@ -138,7 +141,7 @@ class Receiver:
             self._scopes.discard(scope)
 
     async def _fill(self, spool: Spool, body: AsyncIterable[bytes], promise: Promise) -> "_Taken":
-        intake = _Intake(spool, Hasher(self._seeds.current))
+        intake = _Intake(spool, Hasher(self._seeds.current), self._slabs)
         try:
             if promise.size is not None and promise.size > _SMALL_BYTES:
                 await spool.reserve(promise.size)
@@ -153,6 +156,8 @@ class Receiver:
         except BaseException:
             await self._finisher.run(spool.discard())
             raise
+        finally:
+            intake.close()
         return taken
 
     async def _commit(
@@ -192,59 +197,73 @@ class _Taken:
 class _Intake:
     """One body on its way into a spool."""
 
-    def __init__(self, spool: Spool, hasher: Hasher) -> None:
+    def __init__(self, spool: Spool, hasher: Hasher, slabs: PieceBuffers) -> None:
         self._spool = spool
         self._hasher = hasher
-        self._parts: list[Buffer] = []
-        self._joined = bytearray()
-        self._held_bytes = 0
+        self._slabs = slabs
+        self._small = bytearray()
+        self._slab: mmap.mmap | None = None
+        self._filled_bytes = 0
         self._head: bytes | None = None
         self._blob: NewBlob | None = None
         self.size = 0
 
     async def take(self, chunk: bytes) -> None:
         self.size += len(chunk)
-        self._held_bytes += len(chunk)
-        if len(chunk) < _MIN_PART_BYTES:
-            self._joined += chunk
-        else:
-            self._part()
-            self._parts.append(chunk)
-        if self._held_bytes >= _SLAB_BYTES:
-            parts = self._release()
-            await self._spool.write(parts, lambda: self._hash(parts))
+        if self.size <= _SMALL_BYTES:
+            self._small += chunk
+            return
+        if self._slab is None:
+            self._slab = self._slabs.take()
+            small, self._small = self._small, bytearray()
+            await self._fill(memoryview(small))
+        await self._fill(memoryview(chunk))
 
     async def conclude(self, seed_version: int) -> _Taken:
         """Say what the whole was, with all of it written but what is small."""
-        parts = self._release()
-        if self.size <= _SMALL_BYTES:
-            return _Taken(self._conclude(parts, seed_version), parts)
-        await self._spool.write(parts, lambda: self._conclude(parts, seed_version))
+        if self._slab is None:
+            return _Taken(self._conclude(self._small, seed_version), [self._small])
+        data = self._held()
+        await self._spool.write([data], lambda: self._conclude(data, seed_version))
         assert self._blob is not None
         return _Taken(self._blob, ())
 
-    def _conclude(self, parts: Sequence[Buffer], seed_version: int) -> NewBlob:
-        self._hash(parts)
+    def close(self) -> None:
+        """Give the slab back, unless a cancelled write still reads it. May be called twice."""
+        slab, self._slab = self._slab, None
+        if slab is not None:
+            self._slabs.give_back(slab)
+
+    async def _fill(self, chunk: memoryview) -> None:
+        while chunk:
+            assert self._slab is not None
+            part = chunk[: _SLAB_BYTES - self._filled_bytes]
+            end = self._filled_bytes + part.nbytes
+            self._slab[self._filled_bytes : end] = part
+            self._filled_bytes = end
+            chunk = chunk[part.nbytes :]
+            if end == _SLAB_BYTES:
+                await self._flush()
+
+    async def _flush(self) -> None:
+        data = self._held()
+        await self._spool.write([data], lambda: self._hash(data))
+        data.release()
+        self._filled_bytes = 0
+
+    def _held(self) -> memoryview:
+        assert self._slab is not None
+        return memoryview(self._slab)[: self._filled_bytes]
+
+    def _conclude(self, data: Buffer, seed_version: int) -> NewBlob:
+        self._hash(data)
         self._blob = self._describe(seed_version)
         return self._blob
 
-    def _part(self) -> None:
-        if self._joined:
-            self._parts.append(self._joined)
-            self._joined = bytearray()
-
-    def _release(self) -> list[Buffer]:
-        """Return what is held, in order; nobody changes it any more."""
-        self._part()
-        parts, self._parts = self._parts, []
-        self._held_bytes = 0
-        return parts
-
-    def _hash(self, parts: Sequence[Buffer]) -> None:
-        for part in parts:
-            self._hasher.update(part)
+    def _hash(self, data: Buffer) -> None:
+        self._hasher.update(data)
         if self._head is None:
-            self._head = _first(parts, SNIFF_BYTES)
+            self._head = bytes(memoryview(data)[:SNIFF_BYTES])
 
     def _describe(self, seed_version: int) -> NewBlob:
         head = self._head or b""
@@ -259,14 +278,6 @@ class _Intake:
             checksums=self._hasher.checksums(),
             seed_version=seed_version,
         )
-
-
-def _first(parts: Sequence[Buffer], count: int) -> bytes:
-    head = bytearray()
-    for part in parts:
-        if len(head) < count:
-            head += memoryview(part)[: count - len(head)]
-    return bytes(head)
 
 
 def _check(blob: NewBlob, promise: Promise) -> None:

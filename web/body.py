@@ -5,7 +5,8 @@ not count what precedes the first part.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 
 from aiohttp import StreamReader, web
 
@@ -46,13 +47,18 @@ async def body_chunks(request: web.Request, max_bytes: int | None) -> AsyncGener
         await _send_continue(request)
     content = request.content
     pace = _Pace(connection_of(request).connections.limits)
+    # A long body comes in chunks that are large already: joining them is one more copy of it all.
+    # The chunks of the chunked coding may be tiny: those are joined.
+    read = content.readany if request.content_length is None else partial(_first_chunk, content)
     received = 0
     while True:
-        chunk = content.read_nowait() if content.exception() is None else b""
+        chunk = b""
+        if request.content_length is None and content.exception() is None:
+            chunk = content.read_nowait()
         if not chunk:
             if content.at_eof():
                 return
-            chunk = await _next_chunk(content, pace, received)
+            chunk = await _next_chunk(read, pace, received)
         received += len(chunk)
         if max_bytes is not None and received > max_bytes:
             raise too_large(max_bytes)
@@ -101,12 +107,18 @@ class _Pace:
         return min(limits.body_idle_seconds, earned - self.waited)
 
 
-async def _next_chunk(content: StreamReader, pace: _Pace, received: int) -> bytes:
+async def _first_chunk(content: StreamReader) -> bytes:
+    return (await content.readchunk())[0]
+
+
+async def _next_chunk(
+    read: Callable[[], Awaitable[bytes]], pace: _Pace, received: int
+) -> bytes:
     clock = asyncio.get_running_loop().time
     began = clock()
     try:
         async with asyncio.timeout(pace.patience(received)):
-            return await content.readany()
+            return await read()
     except TimeoutError as error:
         raise refuse(
             408, "body_timeout", "Body too slow", "the body stalled, or came too slowly"
