@@ -75,17 +75,19 @@ class StorePassage:
         )
         try:
             async with self._store.send(outgoing) as answer:
+                await self._forget(tenant, request)  # before the client knows, and goes on
                 return await _relay(request, answer)
         except UpstreamError as error:
+            await self._forget(tenant, request)  # the store may have acted
             raise ProblemError(StoreUnavailableError(f"the store: {error}").problem) from error
         except DaemonError as error:
             raise ProblemError(error.problem) from error
         finally:
-            if request.method == "DELETE" and tenant is not None:
-                await self._forget(tenant, request)
             await incoming.close()
 
-    async def _forget(self, tenant: str, request: web.Request) -> None:
+    async def _forget(self, tenant: str | None, request: web.Request) -> None:
+        if request.method != "DELETE" or tenant is None:
+            return
         try:
             digest = Digest(request.match_info.get("digest", ""))
         except InvalidDigestError:

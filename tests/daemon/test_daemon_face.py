@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 from aiohttp import web as aioweb
+from PIL import Image
 
 from coatcheck.daemon import Daemon, DaemonConfig, RemoteStore
 from coatcheck.protocol import PIECE_BYTES, Digest
@@ -202,6 +204,31 @@ async def test_what_was_deleted_is_asked_for_at_once(front: Front) -> None:
         assert answer.status == 200
     async with front.http.get(front.path(digest)) as answer:
         assert answer.status == 404
+
+
+async def test_a_copy_that_rots_is_fetched_during_the_turn_which_goes_on(
+    front: Front, tmp_path: Path
+) -> None:
+    noise = random.Random(3).randbytes(1300 * 1200 * 3)
+    file = io.BytesIO()
+    Image.frombytes("RGB", (1300, 1200), noise).save(file, "PNG")
+    digest = await put(front, file.getvalue())
+    assert len(file.getvalue()) > PIECE_BYTES
+    parts = [{"type": "image_url", "image_url": {"url": f"blob:{digest}"}}]
+    body = {"model": "echo", "messages": [{"role": "user", "content": parts}]}
+    said: list[str] = []
+    for is_rotten in (False, True):
+        if is_rotten:
+            path = tmp_path / "cache" / "blobs" / digest.hex
+            rotten = bytearray(path.read_bytes())
+            rotten[PIECE_BYTES + 5] ^= 1
+            path.write_bytes(rotten)
+        async with front.http.post(f"{front.url}/v1/chat/completions", json=body) as answer:
+            assert answer.status == 200
+            said.append((await answer.json())["choices"][0]["message"]["content"])
+    assert said[0] == said[1]
+    assert front.store.paths().count(f"GET /v1/blobs/{digest}") == 2
+    assert front.remote.cache.counts.verification_failures == 1
 
 
 async def test_without_the_store_its_routes_are_unavailable(front: Front) -> None:

@@ -1,0 +1,73 @@
+"""What a daemon remembers of its store: for a while, bounded, never against a change."""
+
+from coatcheck.daemon.prompt_memory import PromptMemory
+from coatcheck.daemon.remembered import Remembered
+from coatcheck.daemon.source import KeptMessage
+from coatcheck.protocol import Digest, prompt_root
+
+CHAT = "openai.chat"
+ROOT = prompt_root(CHAT)
+
+
+def message(text: str) -> KeptMessage:
+    return KeptMessage(Digest.of(text.encode()), text, ())
+
+
+def test_an_answer_is_believed_for_half_a_minute_or_as_long_as_is_asked() -> None:
+    known: Remembered[str, int] = Remembered()
+    known.put("a", 1, 100.0, known.ticket())
+    assert known.get("a", 130.0) == 1
+    assert known.get("a", 131.0) is None
+    assert known.get("a", 131.0, max_age_seconds=3600) == 1
+    assert known.get("a", 99.0) is None  # the clock was set back
+    assert known.get("b", 100.0) is None
+
+
+def test_an_answer_from_before_a_change_is_not_remembered() -> None:
+    known: Remembered[str, int] = Remembered()
+    ticket = known.ticket()
+    known.forget("a")
+    known.put("a", 1, 100.0, ticket)
+    assert known.get("a", 100.0) is None
+    known.put("a", 2, 100.0, known.ticket())
+    assert known.get("a", 100.0) == 2
+
+
+def test_the_one_asked_for_longest_ago_is_forgotten_first() -> None:
+    known: Remembered[str, int] = Remembered(2)
+    for number, name in enumerate("ab"):
+        known.put(name, number, 0.0, known.ticket())
+    assert known.get("a", 0.0) == 0
+    known.put("c", 2, 0.0, known.ticket())
+    assert (len(known), known.get("b", 0.0), known.get("a", 0.0)) == (2, None, 0)
+
+
+def test_a_prompt_is_put_together_from_what_passed() -> None:
+    memory = PromptMemory()
+    one, two, three = message("1"), message("2"), message("3")
+    memory.put_messages("a", CHAT, ROOT, [one, two], 0.0)
+    memory.put_messages("a", CHAT, two.digest, [three], 10.0)
+    assert memory.get("a", CHAT, three.digest, 35.0) == ["1", "2", "3"]
+    assert memory.get("a", CHAT, one.digest, 0.0) == ["1"]
+    assert memory.get("a", CHAT, two.digest, 35.0) is None
+    assert memory.get("b", CHAT, three.digest, 10.0) is None
+    assert memory.get("a", "gemini.generate", three.digest, 10.0) is None
+
+
+def test_a_list_without_its_beginning_is_not_known() -> None:
+    memory = PromptMemory()
+    memory.put_messages("a", CHAT, message("unknown").digest, [message("2")], 0.0)
+    assert memory.get("a", CHAT, message("2").digest, 0.0) is None
+    memory.put_list("a", CHAT, message("unknown").digest, ["0", "1"], 0.0)
+    assert memory.get("a", CHAT, message("2").digest, 0.0) == ["0", "1", "2"]
+
+
+def test_what_is_remembered_of_prompts_is_bounded() -> None:
+    memory = PromptMemory(max_bytes=5000)
+    for number in range(20):
+        memory.put_messages("a", CHAT, ROOT, [message(f"{number} " + "x" * 1000)], 0.0)
+    known = [
+        memory.get("a", CHAT, message(f"{number} " + "x" * 1000).digest, 0.0)
+        for number in range(20)
+    ]
+    assert [text is not None for text in known] == [False] * 17 + [True] * 3
