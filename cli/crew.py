@@ -11,8 +11,9 @@ import contextlib
 import logging
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from coatcheck import web
 
@@ -73,14 +74,17 @@ class Worker:
                 stdout=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the supervisor
             )
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
-        worker = cls(order, process, reader, writer)
+        worker = None
         try:
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
+            worker = cls(order, process, reader, writer)
             writer.write(order.model_dump_json().encode() + b"\n")
             await worker._become_ready()
         except BaseException:
-            worker.kill()
-            await asyncio.shield(worker.ended())
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await asyncio.shield(worker.ended() if worker else process.wait())
+            ours.close()
             raise
         return worker
 
@@ -125,12 +129,31 @@ class Worker:
             raise WorkerError(f"a worker ended before it was ready ({code})")
 
 
+class Member(Protocol):
+    """A worker, as its crew knows it; `Worker` says what each means."""
+
+    @property
+    def name(self) -> str: ...
+    def tell(self, word: Word) -> None: ...
+    def kill(self) -> None: ...
+    async def ended(self) -> int: ...
+
+
 class Crew:
     """The workers of one reading of the settings."""
 
-    def __init__(self, start_worker: Callable[[], Awaitable[Worker]]) -> None:
+    def __init__(
+        self,
+        start_worker: Callable[[], Awaitable[Member]],
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`start_worker` returns when the new one serves, or raises `WorkerError`."""
         self._start_worker = start_worker
-        self._workers: set[Worker] = set()
+        self._pause = pause
+        self._clock = clock
+        self._workers: set[Member] = set()
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self, count: int) -> None:
@@ -146,7 +169,7 @@ class Crew:
             for start in starts:
                 start.cancel()
             for done in await asyncio.gather(*starts, return_exceptions=True):
-                if isinstance(done, Worker):
+                if not isinstance(done, BaseException):
                     done.kill()
                     await done.ended()
             raise
@@ -168,23 +191,22 @@ class Crew:
         if ends:
             await asyncio.wait(ends)
 
-    async def _keep(self, worker: Worker | None) -> None:
+    async def _keep(self, worker: Member | None) -> None:
         """Replace a worker whenever it ends."""
-        loop = asyncio.get_running_loop()
         failures = 0
         while True:
             if worker is not None:
-                began = loop.time()
+                began = self._clock()
                 code = await worker.ended()
                 self._workers.discard(worker)
-                failures = 0 if loop.time() - began > _STEADY_SECONDS else failures
+                failures = 0 if self._clock() - began > _STEADY_SECONDS else failures
                 _log.error("worker %s ended unasked (%s)", worker.name, _meaning(code))
             pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**failures)
             failures += 1
-            await asyncio.sleep(pause)
+            await self._pause(pause)
             worker = await self._replacement(pause)
 
-    async def _replacement(self, pause: float) -> Worker | None:
+    async def _replacement(self, pause: float) -> Member | None:
         try:
             worker = await self._start_worker()
         except WorkerError as error:
@@ -195,7 +217,7 @@ class Crew:
         return worker
 
 
-async def _end(worker: Worker, seconds: float) -> None:
+async def _end(worker: Member, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await worker.ended()
