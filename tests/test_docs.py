@@ -73,7 +73,7 @@ async def _routes() -> list[web.Route]:
         resolving = daemon.Daemon.open(
             daemon.DaemonConfig(), daemon.EmbeddedBlobs(blobs), daemon.EmbeddedPrompts(blobs)
         )
-        faces = [api.face(blobs), resolving.face()]
+        faces = [api.face(blobs), resolving.face(), web.Metrics().face()]
         await resolving.close()
     return web.join_faces(faces, title="Coatcheck", version="1")
 
