@@ -13,6 +13,7 @@ from .errors import ConnectionFailedError, TimedOutError
 from .exchange import Exchange, Sink
 
 _T = TypeVar("_T")
+_CHARACTERS_PER_SECOND = 256 * 1024  # a slow line between daemon and store
 
 
 class StoreLink:
@@ -20,7 +21,7 @@ class StoreLink:
 
     `base_url` is the store's origin, `key` a daemon's (`coatcheck keys create --daemon`), or None
     where the store has no keys. `connect_seconds` bounds making a connection, `idle_seconds` each
-    wait for bytes, `answer_seconds` an answer that is no blob and no prompt.
+    wait for bytes, `answer_seconds` an answer that is no blob and no list of messages.
 
     A question that found a connection closed is asked once more: a store that was restarted has
     closed them all. Every call may raise ConnectionFailedError, TimedOutError, ServerError,
@@ -99,7 +100,8 @@ class StoreLink:
         Raises:
             PromptNotFoundError: the parent is not kept.
         """
-        await self._driver.run(daemon_calls.append(tenant, wanted))
+        size = sum(len(step.text) for step in wanted.messages)
+        await self._ask(lambda: daemon_calls.append(tenant, wanted), size)
 
     async def verify(self, secret: str) -> KeyAnswer | None:
         """Return whose key this is; None when it opens nothing."""
@@ -113,9 +115,11 @@ class StoreLink:
         """Close all connections. May be called twice."""
         await self._driver.close()
 
-    async def _ask(self, make: Callable[[], Exchange[_T]]) -> _T:
+    async def _ask(self, make: Callable[[], Exchange[_T]], size: int = 0) -> _T:
+        """Ask within `answer_seconds`, and more for a question of so many characters."""
+        seconds = self._answer_seconds + size / _CHARACTERS_PER_SECOND
         try:
-            async with asyncio.timeout(self._answer_seconds):
+            async with asyncio.timeout(seconds):
                 try:
                     return await self._driver.run(make())
                 except TimedOutError:

@@ -9,8 +9,28 @@ from typing import Any, assert_type
 from PIL import Image
 
 from coatcheck import AsyncClient, Client
-from coatcheck.client import AsyncChatStream, ChatAnswer, ChatStream, Progress, Source
-from coatcheck.protocol import BlobEntry, Descriptor, Digest, JsonObject, Ref, Released
+from coatcheck.client import (
+    AsyncBody,
+    AsyncChatStream,
+    ChatAnswer,
+    ChatStream,
+    Progress,
+    Sink,
+    Source,
+    StoreLink,
+)
+from coatcheck.protocol import (
+    BlobEntry,
+    Descriptor,
+    Digest,
+    JsonObject,
+    KeyAnswer,
+    PromptAppend,
+    PromptStep,
+    Ref,
+    Released,
+    ResolveAnswer,
+)
 
 SOURCES: list[Source] = [
     "coat.png",
@@ -94,3 +114,19 @@ async def asynchronous() -> None:
             async for chunk in stream:
                 assert_type(chunk, JsonObject)
         assert_type(stream.message, JsonObject)
+
+
+async def daemons(sink: Sink) -> None:
+    link = StoreLink("http://127.0.0.1:8420", "cck_key", connect_seconds=1, answer_seconds=1.0)
+    digest = Digest.of(b"bytes")
+    assert_type(link.base_url, str)
+    assert_type(await link.resolve("tenant", [digest], ["file-cc"], is_use=False), ResolveAnswer)
+    assert_type(await link.upload("tenant", b"bytes", digest, None), Descriptor)
+    assert_type(await link.open("tenant", digest), AsyncBody)
+    assert_type(await link.expand("tenant", "openai.chat", digest), list[str] | None)
+    assert_type(await link.verify("cck_key"), KeyAnswer | None)
+    step = PromptStep(digest=digest, text="{}", blobs=(digest,))
+    await link.append("tenant", PromptAppend(dialect="d", parent=digest, messages=(step,)))
+    await link.fetch("tenant", digest, sink)
+    await link.ready()
+    await link.close()
