@@ -25,7 +25,7 @@ OPEN = {
     "GET /admin/icon.svg",
     "GET /admin/style-*.css",
 }
-PAGES: dict[str, Scope] = {"GET /admin": "admin"}
+PAGES: dict[str, Scope] = {"GET /admin": "admin", "GET /metrics": "admin"}
 STORE: dict[str, Scope] = {
     "POST /v1/blobs": "write",
     "PUT /v1/blobs/{digest}": "write",
