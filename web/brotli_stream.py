@@ -17,7 +17,7 @@ class BrotliStream(Protocol):
         ...
 
     def can_accept_more_data(self) -> bool:
-        """Whether all that was given has been decoded and returned."""
+        """Whether it may be given more; some of what was given may be owed still."""
         ...
 
     def is_finished(self) -> bool:

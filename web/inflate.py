@@ -236,7 +236,8 @@ class _Brotli:
                 piece = self._stream.process(data, PIECE_BYTES)
                 if piece:
                     yield piece
-                if self._stream.can_accept_more_data():
+                # It may have taken all it was given and still owe some of what that decodes to.
+                if len(piece) < PIECE_BYTES and self._stream.can_accept_more_data():
                     return
                 data = b""
         except BROTLI_ERROR as error:

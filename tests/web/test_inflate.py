@@ -75,12 +75,15 @@ def test_a_body_cut_at_every_byte(name: str) -> None:
 
 
 @given(
-    data=st.binary(max_size=3000) | st.binary(min_size=1, max_size=20).map(lambda b: b * 20_000),
+    text=st.binary(max_size=3000),
+    times=st.sampled_from([1, 1000, 50_000]),
     names=st.lists(st.sampled_from(sorted(PACKERS)), min_size=1, max_size=MAX_CODINGS),
     cuts=st.lists(st.integers(0, 5000), max_size=6),
 )
-def test_codings_in_a_row_undo_each_other(data: bytes, names: list[str], cuts: list[int]) -> None:
-    packed = data
+def test_codings_in_a_row_undo_each_other(
+    text: bytes, times: int, names: list[str], cuts: list[int]
+) -> None:
+    packed = data = (text * times)[:LIMIT]
     for name in names:
         packed = PACKERS[name][1](packed)
     edges = [0, *sorted(min(cut, len(packed)) for cut in cuts), len(packed)]
@@ -106,6 +109,14 @@ def test_a_body_that_ends_early_or_is_garbled_is_malformed(name: str) -> None:
 def test_any_bytes_are_decoded_or_refused(data: bytes, coding: str) -> None:
     with contextlib.suppress(ProblemError):
         inflate(data, [coding], LIMIT)
+
+
+@pytest.mark.parametrize("name", PACKERS)
+@pytest.mark.parametrize("size", [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 5 * PIECE_BYTES])
+def test_what_a_few_bytes_hold_comes_whole(name: str, size: int) -> None:
+    """All of the input is taken at once, and most of the output is still to come."""
+    coding, pack = PACKERS[name]
+    assert inflate(pack(bytes(size)), [coding], LIMIT) == bytes(size)
 
 
 def test_no_bytes_need_no_decoding() -> None:
