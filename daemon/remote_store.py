@@ -19,6 +19,8 @@ from .cache import CacheConfig, DiskCache
 from .disk_inventory import DiskInventory
 from .errors import DaemonError
 from .forward import HttpUpstream
+from .metered import MeteredUpstream
+from .meters import Meters, NoMeters
 from .remote import RemoteBlobs, RemoteOrigin, RemotePrompts
 from .remote_keyring import RemoteKeyring
 from .store_passage import StorePassage
@@ -75,6 +77,7 @@ class RemoteStore:
         cls,
         config: RemoteConfig,
         *,
+        meters: Meters | None = None,
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = secrets.token_bytes,
         siblings: Siblings | None = None,
@@ -94,8 +97,13 @@ class RemoteStore:
             origin = RemoteOrigin(link, availability)
             cache = await DiskCache.open(config.cache, origin, clock=clock, random=random)
             stack.push_async_callback(cache.close)
-            passed = HttpUpstream.open(
-                UpstreamConfig("store", base_url=link.base_url, timeouts=_TIMEOUTS)
+            passed = MeteredUpstream(
+                HttpUpstream.open(
+                    UpstreamConfig("store", base_url=link.base_url, timeouts=_TIMEOUTS)
+                ),
+                meters or NoMeters(),
+                time.monotonic,
+                hop="store",
             )
             stack.push_async_callback(passed.close)
             keyring = RemoteKeyring(link, availability, clock) if config.key else OpenKeyring()
