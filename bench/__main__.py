@@ -10,21 +10,22 @@ from rich.console import Console
 
 from .caller import UnexpectedAnswerError
 from .report import findings_json, print_findings
-from .run import run_bench
+from .run import PARTS, run_bench
 from .server_process import ServerStartError
 
 
 @click.command()
 @click.option("--rounds", default=20, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--part", type=click.Choice(PARTS), help="Measure this alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@click.option("--check", is_flag=True, help="Exit with 1 when a limit is missed.")
-def main(rounds: int, as_json: bool, check: bool) -> None:
-    """Measure Coatcheck against a bare reverse proxy, and its memory, on this machine."""
+@click.option("--check", is_flag=True, help="Exit with 1 when a limit is missed or not measured.")
+def main(rounds: int, part: str | None, as_json: bool, check: bool) -> None:
+    """Measure Coatcheck beside a bare proxy and its neighbours, and its memory, on this machine."""
     console = Console(width=None if sys.stdout.isatty() else 120)
     progress = Console(stderr=True)
     try:
         with tempfile.TemporaryDirectory(prefix="coatcheck-bench-") as folder:
-            findings = list(run_bench(Path(folder), rounds, progress.print))
+            findings = list(run_bench(Path(folder), rounds, progress.print, part))
     except (ServerStartError, UnexpectedAnswerError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:

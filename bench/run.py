@@ -6,14 +6,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .caller import Caller
-from .finding import Finding
+from .finding import Finding, Unmeasured
 from .linearity import measure_linearity
+from .neighbours import measure_neighbours
 from .peak_memory import measure_memory
 from .server_process import ServerProcess
 from .spooling import measure_spooling
 from .turn_bodies import inline_turn, photographs, refs_turn, text_turn
 from .turns import MAX_REFS_RATIO, MAX_TEXT_RATIO, TurnCase, compare_turns
 
+PARTS = ("gateway", "spooling", "neighbours")
 _IMAGES = 15
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,13 +30,28 @@ mode = "on"
 """
 
 
-def run_bench(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Finding]:
+def run_bench(
+    folder: Path, rounds: int, say: Callable[[str], None], part: str | None = None
+) -> Iterator[Finding | Unmeasured]:
     """Yield every finding as it is made; keeps data in `folder` and tells `say` what it does.
+
+    `part` is one of `PARTS`; without it, all of them.
 
     Raises:
         ServerStartError: a server did not start.
         UnexpectedAnswerError: a server did not do its work.
     """
+    if part in (None, "gateway"):
+        yield from _run_gateway(folder, rounds, say)
+    if part in (None, "spooling"):
+        say("spooling an upload")
+        yield from measure_spooling(folder)
+    if part in (None, "neighbours"):
+        say(f"uploads and downloads beside neighbours: {rounds} rounds each")
+        yield from measure_neighbours(folder, rounds)
+
+
+def _run_gateway(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Finding]:
     say(f"painting {_IMAGES} photographs")
     images = photographs(_IMAGES)
     with ExitStack() as stack:
@@ -52,8 +69,6 @@ def run_bench(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator
         say("memory, in a fresh process on the same data")
         with _coatcheck(folder, upstream.url) as coatcheck:
             yield from measure_memory(coatcheck, refs_turn(refs[:1]), refs_turn(refs))
-    say("spooling an upload")
-    yield from measure_spooling(folder)
 
 
 def _cases(images: list[bytes], refs: list[str]) -> Iterator[TurnCase]:

@@ -9,6 +9,7 @@ How figures are taken:
 """
 
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from typing import Self
 
 import psutil
 
+_START_SECONDS = 15.0
 _STOP_SECONDS = 15.0
 _IDLE_DEADLINE_SECONDS = 2.0
 _IDLE_POLL_SECONDS = 0.05
@@ -47,34 +49,31 @@ class PeakMemory:
 class ServerProcess:
     """Starts a server when entered, and ends it when left."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path, log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], *, cwd: Path, log: Path, port: int | None = None
+    ) -> None:
         """Describe the child; its first line of output must hold `http://HOST:PORT`.
 
+        A child that says nothing is given the `port` that it listens on, on this host.
         What it says on standard error goes to the end of `log`.
         """
         self._command = tuple(command)
         self._cwd = cwd
         self._log = log
+        self._port = port
 
     def __enter__(self) -> Self:
-        """Start the child and read its address.
+        """Start the child and read its address, or wait until it listens.
 
         Raises:
-            ServerStartError: it ended without one.
+            ServerStartError: it ended before that.
         """
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
                 self._command, cwd=self._cwd, stdout=subprocess.PIPE, stderr=log
             )
-        assert self._child.stdout is not None
-        line = self._child.stdout.readline().decode()
-        address = re.search(r"http://[^\s:]+:(\d+)", line)
-        if address is None:
-            self._stop()
-            said = self._log.read_text(errors="replace")[-1000:]
-            raise ServerStartError(f"{' '.join(self._command)} ended: {line}{said}")
-        self.url = address[0]
-        self.port = int(address[1])
+        self.port = self._said_port() if self._port is None else self._listening(self._port)
+        self.url = f"http://127.0.0.1:{self.port}"
         return self
 
     def __exit__(
@@ -85,6 +84,30 @@ class ServerProcess:
     ) -> None:
         """Ask the child to end, wait, and kill it when it does not."""
         self._stop()
+
+    def _said_port(self) -> int:
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline().decode()
+        address = re.search(r"http://[^\s:]+:(\d+)", line)
+        if address is None:
+            raise self._failed(line)
+        return int(address[1])
+
+    def _listening(self, port: int) -> int:
+        deadline = time.monotonic() + _START_SECONDS
+        while self._child.poll() is None and time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except ConnectionRefusedError:
+                time.sleep(_IDLE_POLL_SECONDS)
+            else:
+                return port
+        raise self._failed("it does not listen\n")
+
+    def _failed(self, line: str) -> ServerStartError:
+        self._stop()
+        said = self._log.read_text(errors="replace")[-1000:]
+        return ServerStartError(f"{' '.join(self._command)}: {line}{said}")
 
     def _stop(self) -> None:
         self._child.terminate()
