@@ -87,7 +87,7 @@ def report(
     if begin > end:
         raise UsageError("the report ends before it begins: see --since and --until")
     columns = _columns(by)
-    path = _folder(data, cache, config) / daemon.OBSERVATIONS_FILE
+    path = _file(data, cache, config)
     if not path.is_file():
         raise NotFoundError(
             f'no {path}: nothing was observed there. Give an [[upstream]] mode = "observe", '
@@ -112,10 +112,15 @@ def _columns(text: str) -> list[Column]:
     return [name for name in COLUMNS if name in asked]
 
 
-def _folder(data: Path | None, cache: Path | None, config: Path | None) -> Path:
+def _file(data: Path | None, cache: Path | None, config: Path | None) -> Path:
+    """Return the file to read: of the folder given, else of those in the settings that has one."""
     if data and cache:
         raise UsageError("give --data or --cache, not both")
-    return data or cache or load_settings(config, {}).data
+    if folder := data or cache:
+        return folder / daemon.OBSERVATIONS_FILE
+    settings = load_settings(config, {})
+    files = [folder / daemon.OBSERVATIONS_FILE for folder in (settings.data, settings.cache)]
+    return next(filter(Path.is_file, files), files[0])
 
 
 def _moment(text: str, now: float) -> float:

@@ -3,10 +3,9 @@
 Kept beside the traffic, so that observing changes no byte and delays none.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from .observation import Observed, Observer
+from .observation import Observed, ObservedBody, Observer
 from .upstream import UpstreamConfig
 
 
@@ -34,6 +33,9 @@ class Account:
         self._max_body_bytes = max_body_bytes
         is_copied = upstream.mode != "pass" and subject.dialect is not None
         self._body: list[bytes] | None = [] if is_copied else None
+        self._body_bytes = 0
+        self._reading: object = None
+        self._is_dropped = False
         self._bytes_up = 0
         self._bytes_down = 0
         self.status = 0
@@ -42,24 +44,36 @@ class Account:
     def take(self, chunk: bytes) -> None:
         """Count bytes that the client sent."""
         self._bytes_up += len(chunk)
-        if self._body is not None:
+        if self._body is None:
+            return
+        if self._bytes_up > self._max_body_bytes:
+            self._let_go()
+        elif self._observer.take_room(len(chunk)):
             self._body.append(chunk)
-            if self._bytes_up > self._max_body_bytes:
-                self._body = None
+            self._body_bytes += len(chunk)
+        else:
+            self._is_dropped = True
+            self._let_go()
+
+    def end(self) -> None:
+        """Learn that all of the client's body came."""
+        subject, body = self._subject, self._body
+        if body and subject.dialect is not None:
+            self._reading = self._observer.read(
+                ObservedBody(subject.tenant, subject.dialect, subject.content_encoding, body)
+            )
+            self._body = None
 
     def give(self, size: int) -> None:
         """Count bytes that the client is sent."""
         self._bytes_down += size
 
-    def close(self, *, is_whole: bool) -> None:
-        """Report it, unless its upstream's mode is `pass`; call it once.
-
-        `is_whole` says whether all of the client's body came; else what came is only counted.
-        """
+    def close(self) -> None:
+        """Report it, unless its upstream's mode is `pass`; call it once."""
+        self._let_go()
         if self._upstream.mode == "pass":
             return
         subject = self._subject
-        body = self._body if is_whole else None
         self._observer.record(
             Observed(
                 tenant=subject.tenant,
@@ -67,8 +81,8 @@ class Account:
                 mode=self._upstream.mode,
                 dialect=subject.dialect,
                 path=subject.path,
-                body=b"".join(body) if body else None,
-                content_encoding=subject.content_encoding,
+                reading=self._reading,
+                is_dropped=self._is_dropped,
                 bytes_up=self._bytes_up,
                 bytes_down=self._bytes_down,
                 status=self.status,
@@ -76,5 +90,7 @@ class Account:
             )
         )
 
-
-OpenAccount = Callable[[Subject, UpstreamConfig], Account]
+    def _let_go(self) -> None:
+        if self._body is not None:
+            self._observer.give_room(self._body_bytes)
+            self._body = None

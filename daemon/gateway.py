@@ -129,6 +129,7 @@ class Gateway:
             return await self._passage.forward(incoming, upstream, dialect.name)
         account = self._passage.account(request, upstream, dialect.name)
         account.take(raw)
+        account.end()
         try:
             received = Received(raw, text, parsed, tenant)
             return await self._turn(dialect, request, upstream, received, account)
@@ -136,7 +137,7 @@ class Gateway:
             account.status = error.problem.status
             raise
         finally:
-            account.close(is_whole=True)
+            account.close()
 
     async def _turn(
         self,

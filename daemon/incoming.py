@@ -37,11 +37,6 @@ class Incoming:
         return self._request
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all of it has come."""
-        return self._is_ended
-
-    @property
     def size(self) -> int | None:
         """Bytes, as announced; None for chunked coding."""
         return self._request.content_length
@@ -60,12 +55,17 @@ class Incoming:
             return peek_model(head, headers.get("Content-Type", ""))
         return await asyncio.to_thread(_compressed_model, self._request, head)
 
-    def body(self, count: Callable[[bytes], None]) -> StreamedBody | None:
-        """Return the body to be sent on; `count` is shown each chunk. None: there is no body."""
+    def body(
+        self, count: Callable[[bytes], None], end: Callable[[], None] | None = None
+    ) -> StreamedBody | None:
+        """Return the body to be sent on; None: there is no body.
+
+        `count` is shown each chunk, and `end` is called when all of them went on.
+        """
         if "Content-Length" in self._request.headers:
-            return StreamedBody(self._chunks(count), self.size)
+            return StreamedBody(self._chunks(count, end), self.size)
         if "Transfer-Encoding" in self._request.headers:
-            return StreamedBody(self._chunks(count), None)
+            return StreamedBody(self._chunks(count, end), None)
         return None
 
     async def close(self) -> None:
@@ -108,20 +108,23 @@ class Incoming:
         self._kept.append(chunk)
         self._kept_bytes += len(chunk)
 
-    async def _chunks(self, count: Callable[[bytes], None]) -> AsyncGenerator[Buffer]:
+    async def _chunks(
+        self, count: Callable[[bytes], None], end: Callable[[], None] | None
+    ) -> AsyncGenerator[Buffer]:
         kept, self._kept = self._kept, []
         for chunk in kept:
             count(chunk)
             yield chunk
         del kept
-        if self._is_ended:
-            return
-        rest, self._rest = self._rest or body_chunks(self._request, None), None
-        async with aclosing(rest):
-            async for chunk in rest:
-                count(chunk)
-                yield chunk
-        self._is_ended = True
+        if not self._is_ended:
+            rest, self._rest = self._rest or body_chunks(self._request, None), None
+            async with aclosing(rest):
+                async for chunk in rest:
+                    count(chunk)
+                    yield chunk
+            self._is_ended = True
+        if end is not None:
+            end()
 
 
 def _compressed_model(request: web.Request, head: bytes) -> str | None:

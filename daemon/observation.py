@@ -1,9 +1,11 @@
 """What is told of each request that went through the gateway, and to whom.
 
-Whoever forwards a request makes one `Observed` of it when its answer has ended, and hands it to an
-`Observer`. Recording never waits and never fails: what an observer cannot take it drops and counts.
+Whoever forwards a request asks an `Observer` for room as the body comes, hands the body over once
+all of it is there, and tells the rest when the answer has ended. So a body is not held while a
+model thinks. Observing never waits and never fails: what there is no room for is dropped and counted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -11,14 +13,24 @@ Mode = Literal["pass", "observe", "on"]
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedBody:
+    """A turn's body as the client sent it, coded as `content_encoding` says (None: as it is)."""
+
+    tenant: str
+    dialect: str
+    content_encoding: str | None
+    chunks: Sequence[bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """One request that went through.
 
-    `dialect` is None on a path that is no turn; `path` is that path as the route has it, without a
-    query. `body` is what the client sent, coded as `content_encoding` says (None: as it is); it is
-    None when there was none or it was longer than the tee holds. `bytes_up` are the body's bytes as
-    they came from the client, `bytes_down` the answer's body as it went to the client. `status` is
-    what the client was answered. `at` is when the request came, in Unix seconds.
+    `dialect` is None on a path that is no turn. `reading` is what the observer gave for the body; None
+    when there was no body to read, or not all of it came. `is_dropped` says that there was no room
+    for it. `bytes_up` are the body's bytes as they came from the client, `bytes_down` the answer's
+    body as it went to the client. `status` is what the client was answered. `at` is when the request
+    came, in Unix seconds.
     """
 
     tenant: str
@@ -26,8 +38,8 @@ class Observed:
     mode: Mode
     dialect: str | None
     path: str
-    body: bytes | None = field(repr=False)
-    content_encoding: str | None
+    reading: object
+    is_dropped: bool
     bytes_up: int
     bytes_down: int
     status: int
@@ -35,19 +47,42 @@ class Observed:
 
 
 class Observer(Protocol):
-    """Takes what was observed."""
+    """Takes what was observed. Every call returns at once and never raises."""
+
+    def take_room(self, size: int) -> bool:
+        """Take room for so many bytes of a body; False when there is none."""
+        ...
+
+    def give_room(self, size: int) -> None:
+        """Give back room for bytes that will not be handed over."""
+        ...
+
+    def read(self, body: ObservedBody) -> object:
+        """Take a whole body, whose room was taken, to be read later; for `Observed.reading`."""
+        ...
 
     def record(self, observed: Observed) -> None:
-        """Take one request for analysis later. It returns at once, never raises, and may drop it."""
+        """Take one request; it may be dropped."""
         ...
 
     async def close(self) -> None:
-        """Analyse and write what was taken. May be called twice."""
+        """Read and write what was taken. May be called twice."""
         ...
 
 
 class NoObserver:
     """An observer of nothing."""
+
+    def take_room(self, size: int) -> bool:
+        """Have none."""
+        return False
+
+    def give_room(self, size: int) -> None:
+        """Do nothing."""
+
+    def read(self, body: ObservedBody) -> object:
+        """Drop it."""
+        return None
 
     def record(self, observed: Observed) -> None:
         """Drop it."""

@@ -25,7 +25,7 @@ _MB = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An observed request without its body. `turn` is None where no messages were read."""
+    """An observed request. `turn` is None where no messages were read."""
 
     tenant: str
     upstream: str
@@ -37,10 +37,8 @@ class Request:
     is_dropped: bool = False
 
     @classmethod
-    def of(
-        cls, observed: Observed, turn: ObservedTurn | None, *, is_dropped: bool = False
-    ) -> "Request":
-        """Leave the body behind."""
+    def of(cls, observed: Observed, turn: ObservedTurn | None) -> "Request":
+        """Join what is told at the end with what was read of the body."""
         return cls(
             observed.tenant,
             observed.upstream,
@@ -49,7 +47,7 @@ class Request:
             observed.bytes_up,
             observed.bytes_down,
             turn,
-            is_dropped,
+            observed.is_dropped,
         )
 
 

@@ -92,7 +92,7 @@ class Passage:
                 request.method,
                 target_of(request, upstream),
                 headers_of(request, upstream),
-                incoming.body(account.take),
+                incoming.body(account.take, account.end),
             )
             async with upstream.send(outgoing) as answer:
                 account.status = answer.status
@@ -101,7 +101,7 @@ class Passage:
             account.status = error.problem.status
             raise
         finally:
-            account.close(is_whole=incoming.is_whole)
+            account.close()
 
     def account(self, request: web.Request, upstream: Upstream, dialect: str | None) -> Account:
         """Open a request's account."""

@@ -11,32 +11,27 @@ from click.testing import CliRunner, Result
 
 from coatcheck.cli.errors import NotFoundError, ReportError, UsageError
 from coatcheck.cli.report import report
-from coatcheck.daemon import Observed, RecordingObserver
+from coatcheck.daemon import Observer, RecordingObserver, UpstreamConfig
+from coatcheck.daemon.account import Account, Subject
 from coatcheck.protocol import Json, encode_json
 
 HOUR = 3600.0
 Run = Callable[..., Result]
 
 
-def _observed(tenant: str, upstream: str, age: float, words: int, broken: bool = False) -> Observed:
+def _tell(
+    observing: Observer, tenant: str, upstream: str, age: float, words: int, broken: bool = False
+) -> None:
     said: list[Json] = [{"role": "user", "content": f"{at} " * words} for at in range(3)]
     if broken:
         said[0] = {"role": "system", "content": "other"}
         said.append({"role": "user", "content": "more"})
-    body = encode_json({"model": "m", "messages": said})
-    return Observed(
-        tenant=tenant,
-        upstream=upstream,
-        mode="observe",
-        dialect="openai.chat",
-        path="/v1/chat/completions",
-        body=body,
-        content_encoding=None,
-        bytes_up=len(body),
-        bytes_down=100,
-        status=200,
-        at=time.time() - age,
-    )
+    subject = Subject(tenant, "/v1/chat/completions", "openai.chat", None, time.time() - age)
+    account = Account(subject, UpstreamConfig(upstream, mode="observe"), observing, 1 << 30)
+    account.take(encode_json({"model": "m", "messages": said}))
+    account.end()
+    account.give(100)
+    account.close()
 
 
 @pytest.fixture
@@ -44,10 +39,10 @@ async def folder(tmp_path: Path) -> Path:
     """A data folder in which two tenants were seen at two upstreams."""
     observing = await RecordingObserver.open(tmp_path / "observations.db")
     for _ in range(2):
-        observing.record(_observed("blue", "vision", 0, 400_000))
-    observing.record(_observed("blue", "vision", 0, 400_000, broken=True))
-    observing.record(_observed("red", "vision", 0, 10))
-    observing.record(_observed("red", "text", 100 * HOUR, 5))
+        _tell(observing, "blue", "vision", 0, 400_000)
+    _tell(observing, "blue", "vision", 0, 400_000, broken=True)
+    _tell(observing, "red", "vision", 0, 10)
+    _tell(observing, "red", "text", 100 * HOUR, 5)
     await observing.close()
     return tmp_path
 
@@ -120,9 +115,11 @@ def test_a_cache_folder_is_read_too(folder: Path, run: Run) -> None:
     assert _document(run("--cache", folder, "--json"))["total"]["requests"] == 5
 
 
-def test_settings_name_the_folder(folder: Path, run: Run) -> None:
+@pytest.mark.parametrize("setting", ["data", "cache"])
+def test_settings_name_the_folder(setting: str, folder: Path, run: Run) -> None:
     config = folder / "settings.toml"
-    config.write_text(f'data = "{folder}"\n', "utf-8")
+    folders = {"data": "nowhere", "cache": "nowhere"} | {setting: str(folder)}
+    config.write_text("".join(f'{name} = "{at}"\n' for name, at in folders.items()), "utf-8")
     assert _document(run("--config", config, "--json"))["total"]["requests"] == 5
 
 

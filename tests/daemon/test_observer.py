@@ -5,8 +5,9 @@ import base64
 import gzip
 import sqlite3
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -16,11 +17,12 @@ from sqlalchemy import create_engine
 from coatcheck.daemon import (
     ObservationLimits,
     ObservationsUnreadableError,
-    Observed,
     ObserverConfig,
     RecordingObserver,
+    UpstreamConfig,
     read_observations,
 )
+from coatcheck.daemon.account import Account, Subject
 from coatcheck.daemon.meters import NoMeters
 from coatcheck.daemon.observation import Mode, NoObserver, Observer
 from coatcheck.daemon.observation_schema import observations_metadata
@@ -44,31 +46,38 @@ def talk(turns: int, tail: str = "") -> list[Json]:
     return [first, *later]
 
 
-def seen(
-    messages: list[Json] | None = None,
-    *,
-    tenant: str = "t",
-    upstream: str = "u",
-    mode: Mode = "observe",
-    at: float = NOW,
-    dialect: str | None = "openai.chat",
-    coding: str | None = None,
-) -> Observed:
-    """Return what the gateway would tell of a request."""
-    body = encode_json({"model": "m", "messages": talk(1) if messages is None else messages})
-    return Observed(
-        tenant=tenant,
-        upstream=upstream,
-        mode=mode,
-        dialect=dialect,
-        path="/v1/chat/completions",
-        body=body,
-        content_encoding=coding,
-        bytes_up=len(body),
-        bytes_down=7,
-        status=200,
-        at=at,
-    )
+@dataclass(frozen=True)
+class Turn:
+    """What the gateway tells of a request."""
+
+    body: bytes
+    tenant: str = "t"
+    upstream: str = "u"
+    mode: Mode = "observe"
+    at: float = NOW
+    dialect: str | None = "openai.chat"
+    coding: str | None = None
+
+    def begin(self, observer: Observer) -> Account:
+        """Tell that the request came."""
+        subject = Subject(self.tenant, "/v1/chat/completions", self.dialect, self.coding, self.at)
+        config = UpstreamConfig(self.upstream, mode=self.mode)
+        account = Account(subject, config, observer, 1 << 30)
+        account.take(self.body)
+        account.end()
+        return account
+
+    def tell(self, observer: Observer) -> None:
+        """Tell all of it."""
+        account = self.begin(observer)
+        account.give(7)
+        account.close()
+
+
+def seen(messages: list[Json] | None = None, **about: Any) -> Turn:
+    """Return a turn of these messages."""
+    said = talk(1) if messages is None else messages
+    return Turn(encode_json({"model": "m", "messages": said}), **about)
 
 
 class Counted(NoMeters):
@@ -107,10 +116,10 @@ def _mode(file: Path) -> int:
 
 async def test_requests_are_summed_by_tenant_upstream_and_mode(path: Path) -> None:
     observing = await observer(path)
-    observing.record(seen())
-    observing.record(seen())
-    observing.record(seen(tenant="other"))
-    observing.record(seen(mode="on", upstream="v"))
+    seen().tell(observing)
+    seen().tell(observing)
+    seen(tenant="other").tell(observing)
+    seen(mode="on", upstream="v").tell(observing)
     await observing.close()
     sums = read_observations(path, 0, NOW)
     assert [(item.tenant, item.upstream, item.mode) for item in sums] == [
@@ -119,7 +128,7 @@ async def test_requests_are_summed_by_tenant_upstream_and_mode(path: Path) -> No
         ("t", "v", "on"),
     ]
     both = sums[1].figures
-    size = len(seen().body or b"")
+    size = len(seen().body)
     assert (both.requests, both.turns, both.bytes_up, both.bytes_down) == (2, 2, 2 * size, 14)
     assert (both.images, both.image_bytes) == (1, len(IMAGE))
     assert sums[0].figures.images == 1  # new to this tenant
@@ -129,7 +138,7 @@ async def test_requests_are_summed_by_tenant_upstream_and_mode(path: Path) -> No
 async def test_a_later_process_knows_what_an_earlier_one_saw(path: Path) -> None:
     for _ in range(2):
         observing = await observer(path)
-        observing.record(seen())
+        seen().tell(observing)
         await observing.close()
     (item,) = read_observations(path, 0, NOW)
     assert item.figures.repeated_bytes > len(IMAGE)
@@ -138,7 +147,7 @@ async def test_a_later_process_knows_what_an_earlier_one_saw(path: Path) -> None
 async def test_two_processes_add_to_one_file(path: Path) -> None:
     both = [await observer(path), await observer(path)]
     for turn in range(6):
-        both[turn % 2].record(seen(talk(turn)))
+        seen(talk(turn)).tell(both[turn % 2])
         await both[turn % 2].flush()
     (item,) = read_observations(path, 0, NOW)
     for observing in both:
@@ -150,10 +159,10 @@ async def test_two_processes_add_to_one_file(path: Path) -> None:
 
 async def test_breaks_are_told_by_their_message(path: Path) -> None:
     observing = await observer(path)
-    observing.record(seen(talk(3)))
+    seen(talk(3)).tell(observing)
     changed = talk(3)
     changed[1] = {"role": "user", "content": "edited"}
-    observing.record(seen([*changed, {"role": "user", "content": "more"}]))
+    seen([*changed, {"role": "user", "content": "more"}]).tell(observing)
     await observing.close()
     (item,) = read_observations(path, 0, NOW)
     assert item.figures.breaks == 1
@@ -163,7 +172,7 @@ async def test_breaks_are_told_by_their_message(path: Path) -> None:
 async def test_a_report_is_of_its_time(path: Path) -> None:
     observing = await observer(path)
     for day in range(4):
-        observing.record(seen(at=NOW - day * DAY))
+        seen(at=NOW - day * DAY).tell(observing)
     await observing.close()
     (item,) = read_observations(path, NOW - 2 * DAY, NOW - DAY)
     assert item.figures.requests == 2
@@ -171,7 +180,7 @@ async def test_a_report_is_of_its_time(path: Path) -> None:
 
 async def test_it_is_written_while_it_runs(path: Path) -> None:
     observing = await observer(path, ObserverConfig(flush_seconds=0.01))
-    observing.record(seen())
+    seen().tell(observing)
     async with asyncio.timeout(10):
         while not await asyncio.to_thread(read_observations, path, 0, NOW):
             pass
@@ -183,25 +192,36 @@ async def test_it_is_written_while_it_runs(path: Path) -> None:
     [
         seen(dialect=None),
         seen(dialect="dify.llm"),
-        seen(mode="pass"),
         seen(coding="x-unknown"),
         seen(coding="gzip"),  # it is not
     ],
 )
-async def test_what_cannot_be_read_is_counted_in_bytes(observed: Observed, path: Path) -> None:
+async def test_what_cannot_be_read_is_counted_in_bytes(observed: Turn, path: Path) -> None:
     observing = await observer(path)
-    observing.record(observed)
+    observed.tell(observing)
     await observing.close()
     (item,) = read_observations(path, 0, NOW)
     assert (item.figures.requests, item.figures.turns) == (1, 0)
-    assert item.figures.bytes_up == item.figures.on_bytes == observed.bytes_up
+    assert item.figures.bytes_up == item.figures.on_bytes == len(observed.body)
+
+
+async def test_a_body_is_read_before_its_answer_ends(path: Path) -> None:
+    observing = await observer(path)
+    account = seen().begin(observing)
+    await observing.flush()
+    assert not read_observations(path, 0, NOW)
+    assert observing.take_room(256 * 1024 * 1024)  # all of it: nothing is held any more
+    account.give(7)
+    account.close()
+    await observing.close()
+    (item,) = read_observations(path, 0, NOW)
+    assert (item.figures.turns, item.figures.images, item.figures.bytes_down) == (1, 1, 7)
 
 
 async def test_a_compressed_body_is_read(path: Path) -> None:
     observing = await observer(path)
-    plain = seen()
-    body = gzip.compress(plain.body or b"")
-    observing.record(replace(plain, body=body, content_encoding="gzip", bytes_up=len(body)))
+    body = gzip.compress(seen().body)
+    Turn(body, coding="gzip").tell(observing)
     await observing.close()
     (item,) = read_observations(path, 0, NOW)
     assert (item.figures.turns, item.figures.image_bytes) == (1, len(IMAGE))
@@ -210,7 +230,7 @@ async def test_a_compressed_body_is_read(path: Path) -> None:
 
 async def test_nothing_of_what_passed_is_in_the_file(path: Path) -> None:
     observing = await observer(path)
-    observing.record(seen())
+    seen().tell(observing)
     await observing.close()
     disk = b"".join(_read(file) for file in path.parent.iterdir())
     assert SECRET.encode() not in disk
@@ -227,10 +247,10 @@ async def test_only_the_owner_may_read_the_file(path: Path) -> None:
 
 async def test_old_hours_and_marks_go(path: Path) -> None:
     old = await observer(path)
-    old.record(seen(at=NOW - 100 * DAY))
+    seen(at=NOW - 100 * DAY).tell(old)
     await old.close()
     new = await observer(path)  # which begins by trimming
-    new.record(seen(talk(1, "new"), tenant="new"))
+    seen(talk(1, "new"), tenant="new").tell(new)
     await new.close()
     (item,) = read_observations(path, 0, NOW)
     assert item.tenant == "new"
@@ -244,7 +264,7 @@ async def test_marks_are_bounded(path: Path) -> None:
     limits = ObservationLimits(max_marks=5)
     for turn in range(3):
         observing = await observer(path, ObserverConfig(limits))
-        observing.record(seen(talk(5, f"{turn}"), at=NOW + turn))
+        seen(talk(5, f"{turn}"), at=NOW + turn).tell(observing)
         await observing.close()
     observing = await observer(path, ObserverConfig(limits))
     await observing.close()
@@ -256,13 +276,13 @@ async def test_marks_are_bounded(path: Path) -> None:
 
 async def test_a_body_beyond_the_room_is_dropped_and_its_request_counted(path: Path) -> None:
     meters = Counted()
-    size = len(seen().body or b"")
-    config = ObserverConfig(max_waiting_bytes=size)
+    size = len(seen().body)
+    config = ObserverConfig(max_held_bytes=size)
     observing = await RecordingObserver.open(path, config, meters=meters, clock=lambda: NOW)
-    observing.record(seen())
-    observing.record(seen())  # the first one still waits: nothing was awaited
+    seen().tell(observing)
+    seen().tell(observing)  # the first one still waits: nothing was awaited
     await observing.flush()
-    observing.record(seen())
+    seen().tell(observing)
     await observing.close()
     (item,) = read_observations(path, 0, NOW)
     assert (item.figures.requests, item.figures.turns, item.figures.dropped) == (3, 2, 1)
@@ -273,10 +293,10 @@ async def test_requests_beyond_the_queue_are_dropped(path: Path) -> None:
     meters = Counted()
     config = ObserverConfig(max_waiting=1)
     observing = await RecordingObserver.open(path, config, meters=meters, clock=lambda: NOW)
-    observing.record(seen())
-    observing.record(seen())
+    seen().tell(observing)
+    seen().tell(observing)
     await observing.close()
-    observing.record(seen())
+    seen().tell(observing)
     assert meters.dropped == [False, True, True]
 
 
@@ -284,7 +304,7 @@ async def test_what_cannot_be_written_waits(path: Path) -> None:
     observing = await observer(path)
     blocker = sqlite3.connect(path, isolation_level=None)
     blocker.execute("DROP TABLE hours")
-    observing.record(seen())
+    seen().tell(observing)
     await observing.flush()
     blocker.execute("DELETE FROM alembic_version")
     columns = ", ".join(
@@ -303,7 +323,7 @@ async def test_closing_twice_is_allowed() -> None:
     await observing.close()
     await observing.close()
     nobody: Observer = NoObserver()
-    nobody.record(seen())
+    seen().tell(nobody)
     await nobody.close()
 
 
@@ -324,7 +344,7 @@ def test_a_report_on_another_programs_file_says_so(foreign: Path) -> None:
 
 async def test_reading_leaves_nothing_beside_the_file(path: Path) -> None:
     observing = await observer(path)
-    observing.record(seen())
+    seen().tell(observing)
     await observing.close()
     before = sorted(path.parent.iterdir())
     read_observations(path, 0, NOW)

@@ -4,12 +4,14 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from coatcheck.daemon import UpstreamConfig
-from coatcheck.daemon.observation import Observed
+from coatcheck.daemon.observation import Observed, ObservedBody
 from coatcheck.protocol import Json, encode_json
 
 Fixture = Callable[..., Any]
@@ -502,9 +504,26 @@ async def test_what_would_show_our_key_is_not_passed_on(
 class Watching:
     """An observer that keeps what it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = 1 << 20) -> None:
+        self.room = room
+        self.bodies: list[ObservedBody] = []
         self.told: list[Observed] = []
         self.was_told = asyncio.Event()
+        self.was_handed = asyncio.Event()
+
+    def take_room(self, size: int) -> bool:
+        has_room = size <= self.room
+        self.room -= size if has_room else 0
+        return has_room
+
+    def give_room(self, size: int) -> None:
+        self.room += size
+
+    def read(self, body: ObservedBody) -> object:
+        self.room += sum(map(len, body.chunks))
+        self.bodies.append(replace(body, chunks=[b"".join(body.chunks)]))
+        self.was_handed.set()
+        return "read"
 
     def record(self, observed: Observed) -> None:
         self.told.append(observed)
@@ -532,15 +551,47 @@ async def test_turns_are_observed_with_what_came(
             mode=mode,  # type: ignore[arg-type]
             dialect="openai.chat",
             path="/v1/chat/completions",
-            body=packed,
-            content_encoding="gzip",
+            reading="read",
+            is_dropped=False,
             bytes_up=len(packed),
             bytes_down=answered,
             status=200,
             at=1000.0,
         )
     ]
+    assert watching.bodies == [ObservedBody("default", "openai.chat", "gzip", [packed])]
+    assert watching.room == 1 << 20
     assert upstream.seen[0].body == packed
+
+
+async def test_a_body_is_handed_over_before_the_answer(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    watching = Watching()
+    handed: list[int] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        await asyncio.wait_for(watching.was_handed.wait(), 5)
+        handed.append(len(watching.told))
+        return web.json_response({"ok": True})
+
+    upstream = await run_upstream(answer, mode="observe")
+    daemon = await run_daemon(upstream.config, observer=watching)
+    await daemon.chat(ASK)
+    assert handed == [0]
+
+
+async def test_a_body_without_room_is_dropped_and_passes_on(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    upstream, watching = await run_upstream(mode="observe"), Watching(room=len(ASK) - 1)
+    daemon = await run_daemon(upstream.config, observer=watching)
+    assert (await daemon.chat(ASK))[0] == 200
+    await asyncio.wait_for(watching.was_told.wait(), 5)
+    (told,) = watching.told
+    assert (told.is_dropped, told.reading, told.bytes_up) == (True, None, len(ASK))
+    assert upstream.seen[0].body == ASK
 
 
 async def test_what_is_no_turn_is_counted_and_not_copied(
@@ -551,7 +602,7 @@ async def test_what_is_no_turn_is_counted_and_not_copied(
     async with daemon.http.post(f"{daemon.url}/v1/embeddings", data=b"{}"):
         await asyncio.wait_for(watching.was_told.wait(), 5)
     (told,) = watching.told
-    assert (told.dialect, told.body, told.bytes_up, told.status) == (None, None, 2, 200)
+    assert (told.dialect, told.reading, told.bytes_up, told.status) == (None, None, 2, 200)
 
 
 async def test_passing_is_not_observed(run_daemon: Fixture, run_upstream: Fixture) -> None:
