@@ -118,6 +118,7 @@ async def test_a_flipped_bit_is_never_served(
         with pytest.raises(BlobNotFoundError):
             await disk_store.open_blob(tenant, DIGEST)
     assert (await disk_store.stats()).quarantined_blobs == 1
+    assert disk_store.counts.damaged_blobs == 1
     assert (folder / "quarantine" / DIGEST.hex).exists()
 
 

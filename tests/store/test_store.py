@@ -11,6 +11,7 @@ import pytest
 from coatcheck.protocol import Digest, prompt_root
 from coatcheck.store import (
     BlobNotFoundError,
+    DigestMismatchError,
     FolderInUseError,
     HoldKind,
     InvalidCursorError,
@@ -20,6 +21,7 @@ from coatcheck.store import (
     Store,
     StoreClosedError,
     StoreConfig,
+    StoreCounts,
     StoreFullError,
     StoreUnavailableError,
 )
@@ -446,3 +448,15 @@ async def test_a_full_index_refuses_and_loses_nothing(
 def test_limits_out_of_range_are_refused(field: str) -> None:
     with pytest.raises(ValueError, match=field):
         StoreConfig(None, **{field: -1})
+
+
+async def test_what_was_received_and_read_is_counted(disk_store: Store, put: Put) -> None:
+    await put(disk_store, "t", b"bytes")
+    await put(disk_store, "t", b"bytes")
+    with pytest.raises(DigestMismatchError):
+        await put(disk_store, "t", b"other", expected=Digest.of(b"bytes"))
+    async with await disk_store.open_blob("t", Digest.of(b"bytes")):
+        pass
+    assert disk_store.counts == StoreCounts(
+        received_blobs=2, received_bytes=10, opened_blobs=1, mismatched_uploads=1
+    )
