@@ -23,6 +23,7 @@ from coatcheck.protocol import Digest, PromptAppend, PromptStep, ResolvedBlob
 from .availability import Availability
 from .cache import DiskCache, Flow
 from .errors import BlobUnreadableError, DaemonError, NotKeptError, StoreUnavailableError
+from .meters import Meters, NoMeters
 from .prompt_memory import PromptMemory
 from .remembered import STALE_SECONDS, Remembered
 from .source import KeptMessage, PieceReader, Resolved
@@ -79,10 +80,12 @@ class RemoteBlobs:
         cache: DiskCache,
         availability: Availability,
         clock: Callable[[], float],
+        meters: Meters | None = None,
     ) -> None:
         """`clock` gives Unix seconds."""
         self._link = link
         self._cache = cache
+        self._meters = meters or NoMeters()
         self._availability = availability
         self._clock = clock
         self._grants: Remembered[tuple[str, Digest], ResolvedBlob] = Remembered()
@@ -143,6 +146,7 @@ class RemoteBlobs:
                 await self._link.upload(tenant, data, digest, media_type)
             except (ServerError, DigestMismatchError) as error:
                 raise _not_kept(error) from error
+        self._meters.store_bytes(sent=len(data))
         self._grants.forget((tenant, digest))  # its media type may be another now
         await self._cache.put(digest, data)
         return digest

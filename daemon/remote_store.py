@@ -52,11 +52,12 @@ class RemoteStore:
         passed: Upstream,
         keyring: Keyring,
         siblings: Siblings,
+        meters: Meters,
         stack: AsyncExitStack,
         clock: Callable[[], float],
     ) -> None:
         """Called by `open`."""
-        self.blobs = RemoteBlobs(link, cache, availability, clock)
+        self.blobs = RemoteBlobs(link, cache, availability, clock, meters)
         """The blobs that it has, through the cache."""
         self.prompts = RemotePrompts(link, availability, clock)
         """The prompts that it keeps."""
@@ -90,6 +91,7 @@ class RemoteStore:
             CacheUnusableError: the cache folder cannot be used.
             InvalidArgumentError: the URL is no origin, or the key cannot be one.
         """
+        meters = meters or NoMeters()
         async with AsyncExitStack() as stack:
             link = StoreLink(config.store_url, config.key)
             stack.push_async_callback(link.close)
@@ -101,7 +103,7 @@ class RemoteStore:
                 HttpUpstream.open(
                     UpstreamConfig("store", base_url=link.base_url, timeouts=_TIMEOUTS)
                 ),
-                meters or NoMeters(),
+                meters,
                 time.monotonic,
                 hop="store",
             )
@@ -114,6 +116,7 @@ class RemoteStore:
                 passed,
                 keyring,
                 siblings or Siblings(),
+                meters,
                 stack.pop_all(),
                 clock,
             )
