@@ -27,6 +27,9 @@ _T = TypeVar("_T")
 _SCOPES: tuple[Scope, ...] = ("read", "write", "gateway", "admin")
 _USUAL: tuple[Scope, ...] = ("read", "write", "gateway")
 _ANY_TENANT = "(any: a daemon's)"
+_MAX_VALID_SECONDS = 100 * 366 * 86400
+"""Longer than anything here lasts, and well before the last date that can be printed."""
+_MAX_LABEL = 200
 _HEADINGS = ("ID", "STATE", "TENANT", "SCOPES", "EXPIRES", "LAST USED", "LABEL")
 
 
@@ -78,6 +81,7 @@ def create(
     As soon as there is a key, every request needs one.
     """
     owner = _owner(tenant, is_daemon=is_daemon)
+    _require_label(label)
     seconds = _valid_seconds(expires)
     folder = _folder(data, config)
 
@@ -120,7 +124,13 @@ def list_(data: Path | None, config: Path | None, as_json: bool) -> None:
 @click.argument("ids", metavar="ID..", nargs=-1, required=True)
 @_folder_options
 def revoke(ids: tuple[str, ...], data: Path | None, config: Path | None, as_json: bool) -> None:
-    """End the keys with these IDs, within a second in every server of this store."""
+    """End the keys with these IDs.
+
+    Every server of this store knows within a second; a daemon elsewhere within 30 seconds, and
+    while it cannot reach the store, within an hour.
+    """
+    if not all(key_id.isascii() and key_id.isalnum() for key_id in ids):
+        raise UsageError("an ID is the eight letters and digits that `keys list` shows")
     folder = _existing(_folder(data, config))
 
     async def work() -> None:
@@ -159,9 +169,16 @@ def _owner(tenant: str | None, *, is_daemon: bool) -> str | None:
         if tenant is not None:
             raise UsageError("a daemon's key has no tenant: it asks for whichever it names")
         return None
-    if not is_tenant(tenant or DEFAULT_TENANT):
-        raise UsageError(f"no name of a tenant: {tenant!r}; 1 to 128 of A-Z a-z 0-9 . _ : @ -")
-    return tenant or DEFAULT_TENANT
+    owner = DEFAULT_TENANT if tenant is None else tenant
+    if not is_tenant(owner):
+        raise UsageError(f"no name of a tenant: {owner!r}; 1 to 128 of A-Z a-z 0-9 . _ : @ -")
+    return owner
+
+
+def _require_label(label: str) -> None:
+    """Refuse what would break a line of the list, or a terminal."""
+    if len(label) > _MAX_LABEL or not label.isprintable():
+        raise UsageError(f"a label is at most {_MAX_LABEL} printable characters")
 
 
 def _valid_seconds(expires: str | None) -> float | None:
@@ -169,6 +186,8 @@ def _valid_seconds(expires: str | None) -> float | None:
         return None
     if not (seconds := parse_duration(expires)):
         raise UsageError("--expires is a time above zero, such as 90d")
+    if seconds > _MAX_VALID_SECONDS:
+        raise UsageError("--expires is at most a hundred years; leave it out for a key without end")
     return seconds
 
 

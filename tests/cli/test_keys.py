@@ -115,3 +115,24 @@ def test_a_folder_that_is_none_is_named(data: Path) -> None:
     result = call(data, "create")
     assert isinstance(result.exception, KeyAccessError)
     assert str(data) in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--expires", "99999999d"),
+        ("--tenant", ""),
+        ("--label", "two\nlines"),
+        ("--label", "\x1b[31mred"),
+        ("--label", "not text: \udcff"),
+        ("--label", "x" * 201),
+    ],
+)
+def test_what_could_not_be_listed_makes_no_key(data: Path, flags: tuple[str, str]) -> None:
+    assert isinstance(call(data, "create", *flags).exception, UsageError)
+    assert not data.exists()
+
+
+def test_an_id_that_none_can_have_is_a_usage_error(data: Path) -> None:
+    made(data)
+    assert isinstance(call(data, "revoke", "\udcff").exception, UsageError)
