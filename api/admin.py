@@ -23,11 +23,11 @@ class AdminHandlers:
 
     async def blobs(self, request: web.Request) -> web.StreamResponse:
         """Send one page of the tenant's blobs."""
-        return page_response(await read_page(self._store, self._config, request, "admin"))
+        return page_response(await read_page(self._store, self._config, request))
 
     async def picture(self, request: web.Request) -> web.StreamResponse:
         """Send a blob for the page to show; looking at it is no use, so it keeps nothing alive."""
-        return await send_blob(self._store, request, "admin", renew=False)
+        return await send_blob(self._store, request, renew=False)
 
     async def stats(self, request: web.Request) -> web.StreamResponse:
         """Send the store's numbers."""

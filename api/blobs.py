@@ -48,7 +48,7 @@ class BlobHandlers:
 
     async def missing(self, request: web.Request) -> web.StreamResponse:
         """Say what has to be uploaded, and renew the leases of the rest."""
-        tenant = tenant_of(request, "read")
+        tenant = tenant_of(request)
         body = await read_model(request, MissingRequest, self._config.max_json_bytes)
         answer = await self._store.missing(tenant, digests_of(body.digests))
         return json_response(
@@ -59,26 +59,26 @@ class BlobHandlers:
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """Send one page of the tenant's blobs."""
-        return page_response(await read_page(self._store, self._config, request, "read"))
+        return page_response(await read_page(self._store, self._config, request))
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Drop the lease and the pin."""
         digest = _digest_of(request)
-        holds = await self._store.release(tenant_of(request, "write"), digest)
+        holds = await self._store.release(tenant_of(request), digest)
         return json_response(Released(digest=digest, holds=tuple(map(hold_entry, holds))))
 
     async def pin(self, request: web.Request) -> web.StreamResponse:
         """Keep a blob."""
-        grant = await self._store.pin(tenant_of(request, "write"), _digest_of(request))
+        grant = await self._store.pin(tenant_of(request), _digest_of(request))
         return json_response(blob_entry(grant))
 
     async def unpin(self, request: web.Request) -> web.StreamResponse:
         """Let a blob's lease decide again."""
-        grant = await self._store.unpin(tenant_of(request, "write"), _digest_of(request))
+        grant = await self._store.unpin(tenant_of(request), _digest_of(request))
         return json_response(blob_entry(grant))
 
     async def _receive(self, request: web.Request, named: Digest | None) -> web.StreamResponse:
-        tenant = tenant_of(request, "write")
+        tenant = tenant_of(request)
         upload = await open_upload(request)
         async with aclosing(upload.chunks) as chunks:
             if named is not None and upload.digest not in (None, named):

@@ -4,15 +4,15 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from coatcheck.protocol import Digest, Scope
+from coatcheck.protocol import Digest
 from coatcheck.store import BlobNotFoundError, BlobReader, Store
 from coatcheck.web import Selection, begin_blob, select_bytes, tenant_of
 
 
 async def send_blob(
-    store: Store, request: web.Request, scope: Scope = "read", *, renew: bool = True
+    store: Store, request: web.Request, *, renew: bool = True
 ) -> web.StreamResponse:
-    """Answer a GET or HEAD by a key with the scope; counts as a use where `renew` is true.
+    """Answer a GET or HEAD; counts as a use where `renew` is true.
 
     HEAD does all that GET does but send the bytes: it serves ranges too, and a damaged first piece
     is not found for both. A piece that turns out to be damaged later breaks the answer off.
@@ -21,7 +21,7 @@ async def send_blob(
         ProblemError: 412 `precondition_failed`; 416 `range_not_satisfiable`.
         StoreError: as `Store.open_blob`.
     """
-    tenant = tenant_of(request, scope)
+    tenant = tenant_of(request)
     digest = Digest(request.match_info["digest"])
     grant = await store.stat(tenant, digest)
     if grant is None:

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from coatcheck.protocol import BlobPage, Scope
+from coatcheck.protocol import BlobPage
 from coatcheck.store import Store
 from coatcheck.web import json_response, read_limit, tenant_of
 
@@ -10,16 +10,14 @@ from .config import ApiConfig
 from .models import blob_entry
 
 
-async def read_page(
-    store: Store, config: ApiConfig, request: web.Request, scope: Scope
-) -> BlobPage:
+async def read_page(store: Store, config: ApiConfig, request: web.Request) -> BlobPage:
     """Return the page that a request's `limit` and `cursor` ask for.
 
     Raises:
         ProblemError: 400 `limit_invalid`.
         InvalidCursorError: the cursor did not come with a page.
     """
-    tenant = tenant_of(request, scope)
+    tenant = tenant_of(request)
     limit = read_limit(request, config.page_blobs, config.max_page_blobs)
     page = await store.list_grants(tenant, after=request.query.get("cursor"), limit=limit)
     return BlobPage(blobs=tuple(map(blob_entry, page.items)), next_cursor=page.next_cursor)

@@ -50,7 +50,7 @@ class PromptHandlers:
 
     async def append(self, request: web.Request) -> web.StreamResponse:
         """Keep messages that continue a kept prompt, or the dialect's empty one."""
-        tenant = tenant_of(request, "gateway")
+        tenant = tenant_of(request)
         named = Digest(request.match_info["digest"])
         asked = await read_model(request, PromptAppend, self._config.max_prompt_json_bytes)
         size = sum(len(step.text) for step in asked.messages)
@@ -61,7 +61,7 @@ class PromptHandlers:
 
     async def expand(self, request: web.Request) -> web.StreamResponse:
         """Send the messages of a kept prompt."""
-        tenant = tenant_of(request, "gateway")
+        tenant = tenant_of(request)
         digest = Digest(request.match_info["digest"])
         dialect = request.query.get("dialect", "")
         texts = await self._store.prompts.expand(tenant, dialect, digest)

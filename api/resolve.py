@@ -21,7 +21,7 @@ def resolve_routes(store: Store, config: ApiConfig) -> list[Route]:
     """Return the route that resolves names for a tenant."""
 
     async def resolve(request: web.Request) -> web.StreamResponse:
-        tenant = tenant_of(request, "gateway")
+        tenant = tenant_of(request)
         asked = await read_model(request, ResolveRequest, config.max_resolve_bytes)
         digests = list(dict.fromkeys(digests_of(asked.digests)))
         held = await store.stat_many(tenant, digests, renew=asked.is_use)

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from coatcheck.protocol import BLOB_PATH, PIECE_BYTES, Digest, ResolvedBlob, Scope
+from coatcheck.protocol import BLOB_PATH, PIECE_BYTES, Digest, ResolvedBlob
 from coatcheck.web import (
     Answer,
     Operation,
@@ -33,24 +33,20 @@ class BlobHandlers:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a blob, or for HEAD say what would be sent; a use."""
-        return await self._serve(request, "read", is_use=True)
+        return await self._serve(request, is_use=True)
 
     async def picture(self, request: web.Request) -> web.StreamResponse:
         """Send a blob for the page to show; looking at it is no use, so it keeps nothing alive."""
-        return await self._serve(request, "admin", is_use=False)
+        return await self._serve(request, is_use=False)
 
-    async def _serve(
-        self, request: web.Request, scope: Scope, *, is_use: bool
-    ) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, *, is_use: bool) -> web.StreamResponse:
         try:
-            return await self._send(request, scope, is_use=is_use)
+            return await self._send(request, is_use=is_use)
         except DaemonError as error:
             raise ProblemError(error.problem) from error
 
-    async def _send(
-        self, request: web.Request, scope: Scope, *, is_use: bool
-    ) -> web.StreamResponse:
-        tenant = tenant_of(request, scope)
+    async def _send(self, request: web.Request, *, is_use: bool) -> web.StreamResponse:
+        tenant = tenant_of(request)
         digest = Digest(request.match_info["digest"])
         held = await self._blobs.describe(tenant, [digest], is_use=is_use)
         if (blob := held.get(digest)) is None:

@@ -119,7 +119,7 @@ class Gateway:
 
     async def _serve(self, dialect: Dialect, incoming: Incoming) -> web.StreamResponse:
         request = incoming.request
-        tenant = tenant_of(request, "gateway")
+        tenant = tenant_of(request)
         codings = codings_of(request)
         limit = self._config.max_request_bytes
         raw = await incoming.read(limit)

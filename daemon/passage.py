@@ -56,7 +56,7 @@ class Passage:
             ProblemError: it cannot be passed on; `render_problem` gives the problem its shape.
             BrokenAnswerError: the upstream broke off its answer.
         """
-        tenant_of(request, "gateway")
+        tenant_of(request)
         if _is_native(request.path):
             raise refuse(404, "not_found", "Not Found", "no route has this path")
         provider = provider_of(request)
@@ -106,7 +106,7 @@ class Passage:
     def account(self, request: web.Request, upstream: Upstream, dialect: str | None) -> Account:
         """Open a request's account."""
         subject = Subject(
-            tenant=tenant_of(request, "gateway"),
+            tenant=tenant_of(request),
             path=request.path,
             dialect=dialect,
             content_encoding=request.headers.get("Content-Encoding"),

@@ -63,7 +63,7 @@ def admin_routes(sections: Sequence[AdminSection], *, title: str) -> list[Route]
     templates = Templates("coatcheck.web")
 
     async def page(request: web.Request) -> web.StreamResponse:
-        tenant = tenant_of(request, "admin")
+        tenant = tenant_of(request)
         contents = await asyncio.gather(*(section.render(tenant) for section in sections))
         html = templates.render(
             "admin.html",

@@ -77,19 +77,16 @@ def principal_of(request: web.BaseRequest) -> Principal:
     return request[PRINCIPAL]
 
 
-def tenant_of(request: web.BaseRequest, scope: Scope | None = None) -> str:
-    """Return the tenant that a request speaks for, when its key has the scope.
+def tenant_of(request: web.BaseRequest) -> str:
+    """Return the tenant that a request speaks for; the edge has asked for the route's scope.
 
     A daemon's key names it in `Coatcheck-Tenant`; any other key is bound to one, which the header
     may repeat.
 
     Raises:
-        ProblemError: 403 `scope_missing`, `tenant_foreign`; 400 `tenant_missing`,
-            `tenant_invalid`; 401 as `principal_of`.
+        ProblemError: 403 `tenant_foreign`; 400 `tenant_missing`, `tenant_invalid`; 401 as `principal_of`.
     """
     principal = principal_of(request)
-    if scope is not None:
-        require_scope(principal, scope)
     named = request.headers.get(TENANT_HEADER)
     if principal.tenant is None:
         return _named_tenant(named)
