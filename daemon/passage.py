@@ -60,7 +60,7 @@ class Passage:
         if _is_native(request.path):
             raise refuse(404, "not_found", "Not Found", "no route has this path")
         provider = provider_of(request)
-        if request.headers.get("Upgrade", "").lower() == "websocket":
+        if _asks_for_websocket(request):
             return _refuse_websocket(provider)
         if request.method in _UNWANTED:
             raise refuse(
@@ -160,6 +160,12 @@ def headers_of(
     key = upstream.config.api_key
     credential = None if key is None else upstream.config.provider.credential(key)
     return request_headers(request.headers.items(), credential, is_recoded=is_recoded)
+
+
+def _asks_for_websocket(request: web.Request) -> bool:
+    """Whether one of the protocols asked for is a WebSocket (RFC 9110 section 7.8: a list)."""
+    protocols = ",".join(request.headers.getall("Upgrade", ())).lower().split(",")
+    return any(protocol.partition("/")[0].strip() == "websocket" for protocol in protocols)
 
 
 def _refuse_websocket(provider: Provider) -> web.Response:

@@ -491,6 +491,28 @@ async def test_a_websocket_is_refused_clearly(
     assert not upstream.seen
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["Upgrade: websocket, h2c"],
+        ["Upgrade: h2c,WebSocket"],
+        ["Upgrade: websocket/13"],
+        ["Upgrade: h2c", "Upgrade: websocket"],
+    ],
+)
+async def test_a_websocket_is_refused_wherever_the_list_of_protocols_names_it(
+    run_daemon: Fixture, run_upstream: Fixture, fields: list[str]
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    request = head("GET", "/v1/realtime", *fields)
+    request = request.replace(b"Connection: close", b"Connection: Upgrade")
+    status, _, body = await exchange(daemon.url, request)
+    assert status.startswith("HTTP/1.1 501 ")
+    assert b"websocket_unsupported" in body
+    assert not upstream.seen
+
+
 async def test_what_would_show_our_key_is_not_passed_on(
     run_daemon: Fixture, run_upstream: Fixture
 ) -> None:

@@ -67,6 +67,7 @@ def test_a_browsers_login_is_ambient() -> None:
         [("Authorization", basic("cck_a:"))],
         [("Authorization", basic("someone:else"))],
         [("Authorization", "Basic %%%")],
+        [("Authorization", "Basic \u00e9")],
         [("Authorization", "Basic " + b64encode(b"\xff:cck_a").decode())],
         [("x-api-key", "sk-theirs"), ("x-goog-api-key", "AIza")],
         [("Cookie", "key=cck_a")],
