@@ -7,7 +7,7 @@ ours; back to the client everything except what belongs to one connection, and c
 from base64 import b64decode
 from collections.abc import Iterable
 
-from coatcheck.protocol import KEY_PREFIX, TENANT_HEADER
+from coatcheck.protocol import TENANT_HEADER, holds_key
 from coatcheck.web import is_loopback_authority
 
 # RFC 9110 section 7.6.1, with Connection's historic companions.
@@ -110,16 +110,16 @@ def store_answer_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, 
 
 
 def _holds_our_key(value: str) -> bool:
-    """Whether a header is one of our keys, in whichever scheme: `Bearer cck_..`, `cck_..`."""
+    """Whether a key of ours stands in a header: alone, in a URL's query, in a Basic credential."""
     scheme, _, token = value.strip().partition(" ")
-    if scheme.lower() == "basic":
-        return KEY_PREFIX in _decoded(token)
-    return any(word.startswith(KEY_PREFIX) for word in value.replace(",", " ").split())
+    return holds_key(value) or (scheme.lower() == "basic" and holds_key(_decoded(token)))
 
 
 def _decoded(token: str) -> str:
     try:
-        return b64decode(token.strip()).decode("utf-8", "replace")
+        return b64decode(token.strip() + "==").decode(
+            "utf-8", "replace"
+        )  # spare padding is ignored
     except ValueError:
         return ""
 

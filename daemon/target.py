@@ -1,12 +1,12 @@
 """Where a request goes: its target, as it stands behind an upstream's base URL.
 
-Path and query go on as they were written, byte for byte; only keys of ours are taken out, and the
-client's own where the upstream's takes its place.
+Path and query go on as they were written, byte for byte; a field of the query that has a key of
+ours in it is taken out, and the client's own key where the upstream's takes its place.
 """
 
 from urllib.parse import unquote, unquote_plus
 
-from coatcheck.protocol import KEY_PREFIX, Provider
+from coatcheck.protocol import Provider, holds_key
 
 from .errors import RequestRefusedError
 
@@ -19,11 +19,13 @@ def upstream_target(target: str, provider: Provider, *, drops_key: bool) -> str:
     With `drops_key` the query's `key` goes, whoever's it is.
 
     Raises:
-        RequestRefusedError: the path has dot segments, which could leave the base URL.
+        RequestRefusedError: the path has dot segments, which could leave the base URL, or a key of ours.
     """
     path, mark, query = target.partition("?")
     if any(unquote(segment) in (".", "..") for segment in path.split("/")):
         raise RequestRefusedError("the path has dot segments", "path_invalid")
+    if holds_key(path):
+        raise RequestRefusedError("the path has a key in it", "path_invalid")
     if provider.base_path:
         # The base URL has it. It is one segment here, however that is spelled.
         path = "/" + path.removeprefix("/").partition("/")[2]
@@ -38,7 +40,6 @@ def _query(query: str, *, drops_key: bool) -> str:
 
 
 def _is_key(field: str, *, drops_key: bool) -> bool:
-    name, _, value = field.partition("=")
-    if drops_key and unquote_plus(name) == _KEY_PARAMETER:
+    if drops_key and unquote_plus(field.partition("=")[0]) == _KEY_PARAMETER:
         return True
-    return unquote_plus(value).lstrip().startswith(KEY_PREFIX)
+    return holds_key(field)

@@ -45,6 +45,7 @@ from .key import (
     TENANT_HEADER,
     Key,
     Scope,
+    holds_key,
     is_tenant,
     parse_key,
 )
@@ -167,6 +168,7 @@ __all__ = [
     "encode_json",
     "event_end",
     "format_digest_field",
+    "holds_key",
     "image_size",
     "inline_ref",
     "is_file_id",

@@ -10,6 +10,7 @@ from base64 import b32encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Self
+from urllib.parse import unquote
 
 Scope = Literal["read", "write", "gateway", "admin"]
 """What a key may be used for."""
@@ -26,6 +27,9 @@ DEFAULT_TENANT = "default"
 _ID_BYTES = 5  # 40 bits, 8 characters: a name, not a secret
 _SECRET_BYTES = 25  # 200 bits, 40 characters
 _key = re.compile(r"cck_([a-z2-7]{8})_([a-z2-7]{40})", re.ASCII).fullmatch
+# Where a word begins, or anything that has a key's id: base64 has `cck_` in it now and then.
+_held_key = re.compile(r"(?<![A-Za-z0-9_-])cck_|cck_[a-z2-7]{8}_", re.ASCII).search
+_MAX_QUOTED = 3  # times: a URL in the query of a URL in the query of a URL
 _tenant = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", re.ASCII).fullmatch
 
 
@@ -51,6 +55,17 @@ def parse_key(text: str) -> Key | None:
     """Read a key; None for anything that cannot be one."""
     match = _key(text)
     return Key(match[1], match[2]) if match else None
+
+
+def holds_key(text: str) -> bool:
+    """True where a key of ours may stand anywhere in a text, percent-encoded too; valid or not."""
+    for _ in range(_MAX_QUOTED):
+        if _held_key(text):
+            return True
+        if "%" not in text:
+            return False
+        text = unquote(text)
+    return _held_key(text) is not None
 
 
 def is_tenant(name: str) -> bool:

@@ -68,6 +68,31 @@ def test_our_keys_never_go_upstream() -> None:
     assert request_headers(received, None) == received[4:]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Referer", "https://h/x?key=cck_secret"),
+        ("Referer", "https://h/x?next=%2Fy%3Fkey%3Dcck_secret"),
+        ("Referer", "https://h/x?next=%252Fy%253Fkey%253D%2563ck_secret"),
+        ("X-Auth", "token=cck_secret"),
+        ("X-Auth", '{"key":"cck_secret"}'),
+        ("X-Auth", "xcck_abcdefgh_secret"),
+        ("Authorization", "Basic " + b64encode(b"me:cck_secret").decode().rstrip("=")),
+        ("X-Auth", "basic  " + b64encode(b"cck_secret:").decode()),
+    ],
+)
+def test_our_keys_never_go_upstream_inside_of_something(name: str, value: str) -> None:
+    assert request_headers([(name, value)], None) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Bearer eyJhbGciOi.J9Zcck_Q2ZXJ5.x-cck_y", "https://h/100%?x=%zz", "cck", "Basic \u00e9"],
+)
+def test_what_only_looks_like_a_key_of_ours_goes_on(value: str) -> None:
+    assert request_headers([("X", value)], None) == [("X", value)]
+
+
 def test_what_comes_back() -> None:
     received = [
         ("Content-Type", "text/event-stream"),

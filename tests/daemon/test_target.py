@@ -36,6 +36,13 @@ def test_the_base_path_is_one_segment_however_it_is_spelled() -> None:
         ("/v1beta/models?key=cck_a", "/v1beta/models"),
         ("/v1beta/models?other=+cck_a&x", "/v1beta/models?x"),
         ("/v1beta/models?key=theirs", "/v1beta/models?key=theirs"),
+        ("/v1beta/models?x&auth=Bearer%20cck_a", "/v1beta/models?x"),
+        ("/v1beta/models?x&auth=Bearer+cck_a", "/v1beta/models?x"),
+        ("/v1beta/models?next=%2Fy%3Fkey%3Dcck_a&x", "/v1beta/models?x"),
+        ("/v1beta/models?next=%252Fy%253Fkey%253Dcck_a&x", "/v1beta/models?x"),
+        ("/v1beta/models?cck_a&x", "/v1beta/models?x"),
+        ("/v1beta/models?x;key=cck_a", "/v1beta/models"),
+        ("/v1beta/models?token=Zcck_Q", "/v1beta/models?token=Zcck_Q"),
     ],
 )
 def test_our_keys_are_taken_out(target: str, goes: str) -> None:
@@ -45,6 +52,12 @@ def test_our_keys_are_taken_out(target: str, goes: str) -> None:
 def test_an_upstreams_own_key_replaces_the_querys() -> None:
     target = "/v1beta/models?key=theirs&keys=1"
     assert upstream_target(target, GEMINI, drops_key=True) == "/v1beta/models?keys=1"
+
+
+@pytest.mark.parametrize("path", ["/v1/models/cck_a", "/v1/x=%63ck_a/y"])
+def test_a_path_with_our_key_in_it_is_refused(path: str) -> None:
+    with pytest.raises(RequestRefusedError, match=r"^the path has a key in it$"):
+        upstream_target(path, OPENAI, drops_key=False)
 
 
 @pytest.mark.parametrize("path", ["/v1/../x", "/v1/%2e%2E/x", "/v1/./x", "/v1/x/.."])

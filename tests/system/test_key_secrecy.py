@@ -24,6 +24,21 @@ PLACES: dict[str, Callable[[str], dict[str, str]]] = {
     "azure": lambda key: {"api-key": key},
     "browser": lambda key: {"Authorization": encode_basic_auth("me", key)},
     "query": lambda key: {},
+    "elsewhere too": lambda key: {
+        "Coatcheck-Key": key,
+        "Referer": f"https://h/x?key={key}",
+        "X-Auth": f"token={key}",
+    },
+    "elsewhere, encoded": lambda key: {
+        "Coatcheck-Key": key,
+        "Referer": f"https://h/x?next=%2Fy%3Fkey%3D{key}",
+        "X-Auth": encode_basic_auth("me", key).rstrip("="),
+    },
+}
+QUERIES: dict[str, Callable[[str], str]] = {
+    "query": lambda key: f"?alt=sse&key={key}",
+    "elsewhere too": lambda key: f"?auth=Bearer%20{key}&{key}=1",
+    "elsewhere, encoded": lambda key: f"?next=%2Fy%3Fkey%3D{key}",
 }
 # Native routes, turns, and paths that pass through; and those that are refused.
 TARGETS: list[tuple[str, str, Any]] = [
@@ -72,7 +87,7 @@ async def test_a_key_reaches_no_upstream_no_log_and_no_answer(
     for key in (served.key, wrong):
         for place, headers in PLACES.items():
             for method, path, body in TARGETS:
-                url = served.url + path + (f"?alt=sse&key={key.text}" if place == "query" else "")
+                url = served.url + path + QUERIES.get(place, _no_query)(key.text)
                 async with http.request(
                     method, url, json=body, headers=headers(key.text)
                 ) as answer:
@@ -87,6 +102,10 @@ async def test_a_key_reaches_no_upstream_no_log_and_no_answer(
     for text in (sent, logged, *answers):
         for secret in (served.key.secret, wrong.secret, "cck_a", served.key.id):
             assert secret not in text
+
+
+def _no_query(key: str) -> str:
+    return ""
 
 
 async def test_what_is_observed_of_turns_holds_no_key(
