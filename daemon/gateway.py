@@ -14,14 +14,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from coatcheck.protocol import (
-    KEEP,
-    PROMPT_HEADER,
-    Dialect,
-    Digest,
-    Json,
-    prompt_root,
-)
+from coatcheck.protocol import KEEP, PROMPT_HEADER, Dialect, Digest, Json, prompt_root
 from coatcheck.web import ProblemError, codings_of, inflate, tenant_of
 
 from .account import Account
@@ -37,6 +30,7 @@ from .headers import own_authorities
 from .incoming import Incoming
 from .keeper import Keeper
 from .meters import Meters
+from .navigation import refuse_navigation
 from .passage import Passage, headers_of, target_of
 from .relay import refusal, relay
 from .resolver import Resolver
@@ -93,6 +87,7 @@ class Gateway:
             ProblemError: it cannot be served; the route gives the problem the provider's shape.
             BrokenAnswerError: the upstream broke off its answer.
         """
+        refuse_navigation(request)
         incoming = Incoming(request)
         try:
             if upstream := await self._passing(dialect, incoming):

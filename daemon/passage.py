@@ -16,6 +16,7 @@ from .account import Account, Subject
 from .errors import DaemonError
 from .headers import request_headers
 from .incoming import Incoming
+from .navigation import refuse_navigation
 from .observation import Observer
 from .relay import refusal, relay
 from .target import upstream_target
@@ -59,6 +60,7 @@ class Passage:
         tenant_of(request)
         if _is_native(request.path):
             raise refuse(404, "not_found", "Not Found", "no route has this path")
+        refuse_navigation(request)
         provider = provider_of(request)
         if _asks_for_websocket(request):
             return _refuse_websocket(provider)

@@ -9,7 +9,14 @@ from coatcheck.protocol import Problem, Scope
 from .credential import Credential, credential_of
 from .errors import ProblemError, refuse
 from .keyring import PRINCIPAL, Keyring, require_scope
-from .trust import FOREIGN_ORIGIN_OF_BROWSER, LoopbackGuard, is_own_origin
+from .trust import (
+    FOREIGN_ORIGIN,
+    FOREIGN_ORIGIN_OF_BROWSER,
+    LoopbackGuard,
+    is_link,
+    is_of_other_origin,
+    is_own_origin,
+)
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 section 9.2.1
 
@@ -21,7 +28,8 @@ async def admit(
 
     Without a scope everybody may, and no key is looked at: health is told while keys cannot be.
     Without keys the loopback rules decide. With keys a browser's login is refused to the pages of
-    others, where it could change something: browsers send it whoever asks.
+    others, where it could change something: browsers send it whoever asks. In both cases the pages
+    of others may link to those of this server and to what is open, and to nothing else.
 
     Raises:
         ProblemError: 401 `key_missing`, `key_invalid`; 403 `scope_missing`, `host_foreign`,
@@ -29,16 +37,16 @@ async def admit(
     """
     if scope is None:
         if keyring.is_open:
-            _keep_out(guard.refusal(request.headers))
+            _keep_out(guard.refusal(request.headers) or _embedded(request, scope, FOREIGN_ORIGIN))
         return
     credential = credential_of(request)
     principal = await keyring.identify(credential.secret if credential else None)
     if principal is None:
         raise _unauthorized(credential, scope)
     if principal.is_open:
-        _keep_out(guard.refusal(request.headers))
-    elif _is_forged(request, credential):
-        _keep_out(FOREIGN_ORIGIN_OF_BROWSER)
+        _keep_out(guard.refusal(request.headers) or _embedded(request, scope, FOREIGN_ORIGIN))
+    elif credential is not None and credential.is_ambient:
+        _keep_out(_forged(request) or _embedded(request, scope, FOREIGN_ORIGIN_OF_BROWSER))
     require_scope(principal, scope)
     request[PRINCIPAL] = principal
 
@@ -48,11 +56,20 @@ def _keep_out(problem: Problem | None) -> None:
         raise ProblemError(problem)
 
 
-def _is_forged(request: web.Request, credential: Credential | None) -> bool:
-    """True where another site's page may have made a browser use its login."""
-    if credential is None or not credential.is_ambient or request.method in _SAFE_METHODS:
-        return False
-    return not is_own_origin(request.headers)
+def _forged(request: web.Request) -> Problem | None:
+    """Refuse what another site's page may have made a browser change by its login."""
+    if request.method in _SAFE_METHODS or is_own_origin(request.headers):
+        return None
+    return FOREIGN_ORIGIN_OF_BROWSER
+
+
+def _embedded(request: web.Request, scope: Scope | None, refusal: Problem) -> Problem | None:
+    """Refuse what a page of another origin asks for, unless it links to a page of this server."""
+    if not is_of_other_origin(request.headers):
+        return None
+    has_pages = scope in (None, "admin")
+    is_linked = request.method in ("GET", "HEAD") and is_link(request.headers)
+    return None if has_pages and is_linked else refusal
 
 
 def _unauthorized(credential: Credential | None, scope: Scope) -> ProblemError:

@@ -3,7 +3,8 @@
 Such a server listens on loopback, which keeps other hosts out but not the pages that a browser on
 this host shows. A page can reach loopback by a name of its own that resolves there (DNS
 rebinding: its Host gives it away) and can send forms and fetches across origins (its Origin gives
-it away). Both are refused.
+it away). Both are refused. Links and images carry no Origin; there `Sec-Fetch-Site` says whose page
+asks, which no page can write itself.
 """
 
 import ipaddress
@@ -34,8 +35,10 @@ FOREIGN_ORIGIN_OF_BROWSER = Problem(
     403,
     "origin_foreign",
     "Foreign origin",
-    "a browser's login lets only pages of this server itself change anything",
+    "a browser's login serves only pages of this server itself",
 )
+
+_OTHER_SITES = frozenset({"cross-site", "same-site"})
 
 
 def is_loopback_host(host: str) -> bool:
@@ -78,3 +81,19 @@ def is_own_origin(headers: Mapping[str, str]) -> bool:
         return True
     match = _origin(origin)
     return match is not None and match[1].lower() == headers.get("Host", "").lower()
+
+
+def is_of_other_origin(headers: Mapping[str, str]) -> bool:
+    """True when a browser says that a page of another origin asks, on the same host or not.
+
+    Browsers say so where TLS or loopback keeps the request from others (W3C Fetch Metadata).
+    """
+    return headers.get("Sec-Fetch-Site", "").lower() in _OTHER_SITES
+
+
+def is_link(headers: Mapping[str, str]) -> bool:
+    """True when a browser shows the answer as a page of its own, in no frame of another page."""
+    return (
+        headers.get("Sec-Fetch-Mode", "").lower() == "navigate"
+        and headers.get("Sec-Fetch-Dest", "").lower() == "document"
+    )

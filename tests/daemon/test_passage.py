@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from coatcheck.daemon import UpstreamConfig
+from coatcheck.daemon import GatewayConfig, UpstreamConfig
 from coatcheck.daemon.observation import Observed, ObservedBody
 from coatcheck.protocol import Json, encode_json
 
@@ -513,6 +514,55 @@ async def test_a_websocket_is_refused_wherever_the_list_of_protocols_names_it(
     assert not upstream.seen
 
 
+@pytest.mark.parametrize(
+    "browser",
+    [
+        {"Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Dest": "iframe"},
+        {"Sec-Fetch-Dest": "frame"},
+        {"Sec-Fetch-Dest": "fencedframe"},
+        {"Sec-Fetch-Dest": "embed"},
+        {"Sec-Fetch-Dest": "Object"},
+        {"Upgrade-Insecure-Requests": "1"},  # all that a browser says without TLS or loopback
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path", "says"),
+    [
+        ("GET", "/v1/evil", '"code":"navigation_refused"'),
+        ("POST", "/v1/chat/completions", '"code":"navigation_refused"'),
+        ("GET", "/v1beta/models", '"code":"navigation_refused"'),
+        ("GET", "/v1/blobs/x/y", '"code":"not_found"'),
+    ],
+)
+async def test_no_upstreams_answer_becomes_a_page_of_this_server(
+    run_daemon: Fixture,
+    run_upstream: Fixture,
+    browser: dict[str, str],
+    method: str,
+    path: str,
+    says: str,
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    async with daemon.http.request(
+        method, f"{daemon.url}{path}", data=b"{}", headers=browser
+    ) as answer:
+        assert answer.headers["x-should-retry"] == "false"
+        assert says in (await answer.text()).replace(" ", "")
+        assert answer.status == (404 if "not_found" in says else 403)
+    assert not upstream.seen
+
+
+async def test_what_pages_fetch_goes_on(run_daemon: Fixture, run_upstream: Fixture) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    browser = {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
+    async with daemon.http.get(f"{daemon.url}/v1/models", headers=browser) as answer:
+        assert answer.status == 200
+    assert upstream.seen[0].headers["Sec-Fetch-Dest"] == "empty"
+
+
 async def test_what_would_show_our_key_is_not_passed_on(
     run_daemon: Fixture, run_upstream: Fixture
 ) -> None:
@@ -646,3 +696,88 @@ async def test_a_late_model_is_waited_for_when_it_decides(
         assert (await daemon.chat(encode_json(body)))[0] == 200
     assert [len(passing.seen), len(reading.seen)] == [1, 1]
     assert passing.seen[0].json["model"] == "p"
+
+
+UNREADABLE = [
+    pytest.param(b"what it was", {"Content-Encoding": "x-own"}, id="an unknown coding"),
+    pytest.param(b"no gzip", {"Content-Encoding": "gzip"}, id="a wrong coding"),
+    pytest.param(ASK, {"Content-Encoding": "gzip, gzip, gzip, gzip"}, id="many codings"),
+    pytest.param(b'{"x": 1', {}, id="no JSON"),
+    pytest.param(b'{"x":"' + b"x" * (3 << 20) + b'","model":"p"}', {}, id="a late model"),
+    pytest.param(ASK, {}, id="a model that nothing fits"),
+]
+
+
+@pytest.mark.parametrize("mode", ["pass", "observe"])
+@pytest.mark.parametrize(("body", "headers"), UNREADABLE)
+async def test_a_turn_passes_whatever_it_is_where_nothing_is_read(
+    run_daemon: Fixture, run_upstream: Fixture, mode: str, body: bytes, headers: dict[str, str]
+) -> None:
+    first = await run_upstream(mode=mode, models=("p*",))
+    second = await run_upstream(mode="pass", models=("q*",))
+    limit = GatewayConfig(max_request_bytes=2 << 20)
+    daemon = await run_daemon(first.config, second.config, gateway=limit)
+    assert (await daemon.chat(body, headers))[0] == 200
+    assert [got.body for got in first.seen] == [body]
+    assert not second.seen
+
+
+async def test_what_is_never_reached_decides_nothing(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    passing = await run_upstream(mode="pass", models=("*",))
+    hidden = await run_upstream(models=("q*",))
+    daemon = await run_daemon(passing.config, hidden.config)
+    assert (await daemon.chat(b"any", {"Content-Encoding": "x-own"}))[0] == 200
+    assert len(passing.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "code"),
+    [
+        (b"any", {"Content-Encoding": "x-own"}, "content_encoding_unsupported"),
+        (b"any", {"Content-Encoding": "gzip"}, "encoding_malformed"),
+        (b"x" * (3 << 20), {}, "body_too_large"),
+        (b'{"x": 1', {}, "request_malformed"),
+    ],
+)
+async def test_a_turn_that_may_have_to_be_read_is_refused_when_it_cannot_be(
+    run_daemon: Fixture, run_upstream: Fixture, body: bytes, headers: dict[str, str], code: str
+) -> None:
+    passing = await run_upstream(mode="pass", models=("p*",))
+    reading = await run_upstream(models=("q*",))
+    limit = GatewayConfig(max_request_bytes=2 << 20)
+    daemon = await run_daemon(passing.config, reading.config, gateway=limit)
+    status, _, answered = await daemon.chat(body, headers)
+    assert status in (400, 413, 415)
+    assert code in str(answered)
+    assert not passing.seen
+    assert not reading.seen
+
+
+async def test_a_large_turn_whose_model_stands_early_passes_beside_one_that_is_read(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    passing = await run_upstream(mode="pass", models=("p*",))
+    reading = await run_upstream(models=("q*",))
+    limit = GatewayConfig(max_request_bytes=2 << 20)
+    daemon = await run_daemon(passing.config, reading.config, gateway=limit)
+    body = b'{"model":"p","x":"' + b"x" * (3 << 20) + b'"}'
+    assert (await daemon.chat(body))[0] == 200
+    assert passing.seen[0].body == body
+
+
+async def test_codings_in_several_lines_are_observed_in_their_order(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    upstream, watching = await run_upstream(mode="observe"), Watching()
+    daemon = await run_daemon(upstream.config, observer=watching)
+    packed = zlib.compress(gzip.compress(ASK))
+    fields = [
+        f"Content-Length: {len(packed)}",
+        "Content-Encoding: gzip",
+        "Content-Encoding: deflate",
+    ]
+    await exchange(daemon.url, head("POST", "/v1/chat/completions", *fields), packed)
+    await asyncio.wait_for(watching.was_told.wait(), 5)
+    assert watching.bodies[0].content_encoding == "gzip,deflate"

@@ -104,6 +104,63 @@ async def test_a_browsers_login_changes_nothing_for_other_sites(
         assert answer.status == 200
 
 
+LINK = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+FRAME = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+IMAGE = {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+
+
+@pytest.mark.parametrize(
+    ("site", "method", "scope", "how", "status"),
+    [
+        ("cross-site", "GET", "read", IMAGE, 403),
+        ("same-site", "GET", "read", IMAGE, 403),
+        ("same-origin", "GET", "read", IMAGE, 200),
+        ("none", "GET", "read", LINK, 200),
+        ("cross-site", "GET", "read", LINK, 403),
+        ("cross-site", "GET", "admin", LINK, 200),
+        ("same-site", "HEAD", "admin", LINK, 200),
+        ("cross-site", "GET", "admin", FRAME, 403),
+        ("cross-site", "GET", "admin", IMAGE, 403),
+        ("cross-site", "POST", "admin", LINK, 403),
+    ],
+)
+@pytest.mark.parametrize("has_keys", [False, True])
+async def test_other_sites_may_link_to_the_pages_and_nothing_else(
+    serve: Serve,
+    http: ClientSession,
+    has_keys: bool,
+    site: str,
+    method: str,
+    scope: Scope,
+    how: dict[str, str],
+    status: int,
+) -> None:
+    server = await serve(routes(scope), None, Keys() if has_keys else None)
+    url = f"{server.address.url}/hello"
+    browser = {"Sec-Fetch-Site": site, **how}
+    login = browser | {"Authorization": encode_basic_auth("operator", "cck_acme")}
+    async with http.request(method, url, headers=login) as answer:
+        assert answer.status == status
+        if status == 403 and method != "HEAD":
+            assert (await answer.json(content_type=None))["code"] == "origin_foreign"
+    if has_keys:  # a page that knows a key of its own may use it
+        async with http.request(method, url, headers=browser | {"x-api-key": "cck_acme"}) as answer:
+            assert answer.status == 200
+
+
+@pytest.mark.parametrize(("how", "status"), [(LINK, 200), (IMAGE, 403)])
+async def test_what_is_open_to_all_is_open_to_links_while_there_are_no_keys(
+    serve: Serve, http: ClientSession, how: dict[str, str], status: int
+) -> None:
+    async def alive(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="alive")
+
+    server = await serve([Route("GET", "/", alive, scope=None)])
+    headers = {"Sec-Fetch-Site": "cross-site", **how}
+    async with http.get(server.address.url, headers=headers) as answer:
+        assert answer.status == status
+
+
 async def test_the_pages_ask_a_browser_for_a_login(serve: Serve, http: ClientSession) -> None:
     server = await serve(routes("admin"), None, Keys())
     async with http.get(f"{server.address.url}/hello") as answer:
