@@ -72,7 +72,7 @@ class DiskCache:
         self._stack = stack
         self._clock = clock
         self._buffers = PieceBuffers()
-        self._fetcher = Fetcher(files, index, threads, self.counts, clock)
+        self._fetcher = Fetcher(files, index, threads, self.counts, clock, config.max_fetches)
         stack.push_async_callback(self._fetcher.close)
 
     @classmethod
@@ -176,7 +176,7 @@ class DiskCache:
         if await self._is_known(digest):
             return
         try:
-            await self._fetcher.fetch(digest, len(data), supply)
+            await self._fetcher.fetch(digest, len(data), supply, is_at_hand=True)
         except NoRoomError as error:
             _log.debug("no copy of %s: %s", digest, error)
 
@@ -228,6 +228,9 @@ class DiskCache:
             _log.debug("no copy of %s: %s", digest, error)
         except StoreError as error:
             _log.warning("the cache's index failed: %s", error)
+        return self._streamed(tenant, digest, size)
+
+    def _streamed(self, tenant: str, digest: Digest, size: int) -> StreamedReader:
         self.counts.streamed_blobs += 1
         return StreamedReader(self._origin, tenant, digest, size, self._threads)
 
@@ -248,7 +251,11 @@ class DiskCache:
     async def _reopen(
         self, tenant: str, digest: Digest, size: int, piece: int, error: DamagedError
     ) -> CopyReader | StreamedReader:
-        await self._condemn(digest, error)
+        try:
+            await self._condemn(digest, error)
+        except NoRoomError as failure:
+            _log.warning("no new copy of %s: %s", digest, failure)
+            return self._streamed(tenant, digest, size)
         return await self._reader(tenant, digest, size, piece)
 
     async def _condemn(self, digest: Digest, error: DamagedError) -> None:

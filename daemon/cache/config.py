@@ -27,6 +27,10 @@ class CacheConfig:
     fetches_at_once: int = 8
     """Blobs of one turn that are fetched at the same time."""
 
+    max_fetches: int = 32
+    """Blobs that one process fetches at the same time, for all turns: each is a connection to the
+    store, and more would not make the line between them faster."""
+
     hot_entries: int = 16_384
     """Rows of the index remembered in memory, some 400 bytes each."""
 
@@ -35,6 +39,7 @@ class CacheConfig:
             "max_bytes": self.max_bytes,
             "threads": self.threads,
             "fetches_at_once": self.fetches_at_once,
+            "max_fetches": self.max_fetches,
             "hot_entries": self.hot_entries,
         }
         for name, value in limits.items():

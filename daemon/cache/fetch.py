@@ -1,12 +1,13 @@
 """Fetching: each blob once, however many tasks and processes ask for it at the same time.
 
-Within a process those who ask share one task. Between processes the lock of the incoming file
-decides who fetches; the others wait as long as it grows.
+Within a process those who ask share one task, which ends when none of them waits any more. Between
+processes the lock of the incoming file decides who fetches; the others wait as long as it grows.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 
 from coatcheck.client import Sink
@@ -30,6 +31,12 @@ _LOOK_SECONDS = 0.02
 _STALLED_SECONDS = 30.0
 
 
+@dataclass(slots=True)
+class _Running:
+    task: asyncio.Task[None]
+    waiting: int = 0
+
+
 class Fetcher:
     """Fetches for one process. Owns its tasks; close it."""
 
@@ -40,19 +47,25 @@ class Fetcher:
         threads: Threads,
         counts: CacheCounts,
         clock: Callable[[], float],
+        max_fetches: int,
     ) -> None:
+        """At most `max_fetches` have bytes on their way at the same time; the others wait."""
         self._files = files
         self._index = index
         self._threads = threads
         self._counts = counts
         self._clock = clock
-        self._running: dict[Digest, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(max_fetches)
+        self._running: dict[Digest, _Running] = {}
 
-    async def fetch(self, digest: Digest, size: int, supply: Supply) -> bool:
+    async def fetch(
+        self, digest: Digest, size: int, supply: Supply, *, is_at_hand: bool = False
+    ) -> bool:
         """Return when the blob is a copy, by this call's `supply` or by somebody else's.
 
-        Returns whether it was this one's: an error of another's says nothing about this one. A
-        cancelled call does not end the fetch, which others may wait for.
+        Returns whether it was this one's: an error of another's says nothing about this one. The
+        fetch ends when all who wait for it are cancelled. With `is_at_hand` the bytes are here, and
+        do not wait for those that are on their way.
 
         Raises:
             NoRoomError: there is no room for it.
@@ -61,47 +74,63 @@ class Fetcher:
         """
         running = self._running.get(digest)
         if running is not None:
-            await asyncio.wait([running])
+            await self._wait(running)
             return False
-        task = asyncio.create_task(self._fetch(digest, size, supply))
-        self._running[digest] = task
-        task.add_done_callback(lambda done: self._end(digest, done))
-        await asyncio.shield(task)
+        places = nullcontext() if is_at_hand else self._places
+        running = _Running(asyncio.create_task(self._fetch(digest, size, supply, places)))
+        self._running[digest] = running
+        running.task.add_done_callback(lambda task: self._end(digest, task))
+        await self._wait(running)
+        await running.task  # raises what it did
         return True
 
     async def close(self) -> None:
         """End what is being fetched; nothing of it is left. May be called twice."""
-        tasks = list(self._running.values())
+        tasks = [running.task for running in self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _wait(self, running: _Running) -> None:
+        running.waiting += 1
+        try:
+            await asyncio.wait([running.task])
+        finally:
+            running.waiting -= 1
+            if not running.waiting:
+                running.task.cancel()  # without effect once it is done
 
     def _end(self, digest: Digest, task: asyncio.Task[None]) -> None:
         del self._running[digest]
         if not task.cancelled():
             task.exception()  # whoever asked has been told, or has gone
 
-    async def _fetch(self, digest: Digest, size: int, supply: Supply) -> None:
-        incoming = await self._begin(digest)
-        if incoming is None:
-            return
+    async def _fetch(
+        self,
+        digest: Digest,
+        size: int,
+        supply: Supply,
+        places: AbstractAsyncContextManager[None],
+    ) -> None:
         try:
-            await self._take_in(incoming, digest, size, supply)
+            async with places:
+                incoming = await self._begin(digest)
+                if incoming is None:
+                    return
+                try:
+                    await self._take_in(incoming, digest, size, supply)
+                finally:
+                    await self._threads.run(incoming.close)
         except OSError as error:
             raise NoRoomError(f"the disk takes no copy: {error}") from error
         except StoreError as error:
             raise NoRoomError(f"the cache's index failed: {error}") from error
-        finally:
-            await self._threads.run(incoming.close)
 
     async def _begin(self, digest: Digest) -> Incoming | None:
         """Become the one who fetches; None when another process has finished it meanwhile."""
         seen, stalled_since = -1, self._clock()
         while True:
-            try:
-                incoming = await self._threads.open(lambda: self._files.begin(digest))
-            except OSError as error:
-                raise NoRoomError(f"the disk takes no copy: {error}") from error
+            incoming = await self._threads.open(lambda: self._files.begin(digest))
             if incoming is not None:
                 break
             count = await self._threads.run(lambda: self._files.incoming_bytes(digest))

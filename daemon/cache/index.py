@@ -109,10 +109,15 @@ class CacheIndex:
         return gone
 
     async def cancel(self, digest: Digest) -> None:
-        """End the reservation for a blob that does not become a copy. May be called twice."""
+        """End the reservation for a blob that does not become a copy. May be called twice.
+
+        Only for whoever holds the lock of its incoming file, which may have its name already: the
+        transaction that gave it may have failed afterwards.
+        """
 
         def work(connection: Connection) -> None:
             rows.drop_reservation(connection, digest)
+            self._remove_uncounted(connection, digest)
 
         await self._database.run(work)
 
@@ -242,9 +247,13 @@ class CacheIndex:
             if dead is None:
                 continue
             rows.drop_reservation(connection, digest)
-            if rows.find_copy(connection, digest) is None:
-                self._files.remove(digest)  # it died between the name and the row
+            self._remove_uncounted(connection, digest)
             dead.close()
+
+    def _remove_uncounted(self, connection: Connection, digest: Digest) -> None:
+        """Remove a file that came by its name, and not by its row."""
+        if rows.find_copy(connection, digest) is None:
+            self._files.remove(digest)
 
     def _compare(self, connection: Connection) -> None:
         """Remove rows without their file, and files without a row; correct what files take."""

@@ -40,6 +40,7 @@ class FakeOrigin:
     strangers: set[str] = field(default_factory=set[str])
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     streams: int = 0
 
     def __post_init__(self) -> None:
@@ -55,8 +56,11 @@ class FakeOrigin:
         await asyncio.to_thread(sink.begin, len(data))
         await asyncio.to_thread(sink.write, data[: len(data) // 2])
         self.begun.set()
-        await self.gate.wait()
-        await asyncio.to_thread(sink.write, data[len(data) // 2 :])
+        try:
+            await self.gate.wait()
+            await asyncio.to_thread(sink.write, data[len(data) // 2 :])
+        finally:
+            self.ended.set()
 
     async def open(self, tenant: str, digest: Digest) -> Flow:
         data = await self._data(tenant, digest)

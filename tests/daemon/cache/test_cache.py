@@ -57,6 +57,8 @@ async def test_a_cancelled_reader_leaves_the_fetch_to_others(
     first = asyncio.create_task(get(cache, digest, len(LARGE)))
     await origin.begun.wait()
     second = asyncio.create_task(get(cache, digest, len(LARGE)))
+    while cache.counts.misses < 2:  # noqa: ASYNC110 - nothing else tells that it waits
+        await asyncio.sleep(0)
     first.cancel()
     await asyncio.wait([first])
     origin.gate.set()
