@@ -106,10 +106,8 @@ class Gateway:
         if not self._upstreams.has_passing(dialect.name):
             return None
         model = await incoming.model()
-        if model is None:
-            upstream = self._upstreams.sole(dialect.name)
-        else:
-            upstream = self._upstreams.choose(dialect.name, model)
+        found = None if model is None else self._upstreams.find(dialect.name, model)
+        upstream = found or self._upstreams.blind(dialect.name)
         return upstream if upstream and upstream.config.mode != "on" else None
 
     async def _serve(self, dialect: Dialect, incoming: Incoming) -> web.StreamResponse:
@@ -175,10 +173,10 @@ class Gateway:
             if not self._upstreams.has_passing(dialect.name):
                 raise
             model = await _heavy(len(text), partial(loose_model, text))
-            upstream = self._upstreams.choose(dialect.name, model)
-            if upstream.config.mode == "on":
+            found = self._upstreams.find(dialect.name, model)
+            if found is None or found.config.mode == "on":
                 raise
-            return None, upstream
+            return None, found
         upstream = self._upstreams.choose(dialect.name, parsed.model)
         return parsed if upstream.config.mode == "on" else None, upstream
 

@@ -111,7 +111,7 @@ class Passage:
             tenant=tenant_of(request),
             path=request.path,
             dialect=dialect,
-            content_encoding=request.headers.get("Content-Encoding"),
+            content_encoding=",".join(request.headers.getall("Content-Encoding", ())) or None,
             at=self._clock(),
         )
         return Account(subject, upstream.config, self._observer, self._max_observed_bytes)

@@ -132,25 +132,40 @@ class Upstreams:
             if upstream.config.dialect == dialect
         )
 
+    def find(self, dialect: str, model: str) -> Upstream | None:
+        """Return the first upstream of the dialect whose patterns match the model."""
+        for upstream in self._upstreams:
+            if upstream.config.dialect == dialect and upstream.config.takes(model):
+                return upstream
+        return None
+
     def choose(self, dialect: str, model: str) -> Upstream:
         """Return the first upstream of the dialect whose patterns match the model.
 
         Raises:
             ModelNotFoundError: none does.
         """
-        for upstream in self._upstreams:
-            if upstream.config.dialect == dialect and upstream.config.takes(model):
-                return upstream
+        if upstream := self.find(dialect, model):
+            return upstream
         raise ModelNotFoundError(f"no upstream of dialect {dialect} serves {model[:120]!r}")
 
-    def sole(self, dialect: str) -> Upstream | None:
-        """Return the remote upstream of a dialect that serves every model, if it is the only one."""
-        remote = [
-            upstream
-            for upstream in self._upstreams
-            if upstream.config.is_remote and upstream.config.dialect == dialect
-        ]
-        return remote[0] if len(remote) == 1 and "*" in remote[0].config.models else None
+    def blind(self, dialect: str) -> Upstream | None:
+        """Return who takes turns of a dialect that fit nobody, or whose model cannot be read.
+
+        The first remote upstream; None where a model could belong to one that is `on`. Those behind
+        one that takes every model are never reached.
+        """
+        first: Upstream | None = None
+        for upstream in self._upstreams:
+            config = upstream.config
+            if not config.is_remote or config.dialect != dialect:
+                continue
+            if config.mode == "on":
+                return None
+            first = first or upstream
+            if "*" in config.models:
+                break
+        return first
 
     def of_provider(self, provider: Provider, dialect: str | None) -> Sequence[Upstream]:
         """Return the remote upstreams of a provider, in order, those of the dialect first.

@@ -738,7 +738,7 @@ async def test_what_is_never_reached_decides_nothing(
         (b"any", {"Content-Encoding": "x-own"}, "content_encoding_unsupported"),
         (b"any", {"Content-Encoding": "gzip"}, "encoding_malformed"),
         (b"x" * (3 << 20), {}, "body_too_large"),
-        (b'{"x": 1', {}, "request_malformed"),
+        (b'{"x": 1', {}, "json_invalid"),
     ],
 )
 async def test_a_turn_that_may_have_to_be_read_is_refused_when_it_cannot_be(
@@ -748,7 +748,7 @@ async def test_a_turn_that_may_have_to_be_read_is_refused_when_it_cannot_be(
     reading = await run_upstream(models=("q*",))
     limit = GatewayConfig(max_request_bytes=2 << 20)
     daemon = await run_daemon(passing.config, reading.config, gateway=limit)
-    status, _, answered = await daemon.chat(body, headers)
+    status, answered, _ = await daemon.chat(body, headers)
     assert status in (400, 413, 415)
     assert code in str(answered)
     assert not passing.seen
