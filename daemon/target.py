@@ -4,6 +4,7 @@ Path and query go on as they were written, byte for byte; a field of the query t
 ours in it is taken out, and the client's own key where the upstream's takes its place.
 """
 
+import re
 from urllib.parse import unquote, unquote_plus
 
 from coatcheck.protocol import Provider, holds_key
@@ -11,6 +12,9 @@ from coatcheck.protocol import Provider, holds_key
 from .errors import RequestRefusedError
 
 _KEY_PARAMETER = "key"
+# Some servers split at a backslash too, or leave out what follows a semicolon.
+_dot_segment = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\;?#]|\Z)").search
+_MAX_DECODED = 2  # times: by a proxy before an upstream, and by the upstream
 
 
 def upstream_target(target: str, provider: Provider, *, drops_key: bool) -> str:
@@ -22,7 +26,7 @@ def upstream_target(target: str, provider: Provider, *, drops_key: bool) -> str:
         RequestRefusedError: the path has dot segments, which could leave the base URL, or a key of ours.
     """
     path, mark, query = target.partition("?")
-    if any(unquote(segment) in (".", "..") for segment in path.split("/")):
+    if _has_dots(path):
         raise RequestRefusedError("the path has dot segments", "path_invalid")
     if holds_key(path):
         raise RequestRefusedError("the path has a key in it", "path_invalid")
@@ -30,6 +34,15 @@ def upstream_target(target: str, provider: Provider, *, drops_key: bool) -> str:
         # The base URL has it. It is one segment here, however that is spelled.
         path = "/" + path.removeprefix("/").partition("/")[2]
     return path + mark + query if not query else path + _query(query, drops_key=drops_key)
+
+
+def _has_dots(path: str) -> bool:
+    """Whether any server may find `.` or `..` in a path: some decode before they split, some twice."""
+    for _ in range(_MAX_DECODED):
+        if _dot_segment(path):
+            return True
+        path = unquote(path)
+    return _dot_segment(path) is not None
 
 
 def _query(query: str, *, drops_key: bool) -> str:

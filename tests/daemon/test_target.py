@@ -17,6 +17,7 @@ OPENAI, ANTHROPIC, GEMINI = map(speaker, ("openai.chat", "anthropic.messages", "
         "/v1/a%2Fb/%7Euser/%zz/é?x=%41&x=&&y=a+b&=&z",
         "/v1//double//",
         "/v1/a;b=c,d?e=f?g#h",
+        "/v1/a..b/...;x/..y%2F.z/;/%253B?a=../..;/",
     ],
 )
 def test_targets_go_on_as_written(target: str) -> None:
@@ -60,7 +61,28 @@ def test_a_path_with_our_key_in_it_is_refused(path: str) -> None:
         upstream_target(path, OPENAI, drops_key=False)
 
 
-@pytest.mark.parametrize("path", ["/v1/../x", "/v1/%2e%2E/x", "/v1/./x", "/v1/x/.."])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/../x",
+        "/v1/%2e%2E/x",
+        "/v1/./x",
+        "/v1/x/..",
+        "/v1/..%2f..%2Fadmin",
+        "/v1/%2e%2e%2fadmin",
+        "/v1/..%5c..%5Cadmin",
+        "/v1/..\\admin",
+        "/v1/..;/admin",
+        "/v1/..;a=b/admin",
+        "/v1/..%3b/admin",
+        "/v1/%252e%252e/admin",
+        "/v1/..%252fadmin",
+        "/v1/%252e%252e%252fadmin",
+        "/v1/x%2f%2e",
+        "/v1/..#/admin",
+        "/v1/..%3f/admin",
+    ],
+)
 def test_dot_segments_are_refused(path: str) -> None:
     with pytest.raises(RequestRefusedError):
         upstream_target(path, OPENAI, drops_key=False)
