@@ -12,7 +12,7 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, Self
 
 from coatcheck import web
@@ -38,6 +38,7 @@ class Worker:
     def __init__(
         self,
         order: Order,
+        balance: web.Balance,
         process: asyncio.subprocess.Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
@@ -45,48 +46,64 @@ class Worker:
         """Called by `start`."""
         self.name = order.name
         self._door = web.Siblings(order.doors, order.name).door
-        self._balance = web.Balance(*order.balance)
+        self._balance = balance
         self._is_over = False
         self._process = process
         self._reader = reader
         self._writer = writer
 
     @classmethod
-    async def start(cls, order: Order) -> Self:
+    async def start(
+        cls,
+        order: Order,
+        *,
+        command: Sequence[str] = _COMMAND,
+        ready_seconds: float = _READY_SECONDS,
+    ) -> Self:
         """Start a process and return when it serves.
 
+        `command` gets its descriptor of the line between the two as a further argument.
+
         Raises:
-            WorkerError: it ended before, or said why it cannot, or took too long.
+            WorkerError: there was no process to be had, or it ended before it served, or said why it
+                cannot, or took too long.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            handed = (
-                theirs.fileno(),
-                *order.listeners,
-                order.balance[0],
-                *(order.shared_folder or ()),
-            )
+        try:
+            worker = await cls._spawn(order, command)
+        except OSError as error:  # for lack of processes, memory, descriptors
+            raise WorkerError(f"no process could be started: {error}") from error
+        try:
+            worker._writer.write(order.model_dump_json().encode() + b"\n")
+            await worker._become_ready(ready_seconds)
+        except BaseException:
+            worker.kill()
+            await asyncio.shield(worker.ended())
+            raise
+        return worker
+
+    @classmethod
+    async def _spawn(cls, order: Order, command: Sequence[str]) -> Self:
+        """Return a process that has an end of a line and no order, or raise and leave nothing."""
+        async with contextlib.AsyncExitStack() as undo:
+            balance = web.Balance(*order.balance)
+            undo.callback(balance.close)
+            ours, theirs = socket.socketpair()
+            undo.callback(theirs.close)
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
+            undo.push_async_callback(writer.wait_closed)
+            undo.callback(writer.close)
+            shared = (*order.listeners, order.balance[0], *(order.shared_folder or ()))
             process = await asyncio.create_subprocess_exec(
-                *_COMMAND,
+                *command,
                 str(theirs.fileno()),
-                pass_fds=handed,
+                pass_fds=(theirs.fileno(), *shared),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the supervisor
             )
-        worker = None
-        try:
-            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
-            worker = cls(order, process, reader, writer)
-            writer.write(order.model_dump_json().encode() + b"\n")
-            await worker._become_ready()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await asyncio.shield(worker.ended() if worker else process.wait())
-            ours.close()
-            raise
-        return worker
+            undo.pop_all()
+            theirs.close()
+            return cls(order, balance, process, reader, writer)
 
     def tell(self, word: Word) -> None:
         """Say a word; a worker that is gone does not hear it."""
@@ -114,19 +131,25 @@ class Worker:
         if self._door:
             self._door.unlink(missing_ok=True)
 
-    async def _become_ready(self) -> None:
+    async def _become_ready(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(_READY_SECONDS):
-                said = (await self._reader.readline()).decode().strip()
+            async with asyncio.timeout(seconds):
+                said = await self._said()
+                if said == READY:
+                    return
+                if said.startswith(FAILED):
+                    raise WorkerError(said.removeprefix(FAILED))
+                code = await self._process.wait()
         except TimeoutError as error:
-            raise WorkerError(f"a worker said nothing for {_READY_SECONDS:g} s") from error
+            raise WorkerError(f"a worker was not ready within {seconds:g} s") from error
+        raise WorkerError(f"a worker ended before it was ready ({code})")
+
+    async def _said(self) -> str:
+        """Return what it says next; nothing once it is gone."""
+        try:
+            return (await self._reader.readline()).decode().strip()
         except ConnectionError:
-            said = ""
-        if said.startswith(FAILED):
-            raise WorkerError(said.removeprefix(FAILED))
-        if said != READY:
-            code = await self._process.wait()
-            raise WorkerError(f"a worker ended before it was ready ({code})")
+            return ""
 
 
 class Member(Protocol):

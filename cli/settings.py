@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -18,7 +18,6 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from coatcheck.daemon import (
@@ -139,8 +138,11 @@ class Settings(BaseSettings):
         """Return what a daemon is told of its store; the key is in a file, or the environment.
 
         Raises:
-            SettingsError: the file cannot be read, or holds no key.
+            SettingsError: the file cannot be read, or holds no key, or the store is this server
+                itself.
         """
+        if self._is_own(self.store):
+            raise SettingsError("the store is this server itself: see `store` and `port`")
         return RemoteConfig(
             store_url=self.store,
             cache=CacheConfig(
@@ -170,7 +172,7 @@ class Settings(BaseSettings):
         )
 
     def _is_own(self, url: str) -> bool:
-        """Whether a URL leads to the address served, or a public one: turns would go in circles."""
+        """Whether a URL leads to the address served, or a public one: requests would circle."""
         host, port = _place(url)
         is_here = host == self.host or (is_loopback_host(host) and _serves_loopback(self.host))
         return (is_here and port == self.port) or (host, port) in map(_place, self.public_urls)
@@ -202,7 +204,7 @@ def load_settings(
     if config is not None and not config.is_file():
         raise SettingsError(f"no settings file {config}")
     path = config or DEFAULT_FILE
-    _check_is_toml(path)
+    in_file = _read(path)
 
     class FromFile(Settings):
         @classmethod
@@ -214,9 +216,9 @@ def load_settings(
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            in_file = TomlConfigSettingsSource(settings_cls, path)
+            from_file = InitSettingsSource(settings_cls, in_file)
             last = InitSettingsSource(settings_cls, dict(defaults))
-            return init_settings, env_settings, in_file, last
+            return init_settings, env_settings, from_file, last
 
     try:
         return FromFile.model_validate(dict(flags))
@@ -225,16 +227,22 @@ def load_settings(
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
             for item in error.errors(include_url=False)
         )
-        source = f" ({path})" if path.is_file() else ""
+        source = f" ({path})" if in_file else ""
         raise SettingsError(f"settings{source}: " + "; ".join(lines)) from error
 
 
-def _check_is_toml(path: Path) -> None:
-    """Name a broken file as such; inside pydantic its error would name a field."""
+def _read(path: Path) -> dict[str, Any]:
+    """Return what the file says, or nothing where there is none.
+
+    Raises:
+        SettingsError: it cannot be read, or is not TOML; inside pydantic that would name a field.
+    """
     try:
-        tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        return
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not TOML: {error}") from error
 

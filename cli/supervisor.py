@@ -3,7 +3,8 @@
 1. The sockets that listen, and the right to the data folder, are its own and inherited. So a worker
    that dies takes only its own requests along, and a reload closes no queue.
 2. SIGHUP: new workers with the settings as they are now, then the old ones send their clients on and
-   end. If the new ones cannot serve, the old ones stay. Addresses and the data folder are kept.
+   end. Whatever goes wrong before all new ones serve, the old ones stay. Addresses and folders are
+   kept.
 3. SIGTERM and SIGINT: workers drain, a second one hurries them; exit code 0, nothing left behind.
 4. Killed, it leaves workers that notice and end.
 """
@@ -33,7 +34,7 @@ from .settings import Settings
 
 _log = logging.getLogger("coatcheck")
 
-_KEPT: Final = ("host", "port", "uds", "data")
+_KEPT: Final = ("host", "port", "uds", "data", "cache")
 """Settings that a reload leaves as they were."""
 _PATIENCE_SECONDS: Final = 20.0
 """What a worker has to end in, on top of what its clients get."""
@@ -134,6 +135,8 @@ class Supervisor:
                 await self._reload()
             except CliError as error:
                 _log.error("nothing was reloaded: %s", error)
+            except Exception:  # noqa: BLE001 - the outermost edge of a reload: others serve on
+                _log.exception("nothing was reloaded")
 
     async def _muster(self, settings: Settings) -> Crew:
         crew = Crew(lambda: Worker.start(self._order(settings)))

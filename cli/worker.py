@@ -114,16 +114,20 @@ async def _heeding(
 
 
 async def _heed(reader: asyncio.StreamReader, ending: Ending) -> None:
-    while word := (await reader.readline()).decode().strip():
-        match word:
-            case "retire":
-                ending.retire()
-            case "stop":
-                ending.stop()
-            case _:
-                ending.hurry()
-    _log.warning("the supervisor is gone")
-    ending.stop()
+    try:
+        while word := (await reader.readline()).decode().strip():
+            match word:
+                case "retire":
+                    ending.retire()
+                case "stop":
+                    ending.stop()
+                case _:
+                    ending.hurry()
+        _log.warning("the supervisor is gone")
+    except ConnectionError as error:  # and had not read all that was said to it
+        _log.warning("the supervisor is gone: %s", error)
+    finally:
+        ending.stop()
 
 
 if __name__ == "__main__":

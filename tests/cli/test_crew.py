@@ -2,7 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import resource
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -138,11 +141,12 @@ async def test_who_does_not_end_is_killed(yard: Yard, start: Start) -> None:
     assert worker.is_killed
 
 
-@pytest.mark.system
-async def test_a_worker_that_fails_before_it_is_ready_is_an_error(tmp_path: Path) -> None:
+@pytest.fixture
+def order(tmp_path: Path) -> Iterator[Order]:
+    """An order that no worker can carry out."""
     memory = os.memfd_create("test")
     os.ftruncate(memory, BALANCE_BYTES)
-    order = Order(
+    yield Order(
         service="no such service",
         name="1",
         settings={},
@@ -151,6 +155,45 @@ async def test_a_worker_that_fails_before_it_is_ready_is_an_error(tmp_path: Path
         shared_folder=None,
         doors=tmp_path,
     )
+    os.close(memory)
+
+
+@pytest.mark.system
+async def test_a_worker_that_fails_before_it_is_ready_is_an_error(order: Order) -> None:
     with pytest.raises(WorkerError, match=r"ended before it was ready \(1\)"):
         await Worker.start(order)
-    os.close(memory)
+
+
+@contextmanager
+def room_for(descriptors: int) -> Generator[None]:
+    """Let this process open so many more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)  # the first number that is free, as all above it are or may be
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + descriptors, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("room", range(5))
+async def test_a_process_that_cannot_be_started_is_an_error_and_leaves_nothing(
+    order: Order, room: int
+) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with room_for(room), pytest.raises(WorkerError, match="Too many open files"):
+        await Worker.start(order)
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.system
+async def test_a_worker_that_closes_its_line_and_lives_on_is_killed(order: Order) -> None:
+    deaf = (
+        sys.executable,
+        "-S",
+        "-c",
+        "import os, sys, signal; os.close(int(sys.argv[1])); signal.pause()",
+    )
+    with pytest.raises(WorkerError, match=r"was not ready within 0\.5 s"):
+        await Worker.start(order, command=deaf, ready_seconds=0.5)

@@ -124,3 +124,22 @@ def test_an_upstream_that_is_this_server_itself_is_refused(base_url: str, is_own
     settings = Settings(upstream=(upstream,), public_urls=("https://coat.example",))
     with pytest.raises(SettingsError) if is_own else contextlib.nullcontext():
         settings.daemon_config({})
+
+
+@pytest.mark.parametrize("path", ["/proc/self/mem", "folder"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, path: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "coatcheck.toml").symlink_to(path)
+    with pytest.raises(SettingsError, match=r"coatcheck\.toml cannot be read"):
+        load_settings(None, {})
+
+
+@pytest.mark.parametrize(("port", "is_own"), [(8420, True), (8421, False)])
+def test_a_daemon_that_is_its_own_store_is_refused(port: int, is_own: bool) -> None:
+    settings = Settings(port=port)
+    with (
+        pytest.raises(SettingsError, match="the store is this server itself")
+        if is_own
+        else contextlib.nullcontext()
+    ):
+        settings.remote_config({})
