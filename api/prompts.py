@@ -39,6 +39,7 @@ _T = TypeVar("_T")
 _PATH = f"{PROMPT_PATH}{{digest}}"
 _DIALECT = Parameter("dialect", "the dialect whose prompt this is", schema={"type": "string"})
 _THREAD_FROM_CHARACTERS = 64 * 1024  # canonical JSON takes a millisecond for some 100 kB
+_MESSAGE_CHARACTERS = 1000  # and each message as long as so many, at least
 
 
 class PromptHandlers:
@@ -53,7 +54,7 @@ class PromptHandlers:
         tenant = tenant_of(request)
         named = Digest(request.match_info["digest"])
         asked = await read_model(request, PromptAppend, self._config.max_prompt_json_bytes)
-        size = sum(len(step.text) for step in asked.messages)
+        size = sum(_MESSAGE_CHARACTERS + len(step.text) for step in asked.messages)
         await _heavy(size, lambda: _check(named, asked.parent, asked.messages))
         kept = [PromptMessage(step.digest, step.text, step.blobs) for step in asked.messages]
         await self._store.prompts.append(tenant, asked.dialect, asked.parent, kept)

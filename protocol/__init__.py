@@ -70,6 +70,8 @@ from .ref import BLOB_PATH, Ref, is_file_id, looks_like_ref, parse_blob_url, par
 from .ref_form import InlineBlob, RefForm, ref_form
 from .repr_digest import format_digest_field, parse_digest_field
 from .resolving import (
+    MAX_PROMPT_BLOBS,
+    MAX_PROMPT_MESSAGES,
     PROMPT_PATH,
     RESOLVE_PATH,
     MissingName,
@@ -79,6 +81,7 @@ from .resolving import (
     ResolveAnswer,
     ResolvedBlob,
     ResolveRequest,
+    prompt_appends,
 )
 from .sniff import SNIFF_BYTES, ImageSize, image_size, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
@@ -97,6 +100,8 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_DIGESTS",
     "MAX_POINTER_BYTES",
+    "MAX_PROMPT_BLOBS",
+    "MAX_PROMPT_MESSAGES",
     "OCTET_STREAM",
     "PIECE_BYTES",
     "PROBLEM_TYPE",
@@ -184,6 +189,7 @@ __all__ = [
     "peek_model",
     "piece_checksum",
     "piece_count",
+    "prompt_appends",
     "prompt_digests",
     "prompt_root",
     "prompt_step",

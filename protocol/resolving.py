@@ -3,9 +3,11 @@
 Fields that a reader does not know are ignored in answers and refused in requests, as in `listing`.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from .descriptor import Descriptor
 from .digest import Digest
@@ -13,6 +15,10 @@ from .listing import MAX_DIGESTS, DigestText
 
 RESOLVE_PATH = "/v1/resolve"
 PROMPT_PATH = "/v1/prompts/"
+MAX_PROMPT_MESSAGES = 10_000
+"""The most that one request appends: each takes a hash and a row, however short it is."""
+MAX_PROMPT_BLOBS = 10_000
+"""The most that the messages of one request name in all: each takes a hold."""
 
 FileId = Annotated[str, Field(max_length=200)]
 
@@ -59,7 +65,7 @@ class PromptStep(BaseModel):
 
     digest: Digest
     text: str
-    blobs: tuple[Digest, ...] = ()
+    blobs: tuple[Digest, ...] = Field(default=(), max_length=MAX_DIGESTS)
 
 
 class PromptAppend(BaseModel):
@@ -69,7 +75,22 @@ class PromptAppend(BaseModel):
 
     dialect: str = Field(min_length=1, max_length=100)
     parent: Digest
-    messages: tuple[PromptStep, ...] = Field(min_length=1)
+    messages: tuple[PromptStep, ...] = Field(
+        min_length=1,
+        max_length=MAX_PROMPT_MESSAGES,
+        description=f"They name at most {MAX_PROMPT_BLOBS} blobs in all.",
+    )
+
+    @field_validator("messages")
+    @classmethod
+    def _bound_blobs(cls, messages: tuple[PromptStep, ...]) -> tuple[PromptStep, ...]:
+        if sum(len(step.blobs) for step in messages) > MAX_PROMPT_BLOBS:
+            raise PydanticCustomError(
+                "too_many_blobs",
+                "the messages name more than {most} blobs",
+                {"most": MAX_PROMPT_BLOBS},
+            )
+        return messages
 
 
 class PromptAnswer(BaseModel):
@@ -79,3 +100,19 @@ class PromptAnswer(BaseModel):
 
     dialect: str
     messages: tuple[str, ...]
+
+
+def prompt_appends(
+    dialect: str, parent: Digest, steps: Iterable[PromptStep]
+) -> Iterator[PromptAppend]:
+    """Return requests that append messages one after another, each as large as one may be."""
+    taken: list[PromptStep] = []
+    blobs = 0
+    for step in steps:
+        blobs += len(step.blobs)
+        if len(taken) == MAX_PROMPT_MESSAGES or blobs > MAX_PROMPT_BLOBS:
+            yield PromptAppend(dialect=dialect, parent=parent, messages=tuple(taken))
+            parent, taken, blobs = taken[-1].digest, [], len(step.blobs)
+        taken.append(step)
+    if taken:
+        yield PromptAppend(dialect=dialect, parent=parent, messages=tuple(taken))

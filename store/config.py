@@ -30,7 +30,8 @@ class StoreConfig:
     """What uploads leave free on the disk, so that the index can still be written."""
 
     max_prompt_bytes: int = 64 * _MIB
-    """The most text one prompt may have in all, because an expand holds all of it in memory."""
+    """The most that one prompt may take in all, because an expand holds all of it in memory: text,
+    about a kilobyte for each message, and 200 bytes for each blob that is named."""
 
     hot_entries: int = 16_384
     """Grants remembered in memory, about 1 KB each."""
@@ -42,7 +43,7 @@ class StoreConfig:
     """How long the counts of `Store.stats` are believed: counting keeps other questions waiting."""
 
     pending_prompt_bytes: int = 16 * _MIB
-    """Prompt text that may wait to be written before an append has to wait."""
+    """Messages that may wait to be written before an append has to wait; counted as in a prompt."""
 
     read_threads: int = 8
     """Threads that read and check pieces; apart from uploads, so that no fsync delays a read."""

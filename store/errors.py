@@ -116,11 +116,13 @@ class InvalidCursorError(StoreError):
 
 
 class PromptTooLargeError(StoreError):
-    """The prompt with these messages appended has more text than the store keeps."""
+    """The prompt with these messages appended is larger than the store keeps."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        super().__init__(f"a prompt has at most {limit_bytes} bytes of messages")
+        super().__init__(
+            f"a prompt has at most {limit_bytes} bytes, some for each message beside its text"
+        )
 
 
 class KeyNotFoundError(StoreError):

@@ -24,6 +24,11 @@ from coatcheck.protocol import Digest
 
 from .schema import prompts
 
+MESSAGE_BYTES = 1000
+"""What a message takes beside its text: as it is read, waits, and in its row."""
+NAME_BYTES = 200
+"""What each blob takes that it names: as it is read, in its row, and in its hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class PromptKey:
@@ -111,9 +116,10 @@ _put = _insert.on_conflict_do_update(
 )
 
 
-def text_bytes(text: str) -> int:
-    """Return how many bytes a message's text has."""
-    return len(text) if text.isascii() else len(text.encode())
+def message_bytes(text: str, blobs: Sequence[Digest]) -> int:
+    """Return how many bytes a message takes at most, in memory or in the table."""
+    count = len(text) if text.isascii() else len(text.encode())
+    return count + MESSAGE_BYTES + NAME_BYTES * len(blobs)
 
 
 def find_head(connection: Connection, key: PromptKey, now: float) -> PromptHead | None:

@@ -1,7 +1,7 @@
 """Kept messages on their way into SQL, written later by one task.
 
 1. What waits is found here until it is written, and then in the table: never in neither.
-2. Text that waits is bounded by `room`, which whoever adds messages takes before.
+2. What waits is bounded by `room`, which whoever adds messages takes before.
 3. A message's blobs get a hold in the index before the message is written, with its expiry.
 4. What cannot be written is lost whole, with all that waits behind it and may build on it.
 """
@@ -16,7 +16,7 @@ from .database import Database
 from .errors import StoreError, StoreUnavailableError
 from .index import Index
 from .index_rows import PromptHold
-from .prompt_table import PromptKey, PromptRow, text_bytes
+from .prompt_table import PromptKey, PromptRow, message_bytes
 from .room import Room
 
 _logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class PromptWriter:
     ) -> None:
         """`on_loss` is called when messages were lost, before anybody can ask for them."""
         self.room = room
-        """What waiting text takes; given back as it is written or lost."""
+        """What waiting messages take; given back as it is written or lost."""
         self._database = database
         self._index = index
         self._on_loss = on_loss
@@ -82,7 +82,7 @@ class PromptWriter:
         return self._pending.get(key)
 
     def add(self, rows: Sequence[PromptRow]) -> None:
-        """Write messages soon, whose text took its room."""
+        """Write messages soon, which took their room."""
         for row in rows:
             self._pending[row.key] = row
         self._waiting.rows += rows
@@ -174,6 +174,6 @@ class PromptWriter:
 
     def _settle(self, rows: Sequence[PromptRow]) -> None:
         for row in rows:
-            self.room.give_back(text_bytes(row.text))
+            self.room.give_back(message_bytes(row.text, row.blobs))
             if self._pending.get(row.key) is row:
                 del self._pending[row.key]

@@ -5,7 +5,7 @@
    other processes may get that next expand, an append ends when it is written.
 2. An append or an expand keeps the prompt and all before it for `seconds` more. Like a lease that
    is written rarely: as long as more than 15/16 of the time is left, nothing is written.
-3. Text that waits to be written is bounded; an append waits for its room before it is kept.
+3. What waits to be written is bounded in bytes, short messages too; an append waits for its room before it is kept.
 """
 
 from collections import OrderedDict
@@ -18,7 +18,7 @@ from . import prompt_table
 from .database import Database
 from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError, StoreFullError
 from .index import Index
-from .prompt_table import PromptHead, PromptKey, PromptRow, text_bytes
+from .prompt_table import PromptHead, PromptKey, PromptRow, message_bytes
 from .prompt_writer import PromptWriter, Renewal
 from .room import Room
 from .term import Term
@@ -80,13 +80,13 @@ class Prompts:
 
         Raises:
             PromptNotFoundError: the tenant has no such parent in this dialect.
-            PromptTooLargeError: the list would have more text than is kept; nothing was kept.
+            PromptTooLargeError: the list would be larger than is kept; nothing was kept.
             StoreFullError: it would take the room without which nothing can be deleted either.
             StoreUnavailableError: it could not be written, where others share the prompts.
             StoreClosedError: `close` was called before.
         """
         self._require_open()
-        count = sum(text_bytes(step.text) for step in steps)
+        count = sum(message_bytes(step.text, step.blobs) for step in steps)
         if count > self._max_prompt_bytes:
             raise PromptTooLargeError(self._max_prompt_bytes)
         if await self._free_bytes() < count:
@@ -200,7 +200,7 @@ class Prompts:
         parent, depth, list_bytes = key.digest, head.depth, head.list_bytes
         for step in steps:
             depth += 1
-            list_bytes += text_bytes(step.text)
+            list_bytes += message_bytes(step.text, step.blobs)
             row = PromptRow(
                 key=replace(key, digest=step.digest),
                 parent=parent,

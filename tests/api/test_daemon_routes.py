@@ -2,7 +2,16 @@
 
 from aiohttp import ClientSession
 
-from coatcheck.protocol import Digest, Json, encode_json, prompt_digests, prompt_root
+from coatcheck.protocol import (
+    MAX_DIGESTS,
+    MAX_PROMPT_BLOBS,
+    MAX_PROMPT_MESSAGES,
+    Digest,
+    Json,
+    encode_json,
+    prompt_digests,
+    prompt_root,
+)
 
 CHAT = "openai.chat"
 MESSAGES: list[Json] = [
@@ -83,6 +92,31 @@ async def test_a_digest_that_its_message_does_not_have_is_refused(
 
 async def test_what_continues_nothing_is_not_found(url: str, http: ClientSession) -> None:
     assert await put(http, url, DIGESTS[2], appended(1, 3)) == (404, "prompt_not_found")
+
+
+async def refused(http: ClientSession, url: str, messages: list[Json]) -> tuple[int, str, str]:
+    body = appended(messages=messages)
+    async with http.put(f"{url}/v1/prompts/{DIGESTS[0]}", json=body) as answer:
+        told = await answer.json(content_type=None)
+        return answer.status, told["code"], told["path"]
+
+
+async def test_more_messages_than_one_request_has_are_refused(
+    url: str, http: ClientSession
+) -> None:
+    message: Json = {"digest": DIGESTS[0], "text": "1"}
+    many: list[Json] = [message] * (MAX_PROMPT_MESSAGES + 1)
+    assert await refused(http, url, many) == (400, "request_malformed", "messages")
+
+
+async def test_more_blobs_than_one_request_names_are_refused(url: str, http: ClientSession) -> None:
+    blobs: list[Json] = [Digest.of(b"x")] * MAX_DIGESTS
+    message: Json = {"digest": DIGESTS[0], "text": "1", "blobs": [*blobs, Digest.of(b"y")]}
+    expected = (400, "request_malformed")
+    assert await refused(http, url, [message]) == (*expected, "messages.0.blobs")
+    message = {"digest": DIGESTS[0], "text": "1", "blobs": blobs}
+    many: list[Json] = [message] * (MAX_PROMPT_BLOBS // MAX_DIGESTS + 1)
+    assert await refused(http, url, many) == (*expected, "messages")
 
 
 async def test_a_text_that_is_not_json_is_refused_by_place(url: str, http: ClientSession) -> None:

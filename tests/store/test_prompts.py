@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from coatcheck.store import (
     StoreFullError,
 )
 from coatcheck.store.database import Database
+from coatcheck.store.prompt_table import MESSAGE_BYTES, NAME_BYTES
 
 Put = Callable[..., Awaitable[Receipt]]
 Open = Callable[[StoreConfig], Awaitable[Store]]
@@ -185,7 +187,7 @@ async def test_renewing_keeps_the_holds_of_all_messages(
 
 
 async def test_a_list_beyond_the_bound_is_not_kept(open_store: Open) -> None:
-    store = await open_store(StoreConfig(None, max_prompt_bytes=10))
+    store = await open_store(StoreConfig(None, max_prompt_bytes=10 + 2 * MESSAGE_BYTES))
     messages = steps(ROOT, ["12345", "6789é"])
     with pytest.raises(PromptTooLargeError):
         await store.prompts.append("a", CHAT, ROOT, messages)
@@ -196,8 +198,31 @@ async def test_a_list_beyond_the_bound_is_not_kept(open_store: Open) -> None:
     assert await store.prompts.expand("a", CHAT, messages[0].digest) == ["12345"]
 
 
+async def test_messages_without_text_count_too(open_store: Open) -> None:
+    store = await open_store(StoreConfig(None, max_prompt_bytes=10 * MESSAGE_BYTES))
+    with pytest.raises(PromptTooLargeError):
+        await store.prompts.append("a", CHAT, ROOT, steps(ROOT, ["1"] * 10))
+    parent = ROOT
+    for _ in range(9):
+        (message,) = steps(parent, ["1"])
+        await store.prompts.append("a", CHAT, parent, [message])
+        parent = message.digest
+    await store.prompts.flush()
+    with pytest.raises(PromptTooLargeError):
+        await store.prompts.append("a", CHAT, parent, steps(parent, ["1"]))
+
+
+async def test_blobs_that_are_named_count_too(open_store: Open) -> None:
+    limit = MESSAGE_BYTES + 3 * NAME_BYTES
+    store = await open_store(StoreConfig(None, max_prompt_bytes=limit))
+    message = PromptMessage(prompt_step(ROOT, ""), "", (Digest.of(b"x"),) * 3)
+    await store.prompts.append("a", CHAT, ROOT, [message])
+    with pytest.raises(PromptTooLargeError):
+        await store.prompts.append("a", CHAT, ROOT, [replace(message, text="1")])
+
+
 async def test_appends_wait_when_too_much_is_unwritten(open_store: Open) -> None:
-    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000))
+    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000 + MESSAGE_BYTES))
     messages = steps(ROOT, ["x" * 400] * 20)
     parent = ROOT
     for message in messages:
@@ -211,7 +236,7 @@ async def test_appends_wait_when_too_much_is_unwritten(open_store: Open) -> None
 async def test_appends_at_once_hold_no_more_than_the_bound(
     open_store: Open,
 ) -> None:
-    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000))
+    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000 + 2 * MESSAGE_BYTES))
     trees = [steps(ROOT, [f"{number:0400}"]) for number in range(20)]
     appends = [asyncio.create_task(store.prompts.append("a", CHAT, ROOT, tree)) for tree in trees]
     writer = store.prompts._writer  # pyright: ignore[reportPrivateUsage]  # to measure it
@@ -226,7 +251,7 @@ async def test_appends_at_once_hold_no_more_than_the_bound(
 
 
 async def test_a_single_append_may_be_larger_than_the_bound(open_store: Open) -> None:
-    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000))
+    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000 + MESSAGE_BYTES))
     small = steps(ROOT, ["small"])
     large = steps(ROOT, ["x" * 2000, "y" * 2000])
     await asyncio.gather(
@@ -237,7 +262,7 @@ async def test_a_single_append_may_be_larger_than_the_bound(open_store: Open) ->
 
 
 async def test_an_append_that_waits_when_the_store_closes_is_refused(open_store: Open) -> None:
-    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000))
+    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000 + MESSAGE_BYTES))
     appends = [
         asyncio.create_task(store.prompts.append("a", CHAT, ROOT, steps(ROOT, [f"{number:0800}"])))
         for number in range(3)
@@ -260,13 +285,17 @@ async def test_a_prompt_does_not_touch_the_reserve_of_the_disk(
 
 
 async def test_refused_appends_take_no_room(open_store: Open) -> None:
-    store = await open_store(StoreConfig(None, pending_prompt_bytes=1000, max_prompt_bytes=1500))
+    store = await open_store(
+        StoreConfig(
+            None, pending_prompt_bytes=1000 + MESSAGE_BYTES, max_prompt_bytes=1500 + MESSAGE_BYTES
+        )
+    )
     absent = Digest.of(b"unknown")
     for _ in range(5):
         with pytest.raises(PromptNotFoundError):
             await store.prompts.append("a", CHAT, absent, steps(absent, ["x" * 900]))
         with pytest.raises(PromptTooLargeError):
-            await store.prompts.append("a", CHAT, ROOT, steps(ROOT, ["x" * 800, "y" * 800]))
+            await store.prompts.append("a", CHAT, ROOT, steps(ROOT, ["x" * 300, "y" * 300]))
     await store.prompts.append("a", CHAT, ROOT, steps(ROOT, ["x" * 900]))
 
 
