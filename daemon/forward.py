@@ -35,6 +35,10 @@ from .upstream import Outgoing, Timeouts, UpstreamConfig
 # Below the five seconds after which common servers close an idle connection: reusing one at the
 # moment it closes would fail a request that nothing is wrong with.
 _KEEP_ALIVE_SECONDS = 4.0
+# Of an answer's header: an upstream is chosen by the operator, and its policies may be long.
+_MAX_LINE_BYTES = 64 * 1024
+_MAX_HEADERS = 1000
+_CODINGS = frozenset({"", "identity", "chunked"})
 _NO_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
@@ -55,6 +59,9 @@ class HttpUpstream:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.timeouts.connect_seconds),
             skip_auto_headers=_NO_AUTO_HEADERS,
             request_class=_Request,
+            max_line_size=_MAX_LINE_BYTES,
+            max_field_size=_MAX_LINE_BYTES,
+            max_headers=_MAX_HEADERS,
         )
         return cls(config, session)
 
@@ -108,10 +115,9 @@ class HttpUpstream:
                 raise payload.failure from error
             is_over = asyncio.get_running_loop().time() >= ends_at
             raise _translated(error, self._config, is_over=is_over) from error
-        if not 200 <= response.status <= 599:
-            # 101 would turn the client's connection into something that neither side asked for.
+        if not _is_readable(response):
             response.close()
-            raise UpstreamGarbageError(f"upstream {self._config.name} answered no final status")
+            raise UpstreamGarbageError(f"upstream {self._config.name} answered what cannot be read")
         return response
 
     def _url(self, path: str) -> URL:
@@ -123,6 +129,15 @@ class HttpUpstream:
             path=base.path.rstrip("/") + path,
             encoded=True,
         )
+
+
+def _is_readable(response: aiohttp.ClientResponse) -> bool:
+    """Whether an answer has a final status, and comes in no transfer coding that we do not undo.
+
+    101 would turn the client's connection into something that neither side asked for.
+    """
+    coding = ",".join(response.headers.getall("Transfer-Encoding", ())).strip().lower()
+    return 200 <= response.status <= 599 and coding in _CODINGS
 
 
 def _alike(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -82,6 +82,22 @@ def require_identity(request: web.Request) -> None:
         )
 
 
+def require_chunked(request: web.Request) -> None:
+    """Refuse a body in another transfer coding than chunked: nothing here would undo it.
+
+    Raises:
+        ProblemError: 501 `transfer_coding_unsupported` (RFC 9112 section 6.1).
+    """
+    codings = request.headers.getall("Transfer-Encoding", ())
+    if codings and ",".join(codings).strip().lower() != "chunked":
+        raise refuse(
+            501,
+            "transfer_coding_unsupported",
+            "Unsupported transfer coding",
+            "the only transfer coding taken is chunked; compress by Content-Encoding",
+        )
+
+
 def too_large(max_bytes: int) -> ProblemError:
     """Return the error for a body over its bound."""
     return refuse(
@@ -111,9 +127,7 @@ async def _first_chunk(content: StreamReader) -> bytes:
     return (await content.readchunk())[0]
 
 
-async def _next_chunk(
-    read: Callable[[], Awaitable[bytes]], pace: _Pace, received: int
-) -> bytes:
+async def _next_chunk(read: Callable[[], Awaitable[bytes]], pace: _Pace, received: int) -> bytes:
     clock = asyncio.get_running_loop().time
     began = clock()
     try:

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Middleware
 from coatcheck.protocol import Problem, ProtocolError
 
 from .admission import admit
+from .body import require_chunked
 from .connection import Connection, connection_of
 from .errors import NO_HEADERS, BrokenAnswerError, ProblemError, WebError
 from .keyring import Keyring
@@ -39,6 +40,7 @@ def make_edge(
         connection.begin(request)
         route = table.get(request.match_info.route)
         try:
+            require_chunked(request)
             await admit(request, route.scope if route else None, keyring, guard)
             return await handler(request)
         except asyncio.CancelledError:

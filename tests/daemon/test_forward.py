@@ -53,6 +53,10 @@ async def test_nobody_listens(run_daemon: Fixture) -> None:
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
         b"HTTP/1.1 two-hundred OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * (1 << 20) + b"\r\n\r\n",
         b"\x00\x01\x02" * 50,
     ],
 )
@@ -61,6 +65,25 @@ async def test_garbage(run_daemon: Fixture, run_raw: Fixture, answer: bytes) -> 
     status, body, response = await daemon.chat(ASK)
     assert (status, body["error"]["code"]) == (502, "upstream_garbage")
     assert response.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [b"Content-Security-Policy: " + b"x" * 60_000 + b"\r\n", b"X-Many: 1\r\n" * 900],
+    ids=["long", "many"],
+)
+async def test_headers_may_be_long_and_many(
+    run_daemon: Fixture, run_raw: Fixture, fields: bytes
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\n" + fields + b"Content-Length: 2\r\n\r\n{}"
+    base_url = await run_raw(await says(answer))
+    daemon = await run_daemon(config(base_url))
+    host, port = daemon.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    received = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n" + fields)
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-"])

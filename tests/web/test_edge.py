@@ -196,6 +196,31 @@ async def test_the_other_routes_of_a_path_keep_problem_details(
         assert "error" in await answer.json()
 
 
+async def test_a_body_in_another_transfer_coding_is_refused_and_not_read(
+    serve: Serve, talk: Talk
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        raise AssertionError
+
+    server = await serve([Route("POST", "/", handler, scope=None)])
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    coded = b"Transfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+    answer = await talk(server, head + coded)
+    assert answer.startswith(b"HTTP/1.1 501 ")
+    assert b"transfer_coding_unsupported" in answer
+    assert b"\r\nx-should-retry: false\r\n" in answer
+
+
+async def test_chunked_is_known_in_any_case(serve: Serve, talk: Talk) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=await request.read())
+
+    server = await serve([Route("POST", "/", handler, scope=None)])
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: Chunked\r\n\r\n"
+    answer = await talk(server, head + b"1\r\nx\r\n0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [
