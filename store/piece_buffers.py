@@ -11,8 +11,8 @@ from collections import deque
 
 from coatcheck.protocol import PIECE_BYTES
 
-# Enough that readers one after another never allocate; at most 8 MiB that nobody uses.
-_KEPT = 2
+# Enough that a few readers at once never allocate; at most 16 MiB that nobody uses.
+_KEPT = 4
 
 
 class PieceBuffers:

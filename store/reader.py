@@ -107,11 +107,11 @@ class BlobReader:
         return self._lent
 
     async def chunks(
-        self, start: int = 0, stop: int | None = None, chunk_bytes: int = 256 * 1024
-    ) -> AsyncGenerator[bytes]:
-        """Yield the bytes from `start` up to and without `stop`, copied into chunks of this size.
+        self, start: int = 0, stop: int | None = None, chunk_bytes: int = 1024 * 1024
+    ) -> AsyncGenerator[memoryview]:
+        """Yield the bytes from `start` up to and without `stop`, in views of up to this size.
 
-        Copies, because a transport may hold on to what it is given after the next piece is read.
+        A view is good until the next one is asked for; see `read_piece`.
 
         Raises:
             CorruptBlobError, StoreUnavailableError: as `read_piece`, before a damaged byte.
@@ -122,7 +122,7 @@ class BlobReader:
             piece = await self.read_piece(index)
             end = min(piece.nbytes, offset + stop - start)
             for at in range(offset, end, chunk_bytes):
-                yield bytes(piece[at : min(at + chunk_bytes, end)])
+                yield piece[at : min(at + chunk_bytes, end)]
             start += end - offset
 
     async def close(self) -> None:

@@ -67,7 +67,7 @@ async def test_bodies_of_any_size_and_chunking(
     receipt = await put(disk_store, "a", data, chunk_bytes=chunk_bytes)
     assert receipt.grant.digest == Digest.of(data)
     async with await disk_store.open_blob("a", receipt.grant.digest) as reader:
-        assert b"".join([chunk async for chunk in reader.chunks()]) == data
+        assert b"".join([bytes(chunk) async for chunk in reader.chunks()]) == data
 
 
 async def test_bytes_after_an_image_are_kept(store: Store, put: Put) -> None:
