@@ -22,7 +22,7 @@ from .errors import DaemonError
 from .remote import RemoteBlobs
 from .source import PieceReader, Resolved
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 1024 * 1024
 
 
 class BlobHandlers:
@@ -97,15 +97,15 @@ async def _answer(
     return response
 
 
-async def _chunks(reader: PieceReader, selection: Selection) -> AsyncGenerator[bytes]:
-    """Yield copies: a transport may hold on to them after the next piece is read."""
+async def _chunks(reader: PieceReader, selection: Selection) -> AsyncGenerator[memoryview]:
+    """Yield views, each good until the next one is asked for."""
     start = selection.start
     while start < selection.stop:
         index, offset = divmod(start, PIECE_BYTES)
         piece = await reader.read_piece(index)
         end = min(piece.nbytes, offset + selection.stop - start)
         for at in range(offset, end, _CHUNK_BYTES):
-            yield bytes(piece[at : min(at + _CHUNK_BYTES, end)])
+            yield piece[at : min(at + _CHUNK_BYTES, end)]
         start += end - offset
 
 
