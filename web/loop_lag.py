@@ -1,6 +1,7 @@
 """How late the event loop is: what a piece of work that should be in a thread does to everybody."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -13,10 +14,16 @@ class LoopLag:
     """Measures while it is entered. `tell` gets seconds, zero or more."""
 
     def __init__(
-        self, tell: Callable[[float], None], interval_seconds: float = INTERVAL_SECONDS
+        self,
+        tell: Callable[[float], None],
+        interval_seconds: float = INTERVAL_SECONDS,
+        *,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`elapsed` gives seconds and never goes back."""
         self._tell = tell
         self._interval = interval_seconds
+        self._elapsed = elapsed
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
@@ -33,10 +40,10 @@ class LoopLag:
             self._timer.cancel()
 
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
-        due = loop.time() + self._interval
+        due = self._elapsed() + self._interval
 
         def measure() -> None:
-            self._tell(max(0.0, loop.time() - due))
+            self._tell(max(0.0, self._elapsed() - due))
             self._plan(loop)
 
-        self._timer = loop.call_at(due, measure)
+        self._timer = loop.call_later(self._interval, measure)

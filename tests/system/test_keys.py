@@ -12,6 +12,9 @@ import pytest
 Fixture = Callable[..., Any]
 pytestmark = pytest.mark.system
 
+PATIENCE_SECONDS = 30
+PAUSE_SECONDS = 0.05
+
 
 def status(url: str, key: str | None = None) -> int:
     """Ask for the list of blobs, and return the status."""
@@ -23,27 +26,27 @@ def status(url: str, key: str | None = None) -> int:
         return error.code
 
 
-def await_status(url: str, key: str | None, expected: int) -> float:
-    """Ask until the status is as expected; return the seconds that took."""
-    begun = time.monotonic()
+def await_status(url: str, key: str | None, expected: int) -> None:
+    """Ask until the status is as expected."""
+    end = time.monotonic() + PATIENCE_SECONDS
     while (found := status(url, key)) != expected:
-        assert time.monotonic() - begun < 5, found
-    return time.monotonic() - begun
+        assert time.monotonic() < end, found
+        time.sleep(PAUSE_SECONDS)
 
 
-def test_a_running_server_learns_of_keys_within_a_second(serve: Fixture, run: Fixture) -> None:
+def test_a_running_server_learns_of_keys(serve: Fixture, run: Fixture) -> None:
     served = serve()
     assert status(served.url) == 200
     made = run("keys", "create", "--data", served.folder)
     assert made.code == 0, made.err
     key = made.out.strip()
-    assert await_status(served.url, None, 401) < 2
+    await_status(served.url, None, 401)
     assert status(served.url, key) == 200
     refused = run("ls", url=served.url)
     assert (refused.code, refused.out) == (4, "")
     revoked = run("keys", "revoke", key.split("_")[1], "--data", served.folder)
     assert revoked.code == 0, revoked.err
-    assert await_status(served.url, key, 401) < 2
+    await_status(served.url, key, 401)
     assert status(served.url) == 401  # the last key is gone, and the door stays shut
     assert served.stop() == 0
 

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.system
 
 
 async def test_hours_of_turns_uploads_and_departures_leave_nothing_behind(tmp_path: Path) -> None:
-    growths, tally = await soak(tmp_path, seconds=12, hours=3)
+    growths, tally = await soak(tmp_path, seconds=6, hours=3)
     assert tally.failures == []
     assert min(tally.turns, tally.uploads, tally.downloads, tally.departures) > 0
     assert [growth for growth in growths if not growth.is_flat] == []

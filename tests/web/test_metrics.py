@@ -1,7 +1,6 @@
 """What a server measures, in Prometheus' own words."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -223,27 +222,41 @@ async def test_a_process_that_is_gone_is_left_out(tmp_path: Path) -> None:
     assert value(text, "things_total") == 2
 
 
-async def test_a_stalled_loop_is_late() -> None:
-    told: list[float] = []
-    seen = asyncio.Event()
+class Lags:
+    """What a measure of the loop told, under a clock that stands unless it is set."""
 
-    def tell(seconds: float) -> None:
-        told.append(seconds)
-        seen.set()
+    def __init__(self) -> None:
+        self.told: list[float] = []
+        self.now = 0.0
+        self._once = asyncio.Event()
 
-    with LoopLag(tell, interval_seconds=0.01):
-        time.sleep(0.1)  # noqa: ASYNC251 - the stall that is measured
+    def measure(self, interval_seconds: float) -> LoopLag:
+        return LoopLag(self._tell, interval_seconds, elapsed=lambda: self.now)
+
+    async def first(self) -> float:
         async with asyncio.timeout(10):
-            await seen.wait()
-    assert 0.05 < max(told) < 5
+            await self._once.wait()
+        return self.told[0]
+
+    def _tell(self, seconds: float) -> None:
+        self.told.append(seconds)
+        self._once.set()
+
+
+async def test_a_stalled_loop_is_late() -> None:
+    lags = Lags()
+    with lags.measure(0.01):
+        lags.now += 0.11  # before the loop has had its turn
+        assert await lags.first() == pytest.approx(0.1)
 
 
 async def test_lag_is_not_measured_any_more_afterwards() -> None:
-    told: list[float] = []
-    with LoopLag(told.append, interval_seconds=0.001):
+    left, later = Lags(), Lags()
+    with left.measure(0.001):
         pass
-    await asyncio.sleep(0.02)
-    assert told == []
+    with later.measure(0.002):
+        assert await later.first() == 0
+    assert left.told == []
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "text/plain", "nonsense"])
