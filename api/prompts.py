@@ -64,7 +64,9 @@ class PromptHandlers:
         """Send the messages of a kept prompt."""
         tenant = tenant_of(request)
         digest = Digest(request.match_info["digest"])
-        dialect = request.query.get("dialect", "")
+        dialect = request.query.get("dialect")
+        if not dialect:
+            raise MalformedRequestError("the query names no dialect", "dialect")
         texts = await self._store.prompts.expand(tenant, dialect, digest)
         if texts is None:
             raise PromptNotFoundError(digest)

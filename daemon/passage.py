@@ -185,6 +185,6 @@ def _refuse_websocket(provider: Provider) -> web.Response:
 
 
 def _is_native(path: str) -> bool:
-    """Whether a path is below one of ours, if it is no route."""
-    segments = path.split("/", 3)
-    return len(segments) > 2 and segments[1] == "v1" and segments[2] in _NATIVE
+    """Whether a path is below one of ours, if it is no route; slashes may be doubled."""
+    segments = [segment for segment in path.split("/") if segment]
+    return len(segments) > 1 and segments[0] == "v1" and segments[1] in _NATIVE

@@ -81,6 +81,14 @@ async def test_prompts_are_apart_by_dialect(url: str, http: ClientSession) -> No
     assert await expand(http, url, Digest.of(b"none")) == (404, "prompt_not_found")
 
 
+async def test_an_expand_that_names_no_dialect_is_malformed(url: str, http: ClientSession) -> None:
+    for query in ("", "?dialect="):
+        async with http.get(f"{url}/v1/prompts/{DIGESTS[0]}{query}") as answer:
+            told = await answer.json(content_type=None)
+            expected = (400, "request_malformed", "dialect")
+            assert (answer.status, told["code"], told["path"]) == expected
+
+
 async def test_a_digest_that_its_message_does_not_have_is_refused(
     url: str, http: ClientSession
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from coatcheck.daemon import GatewayConfig, UpstreamConfig
 from coatcheck.daemon.observation import Observed, ObservedBody
@@ -457,14 +458,25 @@ async def test_without_an_upstream_the_answer_has_the_providers_shape(
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/blobs/x/y", "/v1/blobs", "/v1/keys/x", "/v1/tus/1", "/admin/x", "/healthz/x", "/x"],
+    [
+        "/v1/blobs/x/y",
+        "/v1/blobs",
+        "/v1//blobs",
+        "/v1///blobs/x",
+        "/v1/%2Fblobs",
+        "/v1/keys/x",
+        "/v1/tus/1",
+        "/admin/x",
+        "/healthz/x",
+        "/x",
+    ],
 )
 async def test_a_mistyped_path_of_ours_goes_nowhere(
     run_daemon: Fixture, run_upstream: Fixture, path: str
 ) -> None:
     upstream = await run_upstream()
     daemon = await run_daemon(upstream.config)
-    async with daemon.http.get(f"{daemon.url}{path}") as response:
+    async with daemon.http.get(URL(f"{daemon.url}{path}", encoded=True)) as response:
         assert response.status == 404
         assert response.content_type == "application/problem+json"
         assert (await response.json(content_type=None))["code"] == "not_found"
