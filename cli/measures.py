@@ -82,7 +82,6 @@ def measure_copies(
         "Blobs served straight from the store, for there was no room for a copy.",
     )
     failed = web.Following(_failures(metrics).labels("cache"))
-    fetched = web.Following(metrics.http.hop_bytes.labels("store", "in"))
     copies = _shared(metrics, "coatcheck_cache_bytes", "Bytes of the copies in the cache.")
     limit = _shared(metrics, "coatcheck_cache_limit_bytes", "What the cache may take of the disk.")
     limit.set(config.max_bytes)
@@ -95,7 +94,6 @@ def measure_copies(
         evicted.follow(counts.evicted_blobs)
         streamed.follow(counts.streamed_blobs)
         failed.follow(counts.verification_failures)
-        fetched.follow(counts.fetched_bytes)
         try:
             copies.set((await cache.sums()).bytes)
             usage = await asyncio.to_thread(shutil.disk_usage, config.folder)

@@ -52,6 +52,17 @@ class AsyncBody:
                     return rest
         raise self._error
 
+    async def pour(self, sink: Sink) -> None:
+        """Read all into a sink, in threads.
+
+        Raises:
+            what `read` and the sink raise.
+        """
+        await in_thread(partial(sink.begin, self._response.content_length))
+        while data := await self.read():
+            await in_thread(partial(sink.write, data))
+            sink.received(len(data))
+
     def close(self) -> None:
         """Let go: the connection is kept when the body was read to its end, else closed."""
         if self._response.content.at_eof():
@@ -63,8 +74,10 @@ class AsyncBody:
 class AsyncDriver:
     """Owns the connections to one endpoint, from the first request on."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, max_connections: int = 100) -> None:
+        """A request waits while `max_connections` are in use; zero: as many as are asked for."""
         self._endpoint = endpoint
+        self._max_connections = max_connections
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
@@ -104,7 +117,7 @@ class AsyncDriver:
             return reply
         try:
             if step.sink is not None and reply.is_success:
-                await _pour(body, step.sink, reply)
+                await body.pour(step.sink)
                 return reply
             return Reply(reply.status, reply.headers, await _read_all(body))
         finally:
@@ -136,6 +149,7 @@ class AsyncDriver:
             raise ClientClosedError("the client is closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._max_connections),
                 timeout=aiohttp.ClientTimeout(
                     total=None,
                     sock_connect=self._endpoint.connect_seconds,
@@ -215,13 +229,6 @@ async def _drive(exchange: Exchange[T], perform: Callable[[Step], Awaitable[obje
     except StopIteration as stop:
         result: T = stop.value
         return result
-
-
-async def _pour(body: AsyncBody, sink: Sink, reply: Reply) -> None:
-    await in_thread(partial(sink.begin, reply.number("content-length")))
-    while data := await body.read():
-        await in_thread(partial(sink.write, data))
-        sink.received(len(data))
 
 
 async def _read_all(body: AsyncBody) -> bytes:

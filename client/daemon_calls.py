@@ -29,7 +29,7 @@ from .errors import (
     PromptNotFoundError,
     ServerError,
 )
-from .exchange import Exchange, Reply, Request, Sink, Work
+from .exchange import Exchange, Reply, Request, Work
 from .refusal import read, refusal
 
 MAX_PROMPT_BYTES = 160 * 1024 * 1024
@@ -55,16 +55,13 @@ def resolve(
     )
 
 
-def fetch(tenant: str, digest: Digest, sink: Sink | None) -> Exchange[Reply]:
-    """Stream a blob into a sink, which compares size and digest; without one leave it open.
+def fetch(tenant: str, digest: Digest) -> Exchange[Reply]:
+    """Ask for a blob, and leave its bytes to be read as they come; nothing here compares them.
 
     Raises:
         BlobNotFoundError: the tenant holds no grant of it.
-        what the sink raises.
     """
-    reply = yield from Request(
-        "GET", path_of(digest), _of(tenant), sink=sink, keep_open=sink is None
-    )
+    reply = yield from Request("GET", path_of(digest), _of(tenant), keep_open=True)
     if reply.status == 404:
         raise BlobNotFoundError((MissingBlob(digest),))
     if reply.status != 200:

@@ -10,7 +10,7 @@ from . import daemon_calls
 from .asynchronous import AsyncBody, AsyncDriver
 from .endpoint import Endpoint
 from .errors import ConnectionFailedError, TimedOutError
-from .exchange import Exchange, Sink
+from .exchange import Exchange
 
 _T = TypeVar("_T")
 _CHARACTERS_PER_SECOND = 256 * 1024  # a slow line between daemon and store
@@ -22,6 +22,9 @@ class StoreLink:
     `base_url` is the store's origin, `key` a daemon's (`coatcheck keys create --daemon`), or None
     where the store has no keys. `connect_seconds` bounds making a connection, `idle_seconds` each
     wait for bytes, `answer_seconds` an answer that is no blob and no list of messages.
+
+    No call waits for another's connection: a question must not stand behind blobs on their way,
+    whose number the caller bounds.
 
     A question that found a connection closed is asked once more: a store that was restarted has
     closed them all. Every call may raise ConnectionFailedError, TimedOutError, ServerError,
@@ -36,12 +39,12 @@ class StoreLink:
         base_url: str,
         key: str | None = None,
         *,
-        connect_seconds: float = 5.0,
-        idle_seconds: float = 30.0,
-        answer_seconds: float = 10.0,
+        connect_seconds: float,
+        idle_seconds: float,
+        answer_seconds: float,
     ) -> None:
         self._endpoint = Endpoint(base_url, key, connect_seconds, idle_seconds)
-        self._driver = AsyncDriver(self._endpoint)
+        self._driver = AsyncDriver(self._endpoint, max_connections=0)
         self._answer_seconds = answer_seconds
 
     @property
@@ -62,22 +65,13 @@ class StoreLink:
             lambda: daemon_calls.resolve(tenant, digests, file_ids, is_use=is_use)
         )
 
-    async def fetch(self, tenant: str, digest: Digest, sink: Sink) -> None:
-        """Stream a blob into `sink`, in threads; the sink compares size and digest.
-
-        Raises:
-            BlobNotFoundError: the tenant holds no grant of it.
-            what the sink raises.
-        """
-        await self._driver.run(daemon_calls.fetch(tenant, digest, sink))
-
     async def open(self, tenant: str, digest: Digest) -> AsyncBody:
         """Open a blob to be read as it comes; nothing here compares it. The caller closes it.
 
         Raises:
             BlobNotFoundError: the tenant holds no grant of it.
         """
-        _, body = await self._driver.open(daemon_calls.fetch(tenant, digest, None))
+        _, body = await self._driver.open(daemon_calls.fetch(tenant, digest))
         return body
 
     async def upload(

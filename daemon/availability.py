@@ -1,26 +1,49 @@
 """Whether the store answers: noticed by asking it, said once, and not asked in vain.
 
-While it is away one question at a time goes to it, and not before a pause; all others are answered
-from what is remembered. Belongs to the event loop.
+1. The store is away when no connection to it answers, or what stands before it says so. An answer
+   that only one question gets, such as a tenant's 500, says nothing about the others.
+2. While it is away one question at a time goes to it, and not before a pause; all others are
+   answered from what is remembered. A question that takes long keeps others for a while only.
+
+Belongs to the event loop.
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from coatcheck.client import ClientError, ConnectionFailedError, ServerError
 
-from .errors import DaemonError, StoreRefusedError, StoreUnavailableError
+from .errors import (
+    DaemonError,
+    StoreFailedError,
+    StoreRefusedError,
+    StoreUnavailableError,
+    UpstreamError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
 
 _log = logging.getLogger("coatcheck.daemon")
 PAUSE_SECONDS = 1.0
 """Between two questions to a store that is away; also what clients are told to wait."""
+TRIAL_SECONDS = 10.0
+"""How long the one question that goes to a store that is away keeps others from going too."""
 _REFUSALS = frozenset({401, 403})
+_AWAY = frozenset({502, 503, 504})  # a proxy's, or the store's own when it cannot answer anybody
+
+
+@dataclass(slots=True)
+class Question:
+    """What somebody asks the store."""
+
+    status: int = 200
+    """Of the answer, for whoever asks to say where errors are answers to pass on."""
 
 
 class Availability:
-    """What is known of one store. `clock` gives seconds."""
+    """What is known of one store. `clock` gives seconds, and never goes back."""
 
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
         """`name` is how the log and the answers call the store."""
@@ -28,44 +51,49 @@ class Availability:
         self._clock = clock
         self._away_since: float | None = None
         self._next_try = 0.0
-        self._is_trying = False
-
-    @property
-    def away_since(self) -> float | None:
-        """Since when the store has not answered; None while it does."""
-        return self._away_since
 
     @asynccontextmanager
-    async def asking(self) -> AsyncGenerator[None]:
-        """Surround a question to the store, and note what came of it.
+    async def asking(self) -> AsyncGenerator[Question]:
+        """Surround a question to the store, up to where its answer begins; note what came of it.
 
         Raises:
             StoreUnavailableError: it did not answer, or does not lately and was not asked.
             StoreRefusedError: it does not take this daemon's key.
+            StoreFailedError: its answer is none.
         """
-        if not self._may_ask():
-            raise StoreUnavailableError(f"the store {self._name} is away")
-        is_probe = self._away_since is not None
-        self._is_trying = self._is_trying or is_probe
+        trial = self._begin()
         try:
-            yield
-        except asyncio.CancelledError:
-            raise
+            question = Question()
+            yield question
         except ClientError as error:
             raise self._failed(error) from error
+        except UpstreamError as error:
+            raise self._not_passed(error) from error
         except DaemonError:  # what its answer means
             self._answered()
             raise
+        except BaseException:
+            if self._next_try == trial:
+                self._next_try = self._clock()  # nothing came of it: the next may try
+            raise
+        else:
+            self._note(question.status)
+
+    def _note(self, status: int) -> None:
+        if status in _AWAY:
+            self._gone(f"it answered {status}")
         else:
             self._answered()
-        finally:
-            if is_probe:
-                self._is_trying = False
 
-    def _may_ask(self) -> bool:
+    def _begin(self) -> float | None:
+        """Return until when others wait for this question; None where nobody does."""
         if self._away_since is None:
-            return True
-        return not self._is_trying and self._clock() >= self._next_try
+            return None
+        now = self._clock()
+        if now < self._next_try:
+            raise StoreUnavailableError(f"the store {self._name} is away")
+        self._next_try = now + TRIAL_SECONDS
+        return self._next_try
 
     def _answered(self) -> None:
         if self._away_since is not None:
@@ -74,20 +102,37 @@ class Availability:
             self._away_since = None
 
     def _failed(self, error: ClientError) -> DaemonError:
-        if isinstance(error, ServerError) and error.status in _REFUSALS:
+        text = f"the store {self._name}: {error}"
+        if isinstance(error, ConnectionFailedError):
+            self._gone(str(error))
+            return StoreUnavailableError(text)
+        if not isinstance(error, ServerError):
             self._answered()
+            return StoreUnavailableError(text) if error.retryable else StoreFailedError(text)
+        self._note(error.status)
+        if error.status in _REFUSALS:
             return StoreRefusedError(f"the store {self._name} does not take our key: {error}")
-        if isinstance(error, ConnectionFailedError) or _is_of_server(error):
-            self._gone(error)
-        return StoreUnavailableError(f"the store {self._name}: {error}")
+        can_help = error.retryable or error.status in _AWAY
+        return StoreUnavailableError(text) if can_help else StoreFailedError(text)
 
-    def _gone(self, error: ClientError) -> None:
+    def _not_passed(self, error: UpstreamError) -> DaemonError:
+        """Return what it means that a request passed through got no answer."""
+        match error:
+            case UpstreamUnreachableError():
+                reason = "it cannot be reached"
+            case UpstreamTimeoutError():
+                reason = "it is too slow"
+            case _ if error.retryable:  # as one does that was idle: it may be there all the same
+                return StoreUnavailableError(f"the store {self._name} hung up without an answer")
+            case _:
+                self._answered()
+                return StoreFailedError(f"the store {self._name} answered something else than HTTP")
+        self._gone(reason)
+        return StoreUnavailableError(f"the store {self._name}: {reason}")
+
+    def _gone(self, reason: str) -> None:
         now = self._clock()
         self._next_try = now + PAUSE_SECONDS
         if self._away_since is None:
             self._away_since = now
-            _log.warning("the store %s is away, what is known goes on: %s", self._name, error)
-
-
-def _is_of_server(error: ClientError) -> bool:
-    return isinstance(error, ServerError) and error.status >= 500
+            _log.warning("the store %s is away, what is known goes on: %s", self._name, reason)

@@ -6,7 +6,8 @@ the last hour goes on being true, and what it did not say is not known: 503.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
 
 from coatcheck.client import (
     AsyncBody,
@@ -18,7 +19,7 @@ from coatcheck.client import (
     Sink,
     StoreLink,
 )
-from coatcheck.protocol import Digest, PromptAppend, PromptStep, ResolvedBlob
+from coatcheck.protocol import MAX_DIGESTS, Digest, PromptStep, ResolvedBlob, prompt_appends
 
 from .availability import Availability
 from .cache import DiskCache, Flow
@@ -34,39 +35,73 @@ _STAYS_REFUSED = frozenset({400, 404, 413, 422, 507})
 class RemoteOrigin:
     """A store as the cache asks it. The link belongs to somebody else."""
 
-    def __init__(self, link: StoreLink, availability: Availability) -> None:
+    def __init__(
+        self, link: StoreLink, availability: Availability, meters: Meters | None = None
+    ) -> None:
         self._link = link
         self._availability = availability
+        self._meters = meters or NoMeters()
 
     async def fetch(self, tenant: str, digest: Digest, sink: Sink) -> None:
         """Stream a blob into a sink; see `Origin.fetch`."""
-        async with self._availability.asking():
-            try:
-                await self._link.fetch(tenant, digest, sink)
-            except BlobNotFoundError as error:
-                raise BlobUnreadableError(digest) from error
+        body = await self._open(tenant, digest)
+        try:
+            with _unbroken():
+                await body.pour(_CountingSink(sink, self._count))
+        finally:
+            body.close()
 
     async def open(self, tenant: str, digest: Digest) -> Flow:
         """Open a blob to be read as it comes; see `Origin.open`."""
+        return _Flow(await self._open(tenant, digest), self._count)
+
+    async def _open(self, tenant: str, digest: Digest) -> AsyncBody:
         async with self._availability.asking():
             try:
-                return _Flow(await self._link.open(tenant, digest))
+                return await self._link.open(tenant, digest)
             except BlobNotFoundError as error:
                 raise BlobUnreadableError(digest) from error
 
+    def _count(self, size: int) -> None:
+        self._meters.store_bytes(received=size)
+
 
 class _Flow:
-    def __init__(self, body: AsyncBody) -> None:
+    def __init__(self, body: AsyncBody, count: Callable[[int], None]) -> None:
         self._body = body
+        self._count = count
 
     async def read(self) -> bytes:
-        try:
-            return await self._body.read()
-        except ClientError as error:
-            raise StoreUnavailableError(f"the store's answer broke off: {error}") from error
+        with _unbroken():
+            data = await self._body.read()
+        self._count(len(data))
+        return data
 
     def close(self) -> None:
         self._body.close()
+
+
+class _CountingSink:
+    """A sink that also counts what comes, whether or not it is taken in the end."""
+
+    def __init__(self, sink: Sink, count: Callable[[int], None]) -> None:
+        self.begin = sink.begin
+        self.write = sink.write
+        self._sink = sink
+        self._count = count
+
+    def received(self, count: int) -> None:
+        self._count(count)
+        self._sink.received(count)
+
+
+@contextmanager
+def _unbroken() -> Generator[None]:
+    """Surround reading an answer that has begun. That it breaks off says nothing of the next one."""
+    try:
+        yield
+    except ClientError as error:
+        raise StoreUnavailableError(f"the store's answer broke off: {error}") from error
 
 
 class RemoteBlobs:
@@ -219,14 +254,16 @@ class RemotePrompts:
         """Keep messages; see `PromptSource.append`."""
         if not messages:
             return
+        if any(len(message.blobs) > MAX_DIGESTS for message in messages):
+            raise NotKeptError(f"a message names more than {MAX_DIGESTS} blobs")
         steps = tuple(
             PromptStep(digest=message.digest, text=message.text, blobs=message.blobs)
             for message in messages
         )
-        wanted = PromptAppend(dialect=dialect, parent=parent, messages=steps)
         async with self._availability.asking():
             try:
-                await self._link.append(tenant, wanted)
+                for wanted in prompt_appends(dialect, parent, steps):
+                    await self._link.append(tenant, wanted)
             except (PromptNotFoundError, ServerError, DigestMismatchError) as error:
                 raise _not_kept(error) from error
         self._memory.put_messages(tenant, dialect, parent, messages, self._clock())

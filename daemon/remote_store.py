@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from aiohttp import web
@@ -27,8 +27,6 @@ from .store_passage import StorePassage
 from .upstream import Timeouts, Upstream, UpstreamConfig
 
 _RELEASED = "/released"
-# Uploads end with a sync of the store's disk, downloads begin with a read of it.
-_TIMEOUTS = Timeouts(connect_seconds=5.0, first_byte_seconds=120.0, idle_seconds=120.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +37,45 @@ class RemoteConfig:
     cache: CacheConfig
     key: str | None = field(default=None, repr=False)
     """A daemon's key; None for a store without keys, on this host."""
+
+    connect_seconds: float = 5.0
+    """For a connection: a host that is up answers in milliseconds, one far away in some hundred."""
+
+    answer_seconds: float = 10.0
+    """For an answer from the store's index: a turn waits for it, and a store that takes longer is
+    away for the turn's purposes."""
+
+    idle_seconds: float = 120.0
+    """For each wait for bytes: an upload ends with a sync of the store's disk, a download begins
+    with a read of it, and a disk under load takes its time for both."""
+
+    total_seconds: float = 86_400.0
+    """For a whole request that is passed through: as long as a client may upload one blob."""
+
+    @property
+    def passing(self) -> UpstreamConfig:
+        """Return the store as requests are passed on to it."""
+        timeouts = Timeouts(
+            connect_seconds=self.connect_seconds,
+            first_byte_seconds=self.idle_seconds,
+            idle_seconds=self.idle_seconds,
+            total_seconds=self.total_seconds,
+        )
+        return UpstreamConfig("store", base_url=self.store_url, timeouts=timeouts)
+
+    def link(self) -> StoreLink:
+        """Make the link that questions go by; whoever asked for it closes it.
+
+        Raises:
+            InvalidArgumentError: the URL is no origin, or the key cannot be one.
+        """
+        return StoreLink(
+            self.store_url,
+            self.key,
+            connect_seconds=self.connect_seconds,
+            idle_seconds=self.idle_seconds,
+            answer_seconds=self.answer_seconds,
+        )
 
 
 class RemoteStore:
@@ -93,16 +130,14 @@ class RemoteStore:
         """
         meters = meters or NoMeters()
         async with AsyncExitStack() as stack:
-            link = StoreLink(config.store_url, config.key)
+            link = config.link()
             stack.push_async_callback(link.close)
             availability = Availability(link.base_url, time.monotonic)
-            origin = RemoteOrigin(link, availability)
+            origin = RemoteOrigin(link, availability, meters)
             cache = await DiskCache.open(config.cache, origin, clock=clock, random=random)
             stack.push_async_callback(cache.close)
             passed = MeteredUpstream(
-                HttpUpstream.open(
-                    UpstreamConfig("store", base_url=link.base_url, timeouts=_TIMEOUTS)
-                ),
+                HttpUpstream.open(replace(config.passing, base_url=link.base_url)),
                 meters,
                 time.monotonic,
                 hop="store",
@@ -127,7 +162,7 @@ class RemoteStore:
 
     def face(self) -> Face:
         """Return the routes of blobs, and the check that says whether the store answers."""
-        passage = StorePassage(self._passed, self._released)
+        passage = StorePassage(self._passed, self._availability, self._released)
         return Face(
             routes=[*blob_routes(BlobHandlers(self.blobs)), *passage.routes()],
             checks=[ReadinessCheck("store", self._check, is_vital=False)],

@@ -5,7 +5,7 @@ a daemon's key may say for whom it speaks.
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 
 from aiohttp import web
 
@@ -25,9 +25,11 @@ from coatcheck.web import (
     tenant_of,
 )
 
-from .errors import DaemonError, StoreUnavailableError, UpstreamError
+from .availability import Availability
+from .errors import DaemonError
 from .headers import store_answer_headers, store_request_headers
 from .incoming import Incoming
+from .target import check_segments
 from .upstream import Answer, Outgoing, Upstream
 
 _BLOBS = BLOB_PATH.rstrip("/")
@@ -51,8 +53,9 @@ Released = Callable[[str, Digest], Awaitable[None]]
 class StorePassage:
     """Passes requests on to the store. Owns nothing; `released` is told of each DELETE of a blob."""
 
-    def __init__(self, store: Upstream, released: Released) -> None:
+    def __init__(self, store: Upstream, availability: Availability, released: Released) -> None:
         self._store = store
+        self._availability = availability
         self._released = released
 
     def routes(self) -> list[Route]:
@@ -63,27 +66,34 @@ class StorePassage:
         """Pass a request on, and the answer back.
 
         Raises:
-            ProblemError: 503 `store_unavailable`; 403 `tenant_foreign`.
+            ProblemError: 503 `store_unavailable`; 502 `store_failed`; 403 `tenant_foreign`; 400
+                `path_invalid`.
             BrokenAnswerError: the store broke off its answer.
         """
         is_daemon = principal_of(request).tenant is None
         tenant = None if is_daemon and TENANT_HEADER not in request.headers else tenant_of(request)
         headers = store_request_headers(request.headers.items(), keeps_tenant=is_daemon)
         incoming = Incoming(request)
-        outgoing = Outgoing(
-            request.method, request.rel_url.raw_path_qs, headers, incoming.body(_uncounted)
-        )
+        target = request.rel_url.raw_path_qs
+        outgoing = Outgoing(request.method, target, headers, incoming.body(_uncounted))
         try:
-            async with self._store.send(outgoing) as answer:
+            check_segments(target.partition("?")[0])
+            async with AsyncExitStack() as stack:
+                answer = await self._answer(outgoing, stack)
                 await self._forget(tenant, request)  # before the client knows, and goes on
                 return await _relay(request, answer)
-        except UpstreamError as error:
-            await self._forget(tenant, request)  # the store may have acted
-            raise ProblemError(StoreUnavailableError(f"the store: {error}").problem) from error
         except DaemonError as error:
+            await self._forget(tenant, request)  # the store may have acted
             raise ProblemError(error.problem) from error
         finally:
             await incoming.close()
+
+    async def _answer(self, outgoing: Outgoing, stack: AsyncExitStack) -> Answer:
+        """Return the store's answer, which the stack closes."""
+        async with self._availability.asking() as question:
+            answer = await stack.enter_async_context(self._store.send(outgoing))
+            question.status = answer.status
+        return answer
 
     async def _forget(self, tenant: str | None, request: web.Request) -> None:
         if request.method != "DELETE" or tenant is None:

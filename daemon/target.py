@@ -26,14 +26,23 @@ def upstream_target(target: str, provider: Provider, *, drops_key: bool) -> str:
         RequestRefusedError: the path has dot segments, which could leave the base URL, or a key of ours.
     """
     path, mark, query = target.partition("?")
-    if _has_dots(path):
-        raise RequestRefusedError("the path has dot segments", "path_invalid")
+    check_segments(path)
     if holds_key(path):
         raise RequestRefusedError("the path has a key in it", "path_invalid")
     if provider.base_path:
         # The base URL has it. It is one segment here, however that is spelled.
         path = "/" + path.removeprefix("/").partition("/")[2]
     return path + mark + query if not query else path + _query(query, drops_key=drops_key)
+
+
+def check_segments(path: str) -> None:
+    """Look for dot segments in a path, which whoever serves it may resolve.
+
+    Raises:
+        RequestRefusedError: it has some.
+    """
+    if _has_dots(path):
+        raise RequestRefusedError("the path has dot segments", "path_invalid")
 
 
 def _has_dots(path: str) -> bool:

@@ -11,9 +11,6 @@ class CacheCounts:
     """Blobs that a turn or a GET found here."""
     misses: int = 0
     """Blobs that had to come from the store."""
-    fetched_blobs: int = 0
-    """Blobs that came from the store whole, kept or not."""
-    fetched_bytes: int = 0
     evicted_blobs: int = 0
     """Copies removed to make room."""
     streamed_blobs: int = 0

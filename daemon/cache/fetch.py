@@ -5,8 +5,8 @@ processes the lock of the incoming file decides who fetches; the others wait as 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,7 @@ from coatcheck.store import StoreError
 
 from ..errors import WrongBytesError
 from .counts import CacheCounts
-from .errors import NoRoomError
+from .errors import NoRoomError, WastedError
 from .files import CacheFiles, Incoming
 from .index import CacheIndex
 from .intake import Intake
@@ -69,6 +69,7 @@ class Fetcher:
 
         Raises:
             NoRoomError: there is no room for it.
+            WastedError: that was found out while it came.
             WrongBytesError: other bytes came, twice.
             what `supply` raises.
         """
@@ -160,15 +161,14 @@ class Fetcher:
         try:
             gone = await self._index.reserve(digest, size)
             self._counts.evicted_blobs += len(gone)
-            copy = await self._supplied(incoming, digest, size, supply)
-            gone = await self._index.commit(copy, incoming.publish)
+            with _wasting():
+                copy = await self._supplied(incoming, digest, size, supply)
+                gone = await self._index.commit(copy, incoming.publish)
             self._counts.evicted_blobs += len(gone)
         except BaseException:
             with suppress(StoreError):  # found by its dead lock later
                 await self._index.cancel(digest)
             raise
-        self._counts.fetched_blobs += 1
-        self._counts.fetched_bytes += size
 
     async def _supplied(
         self, incoming: Incoming, digest: Digest, size: int, supply: Supply
@@ -184,3 +184,12 @@ class Fetcher:
                 if attempt + 1 == _TRIES:
                     raise
         raise AssertionError("unreachable")
+
+
+@contextmanager
+def _wasting() -> Generator[None]:
+    """Surround what the store sends for: what fails here has cost its bytes."""
+    try:
+        yield
+    except (NoRoomError, OSError, StoreError) as error:
+        raise WastedError(f"it could not be kept: {error}") from (error.__cause__ or error)

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientSession
 from aiohttp import web as aioweb
 from PIL import Image
+from yarl import URL
 
 from coatcheck.daemon import Daemon, DaemonConfig, RemoteStore
 from coatcheck.protocol import PIECE_BYTES, Digest
@@ -247,3 +248,22 @@ async def test_a_store_that_hangs_makes_no_probe_wait(front: Front) -> None:
     async with front.http.get(f"{front.url}/readyz") as answer:
         assert (await answer.json())["status"] == "degraded"
     assert front.remote.cache.counts.misses == 0
+
+
+async def test_dot_segments_are_not_passed_on(front: Front) -> None:
+    front.store.seen.clear()
+    for written in ("x/../../admin", "%2e%2e/x", "x/..%2f..%2fadmin"):
+        url = URL(f"{front.url}/v1/blobs/{written}", encoded=True)
+        async with front.http.get(url) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (400, "path_invalid")
+    assert front.store.seen == []
+
+
+async def test_requests_that_are_passed_on_are_told_that_the_store_is_away(front: Front) -> None:
+    await front.store.stop()
+    for _ in range(3):
+        async with front.http.post(f"{front.url}/v1/blobs", data=PNG) as answer:
+            told = await answer.json()
+            assert (answer.status, told["code"]) == (503, "store_unavailable")
+            assert "upstream" not in told["detail"]
+            assert answer.headers["Retry-After"] == "1"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -52,6 +53,12 @@ async def remote(store: StoreServer, tmp_path: Path) -> AsyncIterator[RemoteStor
     opened = await open_remote(store, tmp_path)
     yield opened
     await opened.close()
+
+
+def link_to(store: StoreServer, answer_seconds: float = 10.0) -> StoreLink:
+    return StoreLink(
+        store.url, KEY, connect_seconds=5, idle_seconds=30, answer_seconds=answer_seconds
+    )
 
 
 async def hand_in(store: StoreServer, tenant: str = "a", data: bytes = DATA) -> Digest:
@@ -143,7 +150,7 @@ async def test_a_store_that_comes_back_is_asked_again(
     caplog.set_level(logging.INFO, "coatcheck.daemon")
     clock = Clock()
     availability = Availability("s", clock)
-    link = StoreLink(store.url, KEY)
+    link = link_to(store)
 
     async def ask() -> None:
         async with availability.asking():
@@ -153,7 +160,6 @@ async def test_a_store_that_comes_back_is_asked_again(
     await store.stop()
     with pytest.raises(StoreUnavailableError):
         await ask()
-    assert availability.away_since == clock.now
     await store.start()
     asked = len(store.seen)
     with pytest.raises(StoreUnavailableError):
@@ -161,7 +167,6 @@ async def test_a_store_that_comes_back_is_asked_again(
     assert len(store.seen) == asked
     clock.now += PAUSE_SECONDS
     await ask()
-    assert availability.away_since is None
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     await link.close()
 
@@ -169,7 +174,7 @@ async def test_a_store_that_comes_back_is_asked_again(
 async def test_a_store_that_hangs_holds_up_one_request(store: StoreServer) -> None:
     clock = Clock()
     availability = Availability("s", clock)
-    link = StoreLink(store.url, KEY, answer_seconds=0.05)
+    link = link_to(store, answer_seconds=0.05)
     store.before = forever
 
     async def ask() -> None:
@@ -186,12 +191,94 @@ async def test_a_store_that_hangs_holds_up_one_request(store: StoreServer) -> No
     await link.close()
 
 
+async def test_a_blob_on_its_way_holds_up_nobody_once_the_store_is_back(
+    store: StoreServer,
+) -> None:
+    clock, gate = Clock(), asyncio.Event()
+    availability = Availability("s", clock)
+    link = link_to(store)
+    origin = RemoteOrigin(link, availability)
+    await hand_in(store)
+    begun = asyncio.Event()
+
+    async def slowly(request: aioweb.Request) -> aioweb.StreamResponse | None:
+        if request.method != "GET":
+            return None
+        response = aioweb.StreamResponse()
+        response.content_length = len(DATA)
+        await response.prepare(request)
+        await response.write(DATA[:1000])
+        begun.set()
+        await gate.wait()
+        await response.write(DATA[1000:])
+        return response
+
+    async def ask() -> None:
+        async with availability.asking():
+            await link.resolve("a", [UNKNOWN])
+
+    await store.stop()
+    with pytest.raises(StoreUnavailableError):
+        await ask()
+    await store.start()
+    store.before = slowly
+    clock.now += PAUSE_SECONDS
+    sink = Sink()
+    fetching = asyncio.create_task(origin.fetch("a", DIGEST, sink))
+    await begun.wait()
+    await asyncio.to_thread(sink.begun.wait)
+    await ask()
+    gate.set()
+    await fetching
+    assert bytes(sink.data) == DATA
+    await link.close()
+
+
+async def test_questions_do_not_stand_behind_blobs_on_their_way(store: StoreServer) -> None:
+    link = link_to(store, answer_seconds=2)
+    gate, waiting = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def hold(request: aioweb.Request) -> aioweb.StreamResponse | None:
+        if request.method == "GET":
+            waiting.release()
+            await gate.wait()
+        return None
+
+    store.before = hold
+    await hand_in(store)
+    fetches = [asyncio.create_task(link.open("a", DIGEST)) for _ in range(100)]
+    for _ in fetches:
+        await waiting.acquire()
+    await link.resolve("a", [DIGEST])
+    gate.set()
+    for body in await asyncio.gather(*fetches):
+        body.close()
+    await link.close()
+
+
+class Sink:
+    """A sink into memory."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.begun = threading.Event()
+
+    def begin(self, size: int | None) -> None:
+        self.begun.set()
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+    def received(self, count: int) -> None:
+        pass
+
+
 async def test_a_cancelled_question_does_not_keep_the_next_from_being_asked(
     store: StoreServer,
 ) -> None:
     clock = Clock()
     availability = Availability("s", clock)
-    link = StoreLink(store.url, KEY, answer_seconds=0.05)
+    link = link_to(store, answer_seconds=0.05)
     store.before = forever
 
     async def ask() -> None:
@@ -309,7 +396,7 @@ class Keys:
 
 @pytest.fixture
 async def keyring(store: StoreServer) -> AsyncIterator[RemoteKeyring]:
-    link = StoreLink(store.url, KEY)
+    link = link_to(store)
     yield RemoteKeyring(link, Availability("s", store.clock), store.clock)
     await link.close()
 
@@ -362,7 +449,7 @@ async def test_while_the_store_is_away_keys_that_are_known_go_on(
 
 
 async def test_an_origin_tells_gone_from_away(store: StoreServer) -> None:
-    link = StoreLink(store.url, KEY)
+    link = link_to(store)
     origin = RemoteOrigin(link, Availability("s", store.clock))
     with pytest.raises(BlobUnreadableError):
         await origin.open("a", UNKNOWN)

@@ -117,16 +117,23 @@ async def asynchronous() -> None:
 
 
 async def daemons(sink: Sink) -> None:
-    link = StoreLink("http://127.0.0.1:8420", "cck_key", connect_seconds=1, answer_seconds=1.0)
+    link = StoreLink(
+        "http://127.0.0.1:8420",
+        "cck_key",
+        connect_seconds=1,
+        idle_seconds=1.0,
+        answer_seconds=1.0,
+    )
     digest = Digest.of(b"bytes")
     assert_type(link.base_url, str)
     assert_type(await link.resolve("tenant", [digest], ["file-cc"], is_use=False), ResolveAnswer)
     assert_type(await link.upload("tenant", b"bytes", digest, None), Descriptor)
-    assert_type(await link.open("tenant", digest), AsyncBody)
+    body = await link.open("tenant", digest)
+    assert_type(body, AsyncBody)
+    await body.pour(sink)
     assert_type(await link.expand("tenant", "openai.chat", digest), list[str] | None)
     assert_type(await link.verify("cck_key"), KeyAnswer | None)
     step = PromptStep(digest=digest, text="{}", blobs=(digest,))
     await link.append("tenant", PromptAppend(dialect="d", parent=digest, messages=(step,)))
-    await link.fetch("tenant", digest, sink)
     await link.ready()
     await link.close()
