@@ -28,11 +28,7 @@ async def open_observer(
     terms = daemon.Terms(
         prompt_seconds=settings.prompt_seconds, lease_seconds=settings.lease_seconds
     )
-    config = daemon.ObserverConfig(
-        limits=daemon.ObservationLimits(terms),
-        turn=daemon.TurnLimits(settings.max_values, settings.max_attachments),
-        max_body_bytes=settings.max_request_bytes,
-    )
+    config = daemon.ObserverConfig(limits=daemon.ObservationLimits(terms))
     observer = await daemon.RecordingObserver.open(
         folder / daemon.OBSERVATIONS_FILE, config, meters=meters, clock=clock
     )

@@ -5,8 +5,15 @@ Kept beside the traffic, so that observing changes no byte and delays none.
 
 from dataclasses import dataclass
 
-from .observation import Observed, ObservedBody, Observer
+from coatcheck.protocol import Dialect
+
+from .observation import Observed, ObservedBody, ObservedRequest, Observer
+from .observed_turn import ReadLimits, SentTurn, sent_turn
+from .turn import ParsedRequest
 from .upstream import UpstreamConfig
+
+# What a JSON value takes of memory beside its text, about.
+_VALUE_BYTES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +31,13 @@ class Account:
     """Counts one request; `close` reports it."""
 
     def __init__(
-        self, subject: Subject, upstream: UpstreamConfig, observer: Observer, max_body_bytes: int
+        self, subject: Subject, upstream: UpstreamConfig, observer: Observer, limits: ReadLimits
     ) -> None:
-        """At most `max_body_bytes` of a turn are copied; a longer one is only counted."""
+        """A turn beyond the limits is not copied but only counted."""
         self._subject = subject
         self._upstream = upstream
         self._observer = observer
-        self._max_body_bytes = max_body_bytes
+        self._limits = limits
         is_copied = upstream.mode != "pass" and subject.dialect is not None
         self._body: list[bytes] | None = [] if is_copied else None
         self._body_bytes = 0
@@ -46,7 +53,8 @@ class Account:
         self._bytes_up += len(chunk)
         if self._body is None:
             return
-        if self._bytes_up > self._max_body_bytes:
+        if self._bytes_up > self._limits.max_bytes:
+            self._is_dropped = True
             self._let_go()
         elif self._observer.take_room(len(chunk)):
             self._body.append(chunk)
@@ -63,6 +71,29 @@ class Account:
                 ObservedBody(subject.tenant, subject.dialect, subject.content_encoding, body)
             )
             self._body = None
+
+    def copy_of(self, parsed: ParsedRequest, dialect: Dialect) -> SentTurn | None:
+        """Copy what `show` takes of a parsed body; None: it has no turn, or too large a one."""
+        limits = self._limits
+        if parsed.size > limits.max_bytes or parsed.values > limits.max_values:
+            self._is_dropped = True
+            return None
+        sent = sent_turn(parsed, dialect)
+        return sent and sent.copy()
+
+    def show(self, size: int, parsed: ParsedRequest, sent: SentTurn | None) -> None:
+        """Learn of a whole body that was read: `size` is as it came, `sent` of `copy_of`."""
+        self._bytes_up += size
+        self._body = None
+        dialect = self._subject.dialect
+        if sent is None or dialect is None:
+            return
+        held = parsed.size + _VALUE_BYTES * parsed.values
+        if self._observer.take_room(held):
+            request = ObservedRequest(self._subject.tenant, dialect, sent, held)
+            self._reading = self._observer.read(request)
+        else:
+            self._is_dropped = True
 
     def give(self, size: int) -> None:
         """Count bytes that the client is sent."""

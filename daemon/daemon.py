@@ -23,6 +23,7 @@ from .keeper import Keeper
 from .metered import MeteredBlobs, MeteredPrompts, MeteredUpstream
 from .meters import Meters, NoMeters
 from .observation import NoObserver, Observer
+from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
 from .resolver import Resolver
 from .shared_inventory import SharedInventory
@@ -91,9 +92,7 @@ class Daemon:
             ]
         )
         keeper = Keeper(blobs, prompts)
-        passage = Passage(
-            upstreams, observer or NoObserver(), clock, config.gateway.max_request_bytes
-        )
+        passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         gateway = Gateway(
             config.gateway,
             resolver=Resolver(blobs, inventory or noted, clock),

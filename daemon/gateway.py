@@ -121,8 +121,8 @@ class Gateway:
         if parsed is None:
             return await self._passage.forward(incoming, upstream, dialect.name)
         account = self._passage.account(request, upstream, dialect.name)
-        account.take(raw)
-        account.end()
+        sent = await _heavy(parsed.size, partial(account.copy_of, parsed, dialect))
+        account.show(len(raw), parsed, sent)
         try:
             received = Received(raw, text, parsed, tenant)
             return await self._turn(dialect, request, upstream, received, account)

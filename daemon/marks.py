@@ -5,7 +5,7 @@ from it, tenants have no mark in common, and nor have two installations.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeAlias
@@ -53,25 +53,29 @@ class Marker:
     def __init__(self, salt: bytes) -> None:
         self._salt = salt
 
-    def marks(self, tenant: str, turn: ObservedTurn) -> TurnMarks:
-        """Return the marks of a turn."""
+    def marks(
+        self, tenant: str, turn: ObservedTurn, step: Callable[[], None] = lambda: None
+    ) -> TurnMarks:
+        """Return the marks of a turn. `step` is called before each message's."""
         dialect = turn.dialect
-        before = [b"", *(message.own for message in turn.messages)]
-        return TurnMarks(
-            parent=self._mark("prefix", tenant, dialect, turn.parent.raw if turn.parent else b""),
-            prefixes=[self._mark("prefix", tenant, dialect, digest.raw) for digest in turn.chain],
-            ends=[
-                (
-                    self._mark("end", tenant, dialect, previous + message.own),
-                    *([self._mark("end", tenant, dialect, message.own)] * message.is_telling),
-                )
-                for previous, message in zip(before, turn.messages, strict=False)
-            ],
-            images=[
+        prefixes: list[Mark] = []
+        for digest in turn.chain:
+            step()
+            prefixes.append(self._mark("prefix", tenant, dialect, digest.raw))
+        ends: list[tuple[Mark, ...]] = []
+        images: list[tuple[Mark, ...]] = []
+        previous = b""
+        for message in turn.messages:
+            step()
+            end = self._mark("end", tenant, dialect, previous + message.own)
+            alone = [self._mark("end", tenant, dialect, message.own)] * message.is_telling
+            ends.append((end, *alone))
+            images.append(
                 tuple(self._mark("image", tenant, "", image.digest.raw) for image in message.images)
-                for message in turn.messages
-            ],
-        )
+            )
+            previous = message.own
+        parent = turn.parent.raw if turn.parent else b""
+        return TurnMarks(self._mark("prefix", tenant, dialect, parent), prefixes, ends, images)
 
     def _mark(self, kind: str, tenant: str, dialect: str, value: bytes) -> Mark:
         scope = f"{kind}\n{dialect}\n{tenant}\0".encode()

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from .observed_turn import SentTurn
+
 Mode = Literal["pass", "observe", "on"]
 
 
@@ -21,6 +23,21 @@ class ObservedBody:
     content_encoding: str | None
     chunks: Sequence[bytes] = field(repr=False)
 
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+        return sum(map(len, self.chunks))
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRequest:
+    """A turn that the gateway has parsed: a copy of what is in it. `size` is about what it holds."""
+
+    tenant: str
+    dialect: str
+    sent: SentTurn = field(repr=False)
+    size: int
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -28,7 +45,7 @@ class Observed:
 
     `dialect` is None on a path that is no turn. `reading` is what the observer gave for the body; None
     when there was no body to read, or not all of it came. `is_dropped` says that there was no room
-    for it. `bytes_up` are the body's bytes as they came from the client, `bytes_down` the answer's
+    for it, or that it is too large to be read. `bytes_up` are the body's bytes as they came from the client, `bytes_down` the answer's
     body as it went to the client. `status` is what the client was answered. `at` is when the request
     came, in Unix seconds.
     """
@@ -57,8 +74,8 @@ class Observer(Protocol):
         """Give back room for bytes that will not be handed over."""
         ...
 
-    def read(self, body: ObservedBody) -> object:
-        """Take a whole body, whose room was taken, to be read later; for `Observed.reading`."""
+    def read(self, body: ObservedBody | ObservedRequest) -> object:
+        """Take a whole body, for whose `size` room was taken, to be read later; for `Observed.reading`."""
         ...
 
     def record(self, observed: Observed) -> None:
@@ -66,7 +83,7 @@ class Observer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Read and write what was taken. May be called twice."""
+        """Read and write what was taken, as far as a few seconds go. May be called twice."""
         ...
 
 
@@ -80,7 +97,7 @@ class NoObserver:
     def give_room(self, size: int) -> None:
         """Do nothing."""
 
-    def read(self, body: ObservedBody) -> object:
+    def read(self, body: ObservedBody | ObservedRequest) -> object:
         """Drop it."""
         return None
 

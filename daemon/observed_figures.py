@@ -14,7 +14,7 @@ The rules, which `docs/report.md` explains to readers:
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .marks import Mark, Memory, Seen, TurnMarks
 from .observation import Observed
@@ -37,7 +37,7 @@ class Request:
     is_dropped: bool = False
 
     @classmethod
-    def of(cls, observed: Observed, turn: ObservedTurn | None) -> "Request":
+    def of(cls, observed: Observed, turn: ObservedTurn | None, *, is_dropped: bool) -> "Request":
         """Join what is told at the end with what was read of the body."""
         return cls(
             observed.tenant,
@@ -47,8 +47,12 @@ class Request:
             observed.bytes_up,
             observed.bytes_down,
             turn,
-            observed.is_dropped,
+            is_dropped,
         )
+
+    def dropped(self) -> "Request":
+        """Return it as if its body had not been read."""
+        return replace(self, turn=None, is_dropped=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,8 @@ class Figures:
     """Sums over requests.
 
     `turns` are the requests whose messages were read, `dropped` those for which there was no time
-    to. `on_bytes` are what clients would have sent
-    with `on` in place of `bytes_up`: they say what it would have saved.
+    to, or that were too large. `on_bytes` are what clients would have sent with `on` in place of
+    `bytes_up`: they say what it would have saved.
     """
 
     requests: int = 0

@@ -5,8 +5,8 @@ protocol's own functions write, so that the figures hold when the client comes.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from coatcheck.protocol import (
     ENVELOPE_KEY,
@@ -20,18 +20,57 @@ from coatcheck.protocol import (
     MissingRequest,
     PromptDigestError,
     ProtocolError,
+    copy_json,
     encode_json,
     prompt_digests,
     prompt_root,
     ref_form,
 )
 
-from .errors import DaemonError
-from .turn import TurnLimits, parse_request
+from .errors import DaemonError, TooLargeError
+from .turn import ParsedRequest, TurnLimits, parse_request
 
 # A message this long, or one with an image, is not met twice by chance.
 _TELLING_BYTES = 200
 _BRACES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """What is read of a turn for the report; one beyond it is counted in bytes only.
+
+    They bound how long reading holds the interpreter at once, some 100 ms at worst, and what one
+    turn can write.
+    """
+
+    max_bytes: int = 32 * 1024 * 1024
+    """Inflated. More than most providers take; parsing takes 1 ms a megabyte and cannot pause."""
+
+    max_values: int = 100_000
+    """JSON values, some 5 MB of text: parsing them takes 30 ms."""
+
+    max_escapes: int = 1_000_000
+    """Backslashes, in strings: 30 ms."""
+
+    max_messages: int = 5_000
+    """Each leaves a mark on the disk."""
+
+    max_images: int = 5_000
+    """More than any provider takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentTurn:
+    """A request as it came: its messages, what they continue, and the other fields."""
+
+    parent: Digest | None
+    is_envelope: bool
+    messages: list[Json]
+    rest: JsonObject
+
+    def copy(self) -> "SentTurn":
+        """Copy the messages, into which hydration writes."""
+        return replace(self, messages=[copy_json(message) for message in self.messages])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,33 +136,84 @@ def question_bytes(count: int) -> int:
     return whole * _question(MAX_DIGESTS) + (_question(rest) if rest else 0)
 
 
-def read_turn(raw: bytes, dialect: Dialect, limits: TurnLimits) -> ObservedTurn | None:
-    """Read a request body, inflated; None where it is no turn that could be kept.
+def parse_turn(raw: bytes, dialect: Dialect, limits: ReadLimits) -> SentTurn | None:
+    """Parse a request body, inflated; None where it is no turn. A few milliseconds for each MB.
 
-    Takes some milliseconds a megabyte, so it belongs in a thread.
+    Raises:
+        TooLargeError: it has more values or escapes than are read.
     """
+    if raw.count(b"\\") > limits.max_escapes:
+        raise TooLargeError("escapes", "too_many_values", max_escapes=limits.max_escapes)
+    bounds = TurnLimits(max_values=limits.max_values)
     try:
-        parsed = parse_request(raw, dialect, limits)
-        listed = (
-            parsed.envelope.append if parsed.envelope else parsed.body.get(dialect.messages_key)
-        )
-        if not isinstance(listed, list) or not (listed or parsed.envelope):
-            return None
-        form = ref_form(dialect, listed)
-    except (DaemonError, ProtocolError):
+        return sent_turn(parse_request(raw, dialect, bounds), dialect)
+    except TooLargeError:
+        raise
+    except DaemonError:
         return None
-    parent = parsed.envelope.parent if parsed.envelope else None
+
+
+def sent_turn(parsed: ParsedRequest, dialect: Dialect) -> SentTurn | None:
+    """Return the messages of a request, apart from the rest of it; None where it has no list."""
+    envelope = parsed.envelope
+    listed = envelope.append if envelope else parsed.body.get(dialect.messages_key)
+    if not isinstance(listed, list) or not (listed or envelope):
+        return None
     left_out = {dialect.messages_key, ENVELOPE_KEY}
     rest = {key: value for key, value in parsed.body.items() if key not in left_out}
+    return SentTurn(envelope.parent if envelope else None, envelope is not None, listed, rest)
+
+
+def measure(
+    sent: SentTurn, dialect: Dialect, limits: ReadLimits, step: Callable[[], None]
+) -> ObservedTurn | None:
+    """Return what is kept of a turn; None where its messages are malformed.
+
+    `step` is called before each message: what it raises ends the reading.
+
+    Raises:
+        TooLargeError: it has more messages or images than are read.
+    """
+    if len(sent.messages) > limits.max_messages:
+        raise TooLargeError("messages", "too_many_values", max_messages=limits.max_messages)
+    chain: list[Digest] = []
+    is_chained = True
+    messages: list[ObservedMessage] = []
+    image_count = 0
+    for message in sent.messages:
+        step()
+        try:
+            form = ref_form(dialect, [message])
+        except ProtocolError:
+            return None
+        (short,) = form.messages
+        measured = _message(message, short, tuple(map(_image, form.inline)))
+        messages.append(measured)
+        image_count += len(measured.images)
+        if image_count > limits.max_images:
+            raise TooLargeError("images", "too_many_attachments", max_images=limits.max_images)
+        step()
+        is_chained = is_chained and _prolong(chain, dialect, short, sent.parent)
+    step()
     return ObservedTurn(
         dialect=dialect.name,
         messages_key=dialect.messages_key,
-        parent=parent,
-        is_envelope=parsed.envelope is not None,
-        chain=_chain(dialect, form.messages, parent),
-        messages=_messages(listed, form.messages, form.inline),
-        rest_bytes=len(encode_json(rest)),
+        parent=sent.parent,
+        is_envelope=sent.is_envelope,
+        chain=chain if is_chained else [],
+        messages=messages,
+        rest_bytes=len(encode_json(sent.rest)),
     )
+
+
+def read_turn(raw: bytes, dialect: Dialect, limits: ReadLimits) -> ObservedTurn | None:
+    """Read a request body at one go; see `parse_turn` and `measure`.
+
+    Raises:
+        TooLargeError: it goes beyond the limits.
+    """
+    sent = parse_turn(raw, dialect, limits)
+    return None if sent is None else measure(sent, dialect, limits, lambda: None)
 
 
 def _question(count: int) -> int:
@@ -131,25 +221,20 @@ def _question(count: int) -> int:
     return len(MissingRequest(digests=digests).model_dump_json())
 
 
-def _chain(dialect: Dialect, messages: Sequence[Json], parent: Digest | None) -> list[Digest]:
+def _prolong(chain: list[Digest], dialect: Dialect, message: Json, parent: Digest | None) -> bool:
+    """Add the digest after one more message; False where RFC 8785 cannot express it."""
+    before = chain[-1] if chain else parent
     try:
-        return prompt_digests(dialect.name, messages, parent)
+        chain += prompt_digests(dialect.name, [message], before)
     except PromptDigestError:
-        return []
+        return False
+    return True
 
 
-def _messages(
-    sent: Sequence[Json], dehydrated: Sequence[Json], inline: Sequence[InlineBlob]
-) -> list[ObservedMessage]:
-    images: list[list[ObservedImage]] = [[] for _ in sent]
-    for blob in inline:
-        text = blob.found.text
-        length = len(text) - blob.found.start
-        images[blob.message].append(ObservedImage(blob.digest, _size(length, text[-2:]), length))
-    return [
-        _message(whole, short, tuple(of))
-        for whole, short, of in zip(sent, dehydrated, images, strict=True)
-    ]
+def _image(blob: InlineBlob) -> ObservedImage:
+    text = blob.found.text
+    length = len(text) - blob.found.start
+    return ObservedImage(blob.digest, _size(length, text[-2:]), length)
 
 
 def _message(whole: Json, short: Json, images: tuple[ObservedImage, ...]) -> ObservedMessage:

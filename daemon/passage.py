@@ -18,6 +18,7 @@ from .headers import request_headers
 from .incoming import Incoming
 from .navigation import refuse_navigation
 from .observation import Observer
+from .observed_turn import ReadLimits
 from .relay import refusal, relay
 from .target import upstream_target
 from .upstream import Outgoing, Upstream, Upstreams
@@ -42,13 +43,13 @@ class Passage:
         upstreams: Upstreams,
         observer: Observer,
         clock: Callable[[], float],
-        max_observed_bytes: int,
+        limits: ReadLimits,
     ) -> None:
-        """`clock` gives Unix seconds. A turn's body is observed up to `max_observed_bytes`."""
+        """`clock` gives Unix seconds. `limits` are of what is observed."""
         self._upstreams = upstreams
         self._observer = observer
         self._clock = clock
-        self._max_observed_bytes = max_observed_bytes
+        self._limits = limits
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Pass on a request for any path of a provider's.
@@ -114,7 +115,7 @@ class Passage:
             content_encoding=",".join(request.headers.getall("Content-Encoding", ())) or None,
             at=self._clock(),
         )
-        return Account(subject, upstream.config, self._observer, self._max_observed_bytes)
+        return Account(subject, upstream.config, self._observer, self._limits)
 
     async def _choose(
         self, incoming: Incoming, provider: Provider, dialect: str | None

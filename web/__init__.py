@@ -21,7 +21,7 @@ from .errors import (
 from .face import Face, join_faces
 from .health import ReadinessCheck
 from .http_meter import SECONDS_BUCKETS, Following
-from .inflate import codings_of, inflate, inflate_head, parse_codings
+from .inflate import Inflater, codings_of, inflate, inflate_head, parse_codings
 from .json_answer import json_response, read_model
 from .keyring import (
     Keyring,
@@ -72,6 +72,7 @@ __all__ = [
     "Face",
     "Following",
     "Handler",
+    "Inflater",
     "Keyring",
     "Limits",
     "Listening",

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from coatcheck.daemon import TurnLimits
 from coatcheck.daemon.marks import Mark, Marker, Seen
 from coatcheck.daemon.observation import Mode
 from coatcheck.daemon.observed_figures import Figures, Outcome, Request, Terms, judge
-from coatcheck.daemon.observed_turn import read_turn
+from coatcheck.daemon.observed_turn import ReadLimits, read_turn
 from coatcheck.protocol import Json, JsonObject, dialect, encode_json, prompt_digests
 
 CHAT = dialect("openai.chat")
@@ -50,7 +49,7 @@ class Watch:
         self, body: JsonObject, tenant: str = "t", mode: Mode = "observe", up: int | None = None
     ) -> Outcome:
         raw = encode_json(body)
-        turn = read_turn(raw, CHAT, TurnLimits())
+        turn = read_turn(raw, CHAT, ReadLimits())
         size = len(raw) if up is None else up
         request = Request(tenant, "u", mode, self.now, size, 10, turn)
         marks = self.marker.marks(tenant, turn) if turn else None

@@ -8,8 +8,8 @@ import pytest
 from coatcheck.client.blobs import missing
 from coatcheck.client.chat import DIALECT, Prepared, Turn
 from coatcheck.client.exchange import Request
-from coatcheck.daemon import TurnLimits
-from coatcheck.daemon.observed_turn import ObservedTurn, question_bytes, read_turn
+from coatcheck.daemon.errors import TooLargeError
+from coatcheck.daemon.observed_turn import ObservedTurn, ReadLimits, question_bytes, read_turn
 from coatcheck.protocol import (
     Digest,
     Json,
@@ -27,7 +27,7 @@ CHAT = dialect(DIALECT)
 
 
 def _read(body: JsonObject) -> ObservedTurn:
-    turn = read_turn(encode_json(body), CHAT, TurnLimits())
+    turn = read_turn(encode_json(body), CHAT, ReadLimits())
     assert turn is not None
     return turn
 
@@ -144,9 +144,27 @@ def test_an_envelope_continues_its_parent() -> None:
     ],
 )
 def test_what_is_no_turn_is_not_read(raw: bytes) -> None:
-    assert read_turn(raw, CHAT, TurnLimits()) is None
+    assert read_turn(raw, CHAT, ReadLimits()) is None
 
 
-def test_a_body_of_too_many_values_is_not_read() -> None:
-    raw = encode_json({"model": "m", "messages": [{"role": "user", "content": "x"}], "n": [1] * 99})
-    assert read_turn(raw, CHAT, TurnLimits(max_values=50)) is None
+@pytest.mark.parametrize(
+    "limits",
+    [
+        ReadLimits(max_values=50),
+        ReadLimits(max_escapes=9),
+        ReadLimits(max_messages=1),
+        ReadLimits(max_images=2),
+    ],
+)
+def test_a_turn_beyond_a_limit_is_not_read(
+    limits: ReadLimits, picture: Picture, data_url: DataUrl
+) -> None:
+    part: JsonObject = {"type": "image_url", "image_url": {"url": data_url(picture("red"))}}
+    said: list[Json] = [
+        {"role": "user", "content": [part, part, part]},
+        {"role": "user", "content": "\n" * 10},
+    ]
+    raw = encode_json({"model": "m", "messages": said, "n": [1] * 99})
+    with pytest.raises(TooLargeError):
+        read_turn(raw, CHAT, limits)
+    assert read_turn(raw, CHAT, ReadLimits()) is not None

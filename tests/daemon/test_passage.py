@@ -13,7 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from coatcheck.daemon import GatewayConfig, UpstreamConfig
-from coatcheck.daemon.observation import Observed, ObservedBody
+from coatcheck.daemon.observation import Observed, ObservedBody, ObservedRequest
 from coatcheck.protocol import Json, encode_json
 
 Fixture = Callable[..., Any]
@@ -590,7 +590,7 @@ class Watching:
 
     def __init__(self, room: int = 1 << 20) -> None:
         self.room = room
-        self.bodies: list[ObservedBody] = []
+        self.bodies: list[ObservedBody | ObservedRequest] = []
         self.told: list[Observed] = []
         self.was_told = asyncio.Event()
         self.was_handed = asyncio.Event()
@@ -603,9 +603,11 @@ class Watching:
     def give_room(self, size: int) -> None:
         self.room += size
 
-    def read(self, body: ObservedBody) -> object:
-        self.room += sum(map(len, body.chunks))
-        self.bodies.append(replace(body, chunks=[b"".join(body.chunks)]))
+    def read(self, body: ObservedBody | ObservedRequest) -> object:
+        self.room += body.size
+        if isinstance(body, ObservedBody):
+            body = replace(body, chunks=[b"".join(body.chunks)])
+        self.bodies.append(body)
         self.was_handed.set()
         return "read"
 
@@ -643,7 +645,13 @@ async def test_turns_are_observed_with_what_came(
             at=1000.0,
         )
     ]
-    assert watching.bodies == [ObservedBody("default", "openai.chat", "gzip", [packed])]
+    (shown,) = watching.bodies
+    if mode == "observe":
+        assert shown == ObservedBody("default", "openai.chat", "gzip", [packed])
+    else:  # which has parsed it already
+        assert isinstance(shown, ObservedRequest)
+        assert shown.sent.messages == [{"role": "user", "content": "hi"}]
+        assert shown.sent.rest == {"model": "m"}
     assert watching.room == 1 << 20
     assert upstream.seen[0].body == packed
 
@@ -792,4 +800,20 @@ async def test_codings_in_several_lines_are_observed_in_their_order(
     ]
     await exchange(daemon.url, head("POST", "/v1/chat/completions", *fields), packed)
     await asyncio.wait_for(watching.was_told.wait(), 5)
-    assert watching.bodies[0].content_encoding == "gzip,deflate"
+    (shown,) = watching.bodies
+    assert isinstance(shown, ObservedBody)
+    assert shown.content_encoding == "gzip,deflate"
+
+
+async def test_what_hydration_writes_is_not_observed(
+    run_daemon: Fixture, run_upstream: Fixture, picture: Fixture
+) -> None:
+    upstream, watching = await run_upstream(), Watching()
+    daemon = await run_daemon(upstream.config, observer=watching)
+    ref = f"blob:{daemon.blobs.add(picture('red'))}"
+    part: Json = {"type": "image_url", "image_url": {"url": ref}}
+    messages: list[Json] = [{"role": "user", "content": [part]}]
+    assert (await daemon.chat({"model": "m", "messages": messages}))[0] == 200
+    (shown,) = watching.bodies
+    assert isinstance(shown, ObservedRequest)
+    assert shown.sent.messages == messages
