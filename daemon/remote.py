@@ -193,7 +193,7 @@ class RemoteBlobs:
     async def _ask(
         self, tenant: str, digests: Sequence[Digest], now: float, *, is_use: bool
     ) -> dict[Digest, ResolvedBlob]:
-        ticket = self._grants.ticket()
+        tickets = {digest: self._grants.ticket((tenant, digest)) for digest in digests}
         try:
             async with self._availability.asking():
                 answer = await self._link.resolve(tenant, digests, is_use=is_use)
@@ -201,8 +201,9 @@ class RemoteBlobs:
             return self._recall(tenant, digests, now)
         wanted = set(digests)
         held = {blob.digest: blob for blob in answer.blobs if blob.digest in wanted}
-        for blob in held.values():
-            self._grants.put((tenant, blob.digest), blob, now, ticket)
+        if is_use:  # an answer without a use must not keep the next use from renewing the lease
+            for digest, blob in held.items():
+                self._grants.put((tenant, digest), blob, now, tickets[digest])
         return held
 
     def _recall(

@@ -58,7 +58,7 @@ class RemoteKeyring:
         now = self._clock()
         if (known := self._answers.get(name, now)) is not None:
             return known
-        ticket = self._answers.ticket()
+        ticket = self._answers.ticket(name)
         try:
             async with self._availability.asking():
                 answer = await self._link.verify(secret)

@@ -15,7 +15,7 @@ def message(text: str) -> KeptMessage:
 
 def test_an_answer_is_believed_for_half_a_minute_or_as_long_as_is_asked() -> None:
     known: Remembered[str, int] = Remembered()
-    known.put("a", 1, 100.0, known.ticket())
+    known.put("a", 1, 100.0, known.ticket("a"))
     assert known.get("a", 130.0) == 1
     assert known.get("a", 131.0) is None
     assert known.get("a", 131.0, max_age_seconds=3600) == 1
@@ -25,20 +25,28 @@ def test_an_answer_is_believed_for_half_a_minute_or_as_long_as_is_asked() -> Non
 
 def test_an_answer_from_before_a_change_is_not_remembered() -> None:
     known: Remembered[str, int] = Remembered()
-    ticket = known.ticket()
+    ticket = known.ticket("a")
     known.forget("a")
     known.put("a", 1, 100.0, ticket)
     assert known.get("a", 100.0) is None
-    known.put("a", 2, 100.0, known.ticket())
+    known.put("a", 2, 100.0, known.ticket("a"))
     assert known.get("a", 100.0) == 2
+
+
+def test_forgetting_one_keeps_answers_of_others_on_their_way() -> None:
+    known: Remembered[int, int] = Remembered()  # numbers are their own hash, so none is in its slot
+    ticket = known.ticket(1)
+    known.forget(2)
+    known.put(1, 1, 100.0, ticket)
+    assert known.get(1, 100.0) == 1
 
 
 def test_the_one_asked_for_longest_ago_is_forgotten_first() -> None:
     known: Remembered[str, int] = Remembered(2)
     for number, name in enumerate("ab"):
-        known.put(name, number, 0.0, known.ticket())
+        known.put(name, number, 0.0, known.ticket(name))
     assert known.get("a", 0.0) == 0
-    known.put("c", 2, 0.0, known.ticket())
+    known.put("c", 2, 0.0, known.ticket("c"))
     assert (len(known), known.get("b", 0.0), known.get("a", 0.0)) == (2, None, 0)
 
 
