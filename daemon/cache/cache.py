@@ -39,6 +39,7 @@ from .origin import Origin
 from .rows import Copy, Sums
 from .streamed import StreamedReader
 from .threads import Threads
+from .unkept import Unkept
 
 _log = logging.getLogger(__name__)
 _TRIES = 3  # a copy may go again before it is opened, where there is little room
@@ -58,6 +59,7 @@ class DiskCache:
         files: CacheFiles,
         index: CacheIndex,
         threads: Threads,
+        lock: FolderLock,
         stack: AsyncExitStack,
         clock: Callable[[], float],
     ) -> None:
@@ -69,8 +71,10 @@ class DiskCache:
         self._files = files
         self._index = index
         self._threads = threads
+        self._lock = lock
         self._stack = stack
         self._clock = clock
+        self._unkept = Unkept()
         self._buffers = PieceBuffers()
         self._fetcher = Fetcher(files, index, threads, self.counts, clock, config.max_fetches)
         stack.push_async_callback(self._fetcher.close)
@@ -104,7 +108,7 @@ class DiskCache:
                 await threads.run(lock.share)
             except (OSError, StoreError) as error:
                 raise CacheUnusableError(f"the cache {config.folder}: {error}") from error
-            return cls(config, origin, files, index, threads, stack.pop_all(), clock)
+            return cls(config, origin, files, index, threads, lock, stack.pop_all(), clock)
 
     async def close(self) -> None:
         """End what is being fetched and let go of everything. May be called twice."""
@@ -178,7 +182,13 @@ class DiskCache:
         try:
             await self._fetcher.fetch(digest, len(data), supply, is_at_hand=True)
         except NoRoomError as error:
-            _log.debug("no copy of %s: %s", digest, error)
+            self._unkept.note(digest, error, self._clock())
+
+    async def fault(self) -> str | None:
+        """Return in one sentence why no copy can be kept; None while they can."""
+        if not await self._threads.run(self._lock.is_in_place):
+            return "the cache folder is gone: blobs come from the store until a restart"
+        return None
 
     async def write_notes(self) -> None:
         """Write what was noted of uses, so that other processes see it."""
@@ -212,7 +222,7 @@ class DiskCache:
             try:
                 await self._fetch(tenant, *wanted)
             except NoRoomError as error:
-                _log.debug("no copy of %s: %s", wanted[0], error)
+                self._unkept.note(wanted[0], error, self._clock())
 
     async def _reader(
         self, tenant: str, digest: Digest, size: int, first_piece: int
@@ -223,9 +233,11 @@ class DiskCache:
                 if (reader := await self._open_copy(digest, size, first_piece)) is not None:
                     return reader
                 self.counts.misses += 1
+                if self._unkept.is_wasted(digest, self._clock()):
+                    break
                 await self._fetch(tenant, digest, size)
         except NoRoomError as error:
-            _log.debug("no copy of %s: %s", digest, error)
+            self._unkept.note(digest, error, self._clock())
         except StoreError as error:
             _log.warning("the cache's index failed: %s", error)
         return self._streamed(tenant, digest, size)
@@ -271,6 +283,8 @@ class DiskCache:
         supply = partial(self._origin.fetch, tenant, digest)
         for _ in range(_TRIES):
             is_own = await self._fetcher.fetch(digest, size, supply)
+            if is_own:
+                self._unkept.note_kept()
             if is_own or await self._is_known(digest):
                 return
 

@@ -16,6 +16,10 @@ class NoRoomError(CacheError):
     """There is no room for a copy: it is too large, everything is in use, or the disk is full."""
 
 
+class WastedError(NoRoomError):
+    """Bytes of a blob came from the store, and could not be kept."""
+
+
 class DamagedError(CacheError):
     """A copy is gone, has another size, or a piece of it fails its checksum."""
 

@@ -166,7 +166,7 @@ class Fetcher:
                 gone = await self._index.commit(copy, incoming.publish)
             self._counts.evicted_blobs += len(gone)
         except BaseException:
-            with suppress(StoreError):  # found by its dead lock later
+            with suppress(StoreError, OSError):  # found by its dead lock later
                 await self._index.cancel(digest)
             raise
 

@@ -7,6 +7,8 @@
    there whose lock is free belongs to nobody any more.
 2. Who reads a copy holds a shared lock of it. Removing takes the exclusive one and never waits.
 3. A lock belongs to the file, not to its name: after taking one, the name is looked up again.
+4. Names of 64 digits in these two folders are the cache's. What else than a plain file has one is
+   removed, a folder with all that is in it.
 
 Locks are `flock`s, so the kernel ends them with their process. Nothing is synced: after a power cut
 a copy that is not what it was fails its checksum, and is fetched again.
@@ -16,14 +18,16 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import stat
 from pathlib import Path
 
 from coatcheck.protocol import Buffer, Digest
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # never wait on a fifo put there
-_WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+_WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 _NO_PLAIN_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
+_IN_THE_WAY = frozenset({errno.EISDIR, errno.ELOOP, errno.ENXIO})
 _LOGS = ("cache.sqlite-wal", "cache.sqlite-shm")
 LOG_PAGES = 64
 """After how many pages SQLite's log is written back; it may have some more for one transaction."""
@@ -97,7 +101,7 @@ class CacheFiles:
         """
         path = self._incoming / digest.hex
         while True:
-            descriptor = os.open(path, _WRITE, 0o600)
+            descriptor = _create(path)
             if not _lock(descriptor, fcntl.LOCK_EX):
                 os.close(descriptor)
                 return None
@@ -123,15 +127,21 @@ class CacheFiles:
             for entry in entries:
                 digest = _digest(entry.name)
                 status = entry.stat(follow_symlinks=False)
-                if digest is None or not stat.S_ISREG(status.st_mode):
+                if digest is None:
                     _remove(Path(entry.path))
+                elif not stat.S_ISREG(status.st_mode):
+                    _clear(Path(entry.path))
                 else:
                     found[digest] = (status.st_size, _taken(status))
         return found
 
     def remove(self, digest: Digest) -> None:
-        """Remove a copy, in use or not; whoever reads it reads on."""
-        (self._copies / digest.hex).unlink(missing_ok=True)
+        """Remove a copy, in use or not; whoever reads it reads on.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        _clear(self._copies / digest.hex)
 
 
 class OpenCopy:
@@ -228,7 +238,8 @@ class Incoming:
 class FolderLock:
     """Says who has a cache folder open: shared while it is used, exclusive while it is cleared."""
 
-    def __init__(self, descriptor: int, *, is_alone: bool) -> None:
+    def __init__(self, path: Path, descriptor: int, *, is_alone: bool) -> None:
+        self._path = path
         self._descriptor: int | None = descriptor
         self.is_alone = is_alone
 
@@ -242,7 +253,11 @@ class FolderLock:
         is_alone = _lock(descriptor, fcntl.LOCK_EX)
         if not is_alone:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-        return cls(descriptor, is_alone=is_alone)
+        return cls(path, descriptor, is_alone=is_alone)
+
+    def is_in_place(self) -> bool:
+        """Return whether the folder still is the one that was locked."""
+        return self._descriptor is not None and _names(self._path, self._descriptor)
 
     def share(self) -> None:
         """Let others in."""
@@ -270,6 +285,20 @@ def _open(path: Path, flags: int) -> int | None:
     return descriptor
 
 
+def _create(path: Path) -> int:
+    """Open a plain file, making it if need be; what else has its name is removed."""
+    try:
+        descriptor = os.open(path, _WRITE, 0o600)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _IN_THE_WAY:
+            raise
+    _clear(path)
+    return os.open(path, _WRITE | os.O_EXCL, 0o600)
+
+
 def _lock(descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -286,7 +315,7 @@ def _names(path: Path, descriptor: int) -> bool:
     """True when `path` is still the name of this very file."""
     try:
         named = path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     opened = os.fstat(descriptor)
     return (named.st_ino, named.st_dev) == (opened.st_ino, opened.st_dev)
@@ -310,6 +339,14 @@ def _allocated(path: Path) -> int:
 def _digest(name: str) -> Digest | None:
     is_hex = len(name) == 64 and set(name) <= set("0123456789abcdef")
     return Digest(f"sha256:{name}") if is_hex else None
+
+
+def _clear(path: Path) -> None:
+    """Free a name that is the cache's, whatever has it."""
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        shutil.rmtree(path)
 
 
 def _remove(path: Path) -> None:

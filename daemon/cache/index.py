@@ -18,7 +18,7 @@ from typing import Self
 from sqlalchemy import Connection
 
 from coatcheck.protocol import Digest
-from coatcheck.store import Database
+from coatcheck.store import Database, StoreUnavailableError
 
 from . import rows
 from .config import CacheConfig
@@ -97,8 +97,11 @@ class CacheIndex:
         """
 
         def work(connection: Connection) -> list[Digest]:
-            gone = self._make_room(connection, copy.digest, copy.allocated)
             rows.drop_reservation(connection, copy.digest)
+            # Its bytes are on the disk already, so only the limit is asked.
+            gone = self._clear(connection, self._taken(connection).over_limit(copy.allocated))
+            if gone is None:
+                raise NoRoomError(f"no room for {copy.allocated} bytes")
             rows.put_copy(connection, copy)
             publish()
             return gone
@@ -122,7 +125,11 @@ class CacheIndex:
         await self._database.run(work)
 
     async def drop(self, digest: Digest) -> bool:
-        """Remove a copy, in use or not; return whether there was one."""
+        """Remove a copy, in use or not; return whether there was one.
+
+        Raises:
+            StoreUnavailableError: its file cannot be removed.
+        """
 
         def work(connection: Connection) -> bool:
             self._files.remove(digest)
@@ -131,11 +138,17 @@ class CacheIndex:
         self._forget([digest])
         try:
             return await self._database.run(work)
+        except OSError as error:
+            raise StoreUnavailableError(f"{digest} cannot be removed: {error}") from error
         finally:
             self._forget([digest])  # a `find` may have come in between
 
     async def drop_all(self) -> int:
-        """Remove every copy; return how many there were."""
+        """Remove every copy; return how many there were.
+
+        Raises:
+            StoreUnavailableError: a file cannot be removed.
+        """
 
         def work(connection: Connection) -> list[Digest]:
             found = [copy.digest for copy in rows.longest_unused(connection)]
@@ -144,7 +157,10 @@ class CacheIndex:
                 rows.drop_copy(connection, digest)
             return found
 
-        gone = await self._database.run(work)
+        try:
+            gone = await self._database.run(work)
+        except OSError as error:
+            raise StoreUnavailableError(f"copies cannot be removed: {error}") from error
         self._forget(gone)
         return len(gone)
 

@@ -33,7 +33,7 @@ class Taken:
         return max(0, self.over_limit(wanted), over_disk)
 
     def over_limit(self, wanted: int) -> int:
-        """Return the same for the limit alone, where the disk may have been filled by others."""
+        """Return the same for the limit alone: for bytes that the disk has already."""
         return max(0, self.copies + self.reserved + self.index + wanted - self.limit)
 
 
