@@ -163,3 +163,28 @@ async def test_a_key_of_one_tenant_asks_for_no_other(tenants: Tenants) -> None:
         headers = {"Coatcheck-Tenant": named}
         async with session.get(f"{tenants.url}/v1/blobs", headers=headers) as answer:
             assert answer.status == status
+
+
+async def test_a_bound_key_uses_the_routes_of_daemons_for_its_own_tenant_alone(
+    tenants: Tenants,
+) -> None:
+    """A daemon's key speaks for any tenant; whoever has a bound one learns nothing of others."""
+    prompt = f"/v1/prompts/{their_prompt()}?dialect=openai.chat"
+    body = {"digests": [str(Digest.of(THEIRS))]}
+    for session, tenant, resolved, expanded in (
+        (tenants.them, None, 200, 200),
+        (tenants.them, "them", 200, 200),
+        (tenants.me, "them", 403, 403),
+        (tenants.me, None, 200, 404),
+        (tenants.daemon, "them", 200, 200),
+        (tenants.daemon, None, 400, 400),
+    ):
+        headers = {"Coatcheck-Tenant": tenant} if tenant else {}
+        url = f"{tenants.url}/v1/resolve"
+        async with session.post(url, json=body, headers=headers) as answer:
+            assert answer.status == resolved
+            told = await answer.json(content_type=None)
+        if resolved == 200:
+            assert bool(told["missing"]) == (session is tenants.me)
+        async with session.get(tenants.url + prompt, headers=headers) as answer:
+            assert answer.status == expanded
