@@ -180,6 +180,14 @@ class StoreRefusedError(DaemonError):
     title = "The store refuses this daemon"
 
 
+class StoreFailedError(DaemonError):
+    """The store answered with an error that stays, or with no answer of a store's."""
+
+    status = 502
+    code = "store_failed"
+    title = "The store's answer cannot be used"
+
+
 class WrongBytesError(DaemonError):
     """The store sent other bytes than were asked for, more than once; none of them was used."""
 
