@@ -53,7 +53,7 @@ def request_headers(
         for name, value in received
         if name.lower() not in dropped
         and not name.lower().startswith(_OURS)
-        and not _holds_our_key(value)
+        and not (holds_key(name) or _holds_our_key(value))
     ]
     return passed if credential is None else [*passed, credential]
 
@@ -111,15 +111,15 @@ def store_answer_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, 
 
 def _holds_our_key(value: str) -> bool:
     """Whether a key of ours stands in a header: alone, in a URL's query, in a Basic credential."""
-    scheme, _, token = value.strip().partition(" ")
-    return holds_key(value) or (scheme.lower() == "basic" and holds_key(_decoded(token)))
+    scheme, *words = value.split() or [""]
+    return holds_key(value) or (scheme.lower() == "basic" and holds_key(_decoded("".join(words))))
 
 
 def _decoded(token: str) -> str:
+    """Decode base64 of either alphabet, padded or not; spare padding is ignored."""
     try:
-        return b64decode(token.strip() + "==").decode(
-            "utf-8", "replace"
-        )  # spare padding is ignored
+        plain = token.replace("-", "+").replace("_", "/")
+        return b64decode(plain + "==").decode("utf-8", "replace")
     except ValueError:
         return ""
 

@@ -24,7 +24,7 @@ from .problems import (
     problem_bytes,
     problem_response,
 )
-from .request_log import Entry, is_enabled, write_entry
+from .request_log import Entry, is_enabled, shown_path, write_entry
 from .server_name import SERVER_NAME
 from .transport import CountedTransport
 
@@ -243,7 +243,7 @@ class Connection(web.RequestHandler):
                 Entry(
                     request_id=self.request_id if known else self._connections.next_request_id(),
                     method=request.method if known else "-",
-                    path=request.rel_url.raw_path if known else "-",
+                    path=shown_path(request.rel_url.raw_path) if known else "-",
                     outcome=outcome,
                     bytes_in=self.bytes_in - self._logged_in,
                     bytes_out=self.bytes_out - self._logged_out,

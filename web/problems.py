@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from aiohttp import web
 
-from coatcheck.protocol import PROBLEM_TYPE, Problem, ProtocolError, encode_json
+from coatcheck.protocol import PROBLEM_TYPE, Problem, ProtocolError, encode_json, holds_key
 
 from .errors import NO_HEADERS
 
@@ -72,10 +72,14 @@ def problem_bytes(problem: Problem) -> bytes:
 
 
 def protocol_problem(error: ProtocolError) -> Problem:
-    """Return the problem for something malformed that travelled: 400 with the error's code."""
+    """Return the problem for something malformed that travelled: 400 with the error's code.
+
+    Errors show what they found; a key of ours, put there by mistake, is not repeated.
+    """
     path = getattr(error, "path", "")
     extensions = {"path": str(path)} if path else {}
-    return Problem(400, error.code, "Malformed request", str(error), MappingProxyType(extensions))
+    detail = "a key stands where none belongs" if holds_key(str(error)) else str(error)
+    return Problem(400, error.code, "Malformed request", detail, MappingProxyType(extensions))
 
 
 def http_problem(error: web.HTTPException) -> Problem:

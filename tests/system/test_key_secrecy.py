@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import ClientSession, encode_basic_auth
+from yarl import URL
 
 from coatcheck.cli.assembly import assemble_serve
 from coatcheck.protocol import ALL_SCOPES, Key
@@ -34,11 +36,43 @@ PLACES: dict[str, Callable[[str], dict[str, str]]] = {
         "Referer": f"https://h/x?next=%2Fy%3Fkey%3D{key}",
         "X-Auth": encode_basic_auth("me", key).rstrip("="),
     },
+    "tagged": lambda key: {
+        "Coatcheck-Key": key,
+        "Authorization": f"Token token={key}",
+        "X-Api-Key": f'"{key}"',
+        "X-Semicolon": f"a;{key}",
+        "X-Original-URL": f"/v1/models?key={key}",
+    },
+    "nested": lambda key: {
+        "Coatcheck-Key": key,
+        "Authorization": f"Bearer:{key}",
+        "X-Json": f'{{"key":"{key}"}}',
+        "Sec-WebSocket-Protocol": f"realtime, openai-insecure-api-key.{key}",
+        "Referer": "https://h/?next=" + quote(quote(f"https://h/?key={key}", safe=""), safe=""),
+        key: "1",
+    },
+    "login with a tab": lambda key: {
+        "Coatcheck-Key": key,
+        "Authorization": encode_basic_auth("me", key).replace(" ", "\t"),
+    },
+    "login without padding": lambda key: {
+        "Coatcheck-Key": key,
+        "Authorization": encode_basic_auth("you", key).rstrip("="),
+        "X-Auth": encode_basic_auth("?~?", key).replace("/", "_").replace("+", "-"),
+    },
 }
 QUERIES: dict[str, Callable[[str], str]] = {
     "query": lambda key: f"?alt=sse&key={key}",
     "elsewhere too": lambda key: f"?auth=Bearer%20{key}&{key}=1",
     "elsewhere, encoded": lambda key: f"?next=%2Fy%3Fkey%3D{key}",
+    "tagged": lambda key: f"?{key}&a=1;key={key}&key=={key}&b=%00{key}",
+    "nested": lambda key: f"?a=https://h/?key={key}&b=" + quote(quote(f"/?k={key}", safe="")),
+}
+PATHS: dict[str, Callable[[str], str]] = {
+    "plain": lambda key: key,
+    "encoded": lambda key: f"%63ck%5F{key[4:]}",
+    "encoded twice": lambda key: f"x%252F{key}",
+    "below": lambda key: f"a/{key};b/c",
 }
 # Native routes, turns, and paths that pass through; and those that are refused.
 TARGETS: list[tuple[str, str, Any]] = [
@@ -89,7 +123,7 @@ async def test_a_key_reaches_no_upstream_no_log_and_no_answer(
             for method, path, body in TARGETS:
                 url = served.url + path + QUERIES.get(place, _no_query)(key.text)
                 async with http.request(
-                    method, url, json=body, headers=headers(key.text)
+                    method, URL(url, encoded=True), json=body, headers=headers(key.text)
                 ) as answer:
                     answers.append(f"{answer.headers} {await answer.text()}")
                     assert (answer.status == 401) == (key is wrong and path != "/nothing")
@@ -99,9 +133,43 @@ async def test_a_key_reaches_no_upstream_no_log_and_no_answer(
     assert "alt=sse" in sent
     logged = caplog.text + "".join(str(record.args) for record in caplog.records)
     assert "path=/v1/embeddings" in logged
-    for text in (sent, logged, *answers):
-        for secret in (served.key.secret, wrong.secret, "cck_a", served.key.id):
+    assert_untold(served.key, wrong, sent, logged, *answers)
+
+
+@pytest.mark.parametrize("write", PATHS.values(), ids=PATHS)
+async def test_a_key_in_a_path_is_told_to_nobody(
+    served: Served,
+    http: ClientSession,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    write: Callable[[str], str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    wrong = Key(served.key.id, "a" * 40)
+    answers: list[str] = []
+    for key in (served.key, wrong):
+        for base in ("/v1/embeddings", "/v1/blobs", "/v1/prompts", "/admin", "/nothing"):
+            url = URL(f"{served.url}{base}/{write(key.text)}", encoded=True)
+            async with http.get(url, headers={"x-api-key": key.text}) as answer:
+                answers.append(f"{answer.headers} {await answer.text()}")
+                if base == "/v1/embeddings":
+                    assert answer.status == (401 if key is wrong else 400)
+                    assert ("path_invalid" in answers[-1]) == (key is served.key)
+    assert not served.upstream.seen
+    logged = caplog.text + "".join(str(record.args) for record in caplog.records)
+    assert "path=/v1/embeddings/" in logged
+    assert "cck_***" in logged
+    kept = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert_untold(served.key, wrong, logged, *answers)
+    assert not [path for path in kept if served.key.secret.encode() in path.read_bytes()]
+
+
+def assert_untold(key: Key, wrong: Key, *texts: str) -> None:
+    for text in texts:
+        for secret in (key.secret, wrong.secret, "cck_a", key.id):
             assert secret not in text
+        for encoded in ("Y2NrX", "jY2tf", "NjY2tf"):  # `cck_` in base64, wherever it begins
+            assert encoded not in text
 
 
 def _no_query(key: str) -> str:
