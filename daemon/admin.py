@@ -4,6 +4,8 @@ Evicting forgets; where the entries are copies, their bytes go too. Both are the
 across tenants.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from urllib.parse import parse_qs
 
 from aiohttp import web
@@ -16,6 +18,7 @@ from coatcheck.web import (
     Answer,
     Operation,
     Parameter,
+    ProblemError,
     Route,
     Templates,
     json_response,
@@ -24,6 +27,7 @@ from coatcheck.web import (
     refuse,
 )
 
+from .errors import DaemonError
 from .inventory import CacheView, Entry, Totals
 
 _TAG = "admin"
@@ -82,31 +86,32 @@ def cache_routes(inventory: CacheView) -> list[Route]:
     """Return the routes that list entries and evict one or all."""
 
     async def listing(request: web.Request) -> web.StreamResponse:
-        entries = [
-            _entry(entry)
-            for entry in await inventory.entries(
-                read_limit(request, _DEFAULT_ENTRIES, _MAX_ENTRIES)
-            )
-        ]
-        totals = _totals(await inventory.totals())
-        return json_response(CacheListing(entries=entries, totals=totals))
+        limit = read_limit(request, _DEFAULT_ENTRIES, _MAX_ENTRIES)
+        with _told():
+            view = await inventory.look(limit)
+        entries = [_entry(entry) for entry in view.entries]
+        return json_response(CacheListing(entries=entries, totals=_totals(view.totals)))
 
     async def evict(request: web.Request) -> web.StreamResponse:
         digest = Digest(request.match_info["digest"])
-        if not await inventory.evict(digest):
+        with _told():
+            was_here = await inventory.evict(digest)
+        if not was_here:
             raise refuse(404, "blob_not_found", "Not in the cache", f"no entry has {digest}")
         return json_response(Evicted(evicted=1))
 
     async def evict_all(request: web.Request) -> web.StreamResponse:
-        return json_response(Evicted(evicted=await inventory.evict_all()))
+        with _told():
+            return json_response(Evicted(evicted=await inventory.evict_all()))
 
     async def evict_form(request: web.Request) -> web.StreamResponse:
         form = parse_qs((await read_body(request, _MAX_FORM_BYTES)).decode("utf-8", "replace"))
         wanted = form.get("digest", [""])[0]
-        if wanted == _ALL:
-            await inventory.evict_all()
-        else:
-            await inventory.evict(Digest(wanted))
+        with _told():
+            if wanted == _ALL:
+                await inventory.evict_all()
+            else:
+                await inventory.evict(Digest(wanted))
         raise web.HTTPSeeOther("/admin#cache")
 
     limit = Parameter("limit", f"entries, 1 to {_MAX_ENTRIES}", schema={"type": "integer"})
@@ -146,13 +151,19 @@ def cache_section(inventory: CacheView) -> AdminSection:
     templates = Templates("coatcheck.daemon")
 
     async def render(tenant: str) -> Markup:
-        return templates.render(
-            "cache.html",
-            entries=await inventory.entries(_DEFAULT_ENTRIES),
-            totals=await inventory.totals(),
-        )
+        with _told():
+            view = await inventory.look(_DEFAULT_ENTRIES)
+        return templates.render("cache.html", entries=view.entries, totals=view.totals)
 
     return AdminSection("cache", "Cache", render)
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    try:
+        yield
+    except DaemonError as error:
+        raise ProblemError(error.problem) from error
 
 
 def _entry(entry: Entry) -> CacheEntry:

@@ -43,6 +43,14 @@ class Totals:
         return self.hits / uses if uses else None
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the inspection shows at one time: some entries, the most recently used first."""
+
+    entries: Sequence[Entry]
+    totals: Totals
+
+
 class CacheView(Protocol):
     """What the cache inspection shows and evicts, and whom the resolver tells of uses."""
 
@@ -54,25 +62,32 @@ class CacheView(Protocol):
         """Note that every byte of a blob was read and matched its checksum."""
         ...
 
-    async def entries(self, limit: int) -> Sequence[Entry]:
-        """Return up to `limit` entries, the most recently used first."""
-        ...
+    async def look(self, limit: int) -> View:
+        """Return up to `limit` entries, and the sums over all.
 
-    async def totals(self) -> Totals:
-        """Return the sums."""
+        Raises:
+            StoreUnavailableError: what is known of copies cannot be read.
+        """
         ...
 
     async def evict(self, digest: Digest) -> bool:
-        """Forget one entry, and its copy where there is one; False when there was none."""
+        """Forget one entry, and its copy where there is one; False when there was none.
+
+        Raises:
+            StoreUnavailableError: the copy cannot be removed.
+        """
         ...
 
     async def evict_all(self) -> int:
-        """Forget every entry; return how many there were."""
+        """Forget every entry; return how many there were; raises as `evict`."""
         ...
 
 
 class Inventory:
-    """A `CacheView` where the store beside the daemon keeps the bytes. Entries by digest, the most recently used last. Used from the event loop only."""
+    """What one process resolved, where the store beside the daemon keeps the bytes.
+
+    Entries by digest, the most recently used last. Used from the event loop only.
+    """
 
     def __init__(self, source: str, max_entries: int = 10_000) -> None:
         self._source = source
@@ -102,6 +117,10 @@ class Inventory:
         """Note that every byte of a blob was read and matched its checksum."""
         if known := self._entries.get(digest):
             self._entries[digest] = replace(known, verified_at=now)
+
+    def sizes(self) -> dict[Digest, int]:
+        """Return all digests, and the bytes of each blob."""
+        return {digest: entry.size for digest, entry in self._entries.items()}
 
     async def entries(self, limit: int) -> list[Entry]:
         """Return up to `limit` entries, the most recently used first."""

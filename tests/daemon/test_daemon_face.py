@@ -3,7 +3,9 @@
 import io
 import json
 import random
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -267,3 +269,20 @@ async def test_requests_that_are_passed_on_are_told_that_the_store_is_away(front
             assert (answer.status, told["code"]) == (503, "store_unavailable")
             assert "upstream" not in told["detail"]
             assert answer.headers["Retry-After"] == "1"
+
+
+async def test_an_index_of_the_cache_that_fails_is_said(front: Front, tmp_path: Path) -> None:
+    digest = await put(front, PNG)
+    async with front.http.get(front.path(digest)) as answer:
+        assert await answer.read() == PNG
+    with closing(sqlite3.connect(tmp_path / "cache" / "cache.sqlite")) as index:
+        index.execute("DROP TABLE copies")
+        index.commit()
+    for method, path in (("GET", ""), ("DELETE", f"/{digest}"), ("DELETE", "")):
+        url = f"{front.url}/admin/api/cache{path}"
+        async with front.http.request(method, url) as answer:
+            told = await answer.json()
+            assert (answer.status, told["code"]) == (503, "store_unavailable")
+            assert "the cache's index failed" in told["detail"]
+    async with front.http.get(f"{front.url}/admin") as answer:
+        assert answer.status == 503
