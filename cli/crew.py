@@ -42,11 +42,13 @@ class Worker:
         process: asyncio.subprocess.Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        cleared: Callable[[], None],
     ) -> None:
         """Called by `start`."""
         self.name = order.name
         self._door = web.Siblings(order.doors, order.name).door
         self._balance = balance
+        self._cleared = cleared
         self._is_over = False
         self._process = process
         self._reader = reader
@@ -56,12 +58,14 @@ class Worker:
     async def start(
         cls,
         order: Order,
+        cleared: Callable[[], None],
         *,
         command: Sequence[str] = _COMMAND,
         ready_seconds: float = _READY_SECONDS,
     ) -> Self:
         """Start a process and return when it serves.
 
+        `cleared` is called once, when it has ended or could not start: what it had is free again.
         `command` gets its descriptor of the line between the two as a further argument.
 
         Raises:
@@ -69,7 +73,7 @@ class Worker:
                 cannot, or took too long.
         """
         try:
-            worker = await cls._spawn(order, command)
+            worker = await cls._spawn(order, cleared, command)
         except OSError as error:  # for lack of processes, memory, descriptors
             raise WorkerError(f"no process could be started: {error}") from error
         try:
@@ -82,9 +86,12 @@ class Worker:
         return worker
 
     @classmethod
-    async def _spawn(cls, order: Order, command: Sequence[str]) -> Self:
+    async def _spawn(
+        cls, order: Order, cleared: Callable[[], None], command: Sequence[str]
+    ) -> Self:
         """Return a process that has an end of a line and no order, or raise and leave nothing."""
         async with contextlib.AsyncExitStack() as undo:
+            undo.callback(cleared)
             balance = web.Balance(*order.balance)
             undo.callback(balance.close)
             ours, theirs = socket.socketpair()
@@ -103,7 +110,7 @@ class Worker:
             )
             undo.pop_all()
             theirs.close()
-            return cls(order, balance, process, reader, writer)
+            return cls(order, balance, process, reader, writer, cleared)
 
     def tell(self, word: Word) -> None:
         """Say a word; a worker that is gone does not hear it."""
@@ -130,6 +137,7 @@ class Worker:
         self._balance.close()
         if self._door:
             self._door.unlink(missing_ok=True)
+        self._cleared()
 
     async def _become_ready(self, seconds: float) -> None:
         try:

@@ -27,7 +27,7 @@ from coatcheck.store import SharedFolder
 from .control import Order
 from .crew import Crew, Worker
 from .ending import Ending
-from .errors import CliError
+from .errors import CliError, WorkerError
 from .service import RETIRE_SECONDS
 from .services import SERVICES, Service
 from .settings import Settings
@@ -97,6 +97,7 @@ class Supervisor:
         self._load = load
         self._commons = commons
         self._numbers = count(1)
+        self._free_slots = set(range(web.BALANCE_SLOTS))
         self._crew: Crew | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._former: set[Crew] = set()
@@ -139,9 +140,17 @@ class Supervisor:
                 _log.exception("nothing was reloaded")
 
     async def _muster(self, settings: Settings) -> Crew:
-        crew = Crew(lambda: Worker.start(self._order(settings)))
+        crew = Crew(lambda: self._start_worker(settings))
         await crew.start(settings.workers or 1)
         return crew
+
+    async def _start_worker(self, settings: Settings) -> Worker:
+        if not self._free_slots:
+            raise WorkerError("there are too many; some that were sent away have yet to end")
+        slot = self._free_slots.pop()
+        return await Worker.start(
+            self._order(settings, slot), cleared=lambda: self._free_slots.add(slot)
+        )
 
     async def _reload(self) -> None:
         """Let new workers take over, with the settings as they are now.
@@ -187,14 +196,14 @@ class Supervisor:
             await asyncio.wait(self._leaving)
         hurrying.cancel()
 
-    def _order(self, settings: Settings) -> Order:
-        commons, number = self._commons, next(self._numbers)
+    def _order(self, settings: Settings, slot: int) -> Order:
+        commons = self._commons
         return Order(
             service=self._service,
-            name=str(number),
+            name=str(next(self._numbers)),
             settings=settings.model_dump(mode="json"),
             listeners=tuple(bound.fileno() for bound in commons.listening.sockets),
-            balance=(commons.balance, number % web.BALANCE_SLOTS),
+            balance=(commons.balance, slot),
             shared_folder=commons.folder.descriptors if commons.folder else None,
             doors=commons.doors,
         )

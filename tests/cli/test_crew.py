@@ -158,10 +158,30 @@ def order(tmp_path: Path) -> Iterator[Order]:
     os.close(memory)
 
 
+class Calls:
+    """How often something was called."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+@pytest.fixture
+def cleared() -> Iterator[Calls]:
+    """What a worker calls at its end, which must be once."""
+    calls = Calls()
+    yield calls
+    assert calls.count == 1
+
+
 @pytest.mark.system
-async def test_a_worker_that_fails_before_it_is_ready_is_an_error(order: Order) -> None:
+async def test_a_worker_that_fails_before_it_is_ready_is_an_error(
+    order: Order, cleared: Calls
+) -> None:
     with pytest.raises(WorkerError, match=r"ended before it was ready \(1\)"):
-        await Worker.start(order)
+        await Worker.start(order, cleared)
 
 
 @contextmanager
@@ -179,16 +199,18 @@ def room_for(descriptors: int) -> Generator[None]:
 
 @pytest.mark.parametrize("room", range(5))
 async def test_a_process_that_cannot_be_started_is_an_error_and_leaves_nothing(
-    order: Order, room: int
+    order: Order, cleared: Calls, room: int
 ) -> None:
     before = set(os.listdir("/proc/self/fd"))
     with room_for(room), pytest.raises(WorkerError, match="Too many open files"):
-        await Worker.start(order)
+        await Worker.start(order, cleared)
     assert set(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.system
-async def test_a_worker_that_closes_its_line_and_lives_on_is_killed(order: Order) -> None:
+async def test_a_worker_that_closes_its_line_and_lives_on_is_killed(
+    order: Order, cleared: Calls
+) -> None:
     deaf = (
         sys.executable,
         "-S",
@@ -196,4 +218,4 @@ async def test_a_worker_that_closes_its_line_and_lives_on_is_killed(order: Order
         "import os, sys, signal; os.close(int(sys.argv[1])); signal.pause()",
     )
     with pytest.raises(WorkerError, match=r"was not ready within 0\.5 s"):
-        await Worker.start(order, command=deaf, ready_seconds=0.5)
+        await Worker.start(order, cleared, command=deaf, ready_seconds=0.5)
