@@ -16,6 +16,22 @@ from .balance import Balance
 _logger = logging.getLogger("coatcheck.web")
 
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# What accept(2) says of the connection that it would have given, not of the socket. (A firewall's EPERM too.)
+_OF_THE_CLIENT = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPROTO,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENONET,
+        errno.ETIMEDOUT,
+        errno.EPERM,
+    }
+)
 _PAUSE_SECONDS = 1.0
 _YIELD_SECONDS = 0.005
 """How long a connection is left to processes that have fewer: they take it sooner unless all are busy."""
@@ -86,9 +102,11 @@ class Acceptor:
         for _ in range(self._at_once):
             try:
                 peer, _address = bound.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return  # another process was faster, or the client left
+            except (BlockingIOError, InterruptedError):
+                return  # another process was faster
             except OSError as error:
+                if error.errno in _OF_THE_CLIENT:
+                    return
                 if error.errno not in _OUT_OF_RESOURCES:
                     raise
                 _logger.error("no connection can be accepted: %s", error)

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
+import os
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -443,3 +446,38 @@ async def test_smuggling_shapes_are_refused_and_the_connection_closed(
     assert answer[8:13] == b" 400 "
     assert b"http_malformed" in answer
     assert answer.count(b"\r\n\r\n") == 1
+
+
+class Troubled(socket.socket):
+    """A socket whose next connection is broken before it is given."""
+
+    error = errno.EPROTO
+
+    def accept(self) -> tuple[socket.socket, object]:
+        error, self.error = self.error, 0
+        if error:
+            raise OSError(error, os.strerror(error))
+        return super().accept()
+
+
+@pytest.mark.parametrize("error", [errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EPERM])
+async def test_a_connection_that_is_broken_before_it_is_accepted_is_nobodys(
+    http: ClientSession, error: int
+) -> None:
+    loop = asyncio.get_running_loop()
+    raised: list[object] = []
+    loop.set_exception_handler(lambda _loop, context: raised.append(context))
+    bound = Troubled()
+    bound.error = error
+    bound.bind(("127.0.0.1", 0))
+    bound.listen()
+    bound.setblocking(False)
+    port = bound.getsockname()[1]
+    server = Server(build_app([HELLO]))
+    await server.serve([bound])
+    try:
+        async with http.get(f"http://127.0.0.1:{port}/hello") as answer:
+            assert answer.status == 200
+    finally:
+        await server.stop(0)
+    assert raised == []
