@@ -2,7 +2,8 @@
 
 SQLite has one writer, so one thread loses nothing. Other processes may have the file open too: work
 that writes begins as the writer and has its turn, so that what it reads is what it writes upon; work
-that only reads sees one state of the file and waits for nobody. WAL with synchronous=FULL lost no
+that only reads sees one state of the file and waits for no turn of its own. It does wait for what was
+asked of the thread before, and so, behind work that writes, for other processes' turns. WAL with synchronous=FULL lost no
 acknowledged row in simulated power cuts; WAL with NORMAL lost some and is for what may be lost.
 """
 
