@@ -8,6 +8,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -32,7 +33,8 @@ async def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; `announce` is told the addresses once.
 
-    A second signal ends the drain: requests that still run are cancelled.
+    A second signal ends the drain: requests that still run are cancelled. SIGHUP ends it too where it
+    logs to a terminal, which is closed then; elsewhere it changes nothing, and the log says so.
 
     Raises:
         WebError: the address cannot be listened on.
@@ -42,6 +44,8 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.signal)
+    # It comes from a terminal that is closed, or from who wants a reload.
+    loop.add_signal_handler(signal.SIGHUP, ending.signal if sys.stderr.isatty() else _go_on)
     async with AsyncExitStack() as stack:
         assembly = await assemble(settings, Surroundings(environment()), stack)
         listening = await web.listen(settings.host, settings.port, settings.uds)
@@ -49,6 +53,10 @@ async def run(
         await stack.enter_async_context(serving(assembly, listening.sockets, settings, ending))
         announce(listening.urls)
         await ending.stopped()
+
+
+def _go_on() -> None:
+    _log.warning("nothing was reloaded: a reload needs --workers")
 
 
 def require_loopback(host: str, keyring: web.Keyring | None) -> None:

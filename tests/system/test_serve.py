@@ -62,11 +62,13 @@ def wait_until_refused(host: str | None, port: int | None) -> None:
     pytest.fail("somebody listens still")
 
 
-def test_sigterm_drains_and_exits_0_and_blobs_stay(serve: Fixture) -> None:
+def test_sigterm_drains_and_exits_0_and_blobs_stay(serve: Fixture, tmp_path: Path) -> None:
     served = serve()
+    served.process.send_signal(signal.SIGHUP)  # nothing to reload, and no reason to end
     with Client(served.url) as client:
         digest = client.put(b"kept").digest
     assert served.stop() == 0
+    assert "a reload needs --workers" in (tmp_path / "serve.log").read_text()
     again = serve()
     with Client(again.url) as client:
         assert client.get(digest) == b"kept"
