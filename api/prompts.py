@@ -3,9 +3,8 @@
 The store believes no digest that it is told: each is made again from its message.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -27,6 +26,7 @@ from coatcheck.web import (
     Operation,
     Parameter,
     Route,
+    in_thread_if,
     json_response,
     read_model,
     refuse,
@@ -35,10 +35,9 @@ from coatcheck.web import (
 
 from .config import ApiConfig
 
-_T = TypeVar("_T")
 _PATH = f"{PROMPT_PATH}{{digest}}"
 _DIALECT = Parameter("dialect", "the dialect whose prompt this is", schema={"type": "string"})
-_THREAD_FROM_CHARACTERS = 64 * 1024  # canonical JSON takes a millisecond for some 100 kB
+_CANONICAL_FROM_BYTES = 64 * 1024  # canonical JSON takes a millisecond for some 100 kB
 _MESSAGE_CHARACTERS = 1000  # and each message as long as so many, at least
 
 
@@ -55,7 +54,8 @@ class PromptHandlers:
         named = Digest(request.match_info["digest"])
         asked = await read_model(request, PromptAppend, self._config.max_prompt_json_bytes)
         size = sum(_MESSAGE_CHARACTERS + len(step.text) for step in asked.messages)
-        await _heavy(size, lambda: _check(named, asked.parent, asked.messages))
+        check = partial(_check, named, asked.parent, asked.messages)
+        await in_thread_if(size, check, from_bytes=_CANONICAL_FROM_BYTES)
         kept = [PromptMessage(step.digest, step.text, step.blobs) for step in asked.messages]
         await self._store.prompts.append(tenant, asked.dialect, asked.parent, kept)
         return web.Response(status=204)
@@ -71,7 +71,7 @@ class PromptHandlers:
         if texts is None:
             raise PromptNotFoundError(digest)
         answer = PromptAnswer(dialect=dialect, messages=tuple(texts))
-        return await _heavy(sum(map(len, texts)), lambda: json_response(answer))
+        return await in_thread_if(sum(map(len, texts)), partial(json_response, answer))
 
 
 def prompt_routes(prompts: PromptHandlers) -> list[Route]:
@@ -135,7 +135,3 @@ def _mismatch(expected: Digest, actual: Digest) -> Exception:
         expected=expected,
         actual=actual,
     )
-
-
-async def _heavy(size: int, work: Callable[[], _T]) -> _T:
-    return await asyncio.to_thread(work) if size >= _THREAD_FROM_CHARACTERS else work()

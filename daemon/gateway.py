@@ -10,12 +10,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
-from typing import TypeVar
 
 from aiohttp import web
 
 from coatcheck.protocol import KEEP, PROMPT_HEADER, Dialect, Digest, Json, prompt_root
-from coatcheck.web import ProblemError, codings_of, inflate, tenant_of
+from coatcheck.web import ProblemError, codings_of, in_thread_if, inflate, tenant_of
 
 from .account import Account
 from .body import Body, RawBody, SplicedBody
@@ -39,10 +38,7 @@ from .splice import splice
 from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
 from .upstream import Outgoing, Upstream, Upstreams
 
-_T = TypeVar("_T")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-# Reading JSON costs about 1 ms a megabyte; below this a thread costs more than it spares.
-_THREAD_FROM_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +117,7 @@ class Gateway:
         if parsed is None:
             return await self._passage.forward(incoming, upstream, dialect.name)
         account = self._passage.account(request, upstream, dialect.name)
-        sent = await _heavy(parsed.size, partial(account.copy_of, parsed, dialect))
+        sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
         account.show(len(raw), parsed, sent)
         try:
             received = Received(raw, text, parsed, tenant)
@@ -144,7 +140,7 @@ class Gateway:
         turn = await self._expand(parsed, tenant, dialect, self._origins(request))
         is_kept = _is_kept(parsed, request)
         is_used_again = is_kept or turn.has_inline
-        sent = await _heavy(turn.size, turn.copy_appended) if is_used_again else []
+        sent = await in_thread_if(turn.size, turn.copy_appended) if is_used_again else []
         body = await self._hydrate(turn, tenant, is_whole=parsed.envelope is None)
         outgoing = _outgoing(request, upstream, received, body)
         if body is not None and body.size is not None:
@@ -168,11 +164,11 @@ class Gateway:
         """
         work = partial(parse_request, text, dialect, self._config.turn)
         try:
-            parsed = await _heavy(len(text), work)
+            parsed = await in_thread_if(len(text), work)
         except DaemonError:
             if not self._upstreams.has_passing(dialect.name):
                 raise
-            model = await _heavy(len(text), partial(loose_model, text))
+            model = await in_thread_if(len(text), partial(loose_model, text))
             found = self._upstreams.find(dialect.name, model)
             if found is None or found.config.mode == "on":
                 raise
@@ -206,15 +202,17 @@ class Gateway:
                 raise PromptNotFoundError(parent)
             before = kept
         work = partial(build_turn, parsed, before, dialect, origins, self._config.turn)
-        return await _heavy(parsed.size + sum(map(len, before)), work)
+        return await in_thread_if(parsed.size + sum(map(len, before)), work)
 
     async def _hydrate(self, turn: Turn, tenant: str, *, is_whole: bool) -> Body | None:
         """Return the upstream's body; None where nothing is replaced in what the client sent."""
         resolved = await self._resolver.resolve(tenant, turn.digests)
-        fillings = await _heavy(turn.size, partial(fill, turn.slots, resolved))
+        fillings = await in_thread_if(turn.size, partial(fill, turn.slots, resolved))
         if is_whole and not fillings:
             return None
-        segments = await _heavy(turn.size, partial(splice, turn.body, fillings, self._random(16)))
+        segments = await in_thread_if(
+            turn.size, partial(splice, turn.body, fillings, self._random(16))
+        )
         body = SplicedBody(segments, partial(self._resolver.open, tenant))
         limit = self._config.max_upstream_bytes
         if body.size > limit:
@@ -287,7 +285,3 @@ def _is_kept(parsed: ParsedRequest, request: web.Request) -> bool:
 async def _kept_headers(keeping: "asyncio.Task[Digest | None] | None") -> Mapping[str, str]:
     digest = await keeping if keeping else None
     return {PROMPT_HEADER: digest} if digest else _NO_HEADERS
-
-
-async def _heavy(size: int, work: Callable[[], _T]) -> _T:
-    return await asyncio.to_thread(work) if size >= _THREAD_FROM_BYTES else work()

@@ -6,19 +6,26 @@ One chunk is held, and what was looked into.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 
 from aiohttp import web
 
 from coatcheck.protocol import Buffer, peek_model
-from coatcheck.web import ProblemError, body_chunks, codings_of, inflate_head, read_body
+from coatcheck.web import (
+    ProblemError,
+    body_chunks,
+    codings_of,
+    in_thread_if,
+    inflate_head,
+    read_body,
+)
 
 from .body import StreamedBody
 from .errors import TooLargeError
 
 PEEK_BYTES = 1024 * 1024
 """How far a body is read to find its model before it is sent on."""
-# Scanning costs some 10 ms a megabyte at worst; below this a thread costs more than it spares.
-_THREAD_FROM_BYTES = 64 * 1024
+_SCAN_FROM_BYTES = 64 * 1024  # scanning costs some 10 ms a megabyte at worst
 
 
 class Incoming:
@@ -51,9 +58,10 @@ class Incoming:
         headers = self._request.headers
         if not head:
             return None
-        if len(head) < _THREAD_FROM_BYTES and "Content-Encoding" not in headers:
-            return peek_model(head, headers.get("Content-Type", ""))
-        return await asyncio.to_thread(_compressed_model, self._request, head)
+        if "Content-Encoding" in headers:
+            return await asyncio.to_thread(_compressed_model, self._request, head)
+        scan = partial(peek_model, head, headers.get("Content-Type", ""))
+        return await in_thread_if(len(head), scan, from_bytes=_SCAN_FROM_BYTES)
 
     def body(
         self, count: Callable[[bytes], None], end: Callable[[], None] | None = None

@@ -20,6 +20,7 @@ from .errors import (
 )
 from .face import Face, join_faces
 from .health import ReadinessCheck
+from .heavy import in_thread_if
 from .http_meter import SECONDS_BUCKETS, Following
 from .inflate import Inflater, codings_of, inflate, inflate_head, parse_codings
 from .json_answer import json_response, read_model
@@ -105,6 +106,7 @@ __all__ = [
     "codings_of",
     "connection_of",
     "credential_of",
+    "in_thread_if",
     "inflate",
     "inflate_head",
     "is_loopback_authority",

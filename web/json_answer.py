@@ -1,7 +1,7 @@
 """JSON in and out of native routes, by frozen pydantic models."""
 
-import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import TypeVar
 
 from aiohttp import web
@@ -10,10 +10,9 @@ from pydantic import BaseModel, ValidationError
 from coatcheck.protocol import Json, MalformedRequestError, decode_json, encode_json
 
 from .body import read_body, require_identity
+from .heavy import in_thread_if
 
 Model = TypeVar("Model", bound=BaseModel)
-
-_THREAD_FROM_BYTES = 256 * 1024  # reading JSON takes about 1 ms a megabyte, validating it as much
 
 
 def json_response(
@@ -38,9 +37,7 @@ async def read_model(request: web.Request, model: type[Model], max_bytes: int) -
     """
     require_identity(request)
     body = await read_body(request, max_bytes)
-    if len(body) < _THREAD_FROM_BYTES:
-        return _read(body, model)
-    return await asyncio.to_thread(_read, body, model)
+    return await in_thread_if(len(body), partial(_read, body, model))
 
 
 def _read(body: bytes, model: type[Model]) -> Model:
