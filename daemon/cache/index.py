@@ -8,6 +8,7 @@
 """
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
@@ -18,7 +19,7 @@ from typing import Self
 from sqlalchemy import Connection
 
 from coatcheck.protocol import Digest
-from coatcheck.store import Database, StoreUnavailableError
+from coatcheck.store import Database, StoreError, StoreUnavailableError
 
 from . import rows
 from .config import CacheConfig
@@ -27,9 +28,11 @@ from .files import LOG_PAGES, CacheFiles
 from .room import Resident, Taken, choose, expected_bytes
 from .rows import Copy, Sums, Use
 
+_log = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 _SEED_BYTES = 8
 _NOTED_AT_ONCE = 256
+_NOTED_AT_MOST = 16_384  # kept of what could not be written
 
 
 class CacheIndex:
@@ -44,6 +47,7 @@ class CacheIndex:
         self.seed = int.from_bytes(seed)
         self._hot: OrderedDict[Digest, Copy] = OrderedDict()
         self._uses: dict[Digest, Use] = {}
+        self._write_at = _NOTED_AT_ONCE
         self._noting: asyncio.Task[None] | None = None
 
     @classmethod
@@ -175,19 +179,23 @@ class CacheIndex:
 
     def note(self, digest: Digest, now: float, *, hits: int = 0, is_verified: bool = False) -> None:
         """Note a use of a copy; it is written later, many at once."""
-        use = self._uses.setdefault(digest, Use())
-        use.hits += hits
-        use.last_used_at = max(use.last_used_at, now)
-        if is_verified:
-            use.verified_at = now
-        if len(self._uses) >= _NOTED_AT_ONCE and (self._noting is None or self._noting.done()):
-            self._noting = asyncio.create_task(self.write_notes())
+        self._add(digest, Use(hits, now, now if is_verified else 0.0))
+        if len(self._uses) >= self._write_at and (self._noting is None or self._noting.done()):
+            self._noting = asyncio.create_task(self._write_in_background())
 
     async def write_notes(self) -> None:
-        """Write what was noted."""
+        """Write what was noted; where that fails, it is noted still."""
         uses, self._uses = list(self._uses.items()), {}
-        if uses:
+        if not uses:
+            return
+        try:
             await self._database.run(partial(rows.note_uses, uses=uses))
+        except StoreError:
+            for digest, use in uses[-_NOTED_AT_MOST:]:
+                self._add(digest, use)
+            self._write_at = len(self._uses) + _NOTED_AT_ONCE
+            raise
+        self._write_at = _NOTED_AT_ONCE
 
     async def recover(self, *, is_alone: bool) -> None:
         """Clear what dead processes left; alone, also compare all rows with all files.
@@ -211,6 +219,18 @@ class CacheIndex:
             await self.write_notes()
         finally:
             await self._database.close()
+
+    def _add(self, digest: Digest, use: Use) -> None:
+        known = self._uses.setdefault(digest, Use())
+        known.hits += use.hits
+        known.last_used_at = max(known.last_used_at, use.last_used_at)
+        known.verified_at = max(known.verified_at, use.verified_at)
+
+    async def _write_in_background(self) -> None:
+        try:
+            await self.write_notes()
+        except StoreError as error:
+            _log.warning("uses of copies were not written yet: %s", error)
 
     def _make_room(self, connection: Connection, digest: Digest, wanted: int) -> list[Digest]:
         """Set aside `wanted` bytes in all for a blob."""

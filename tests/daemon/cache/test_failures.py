@@ -22,6 +22,7 @@ from coatcheck.daemon.cache.index import CacheIndex
 from coatcheck.daemon.cache.rows import Copy
 from coatcheck.daemon.cache.threads import Threads
 from coatcheck.protocol import PIECE_BYTES, Digest
+from coatcheck.store import StoreError
 
 from .conftest import Clock, FakeOrigin, OpenCache, get
 
@@ -163,3 +164,42 @@ async def test_all_turns_together_fetch_a_bounded_number_at_once(
     origin.gate.set()
     assert await asyncio.gather(*turns) == [set()] * 6
     assert len(origin.asked) == 6
+
+
+def rename(folder: Path, table: str, name: str) -> None:
+    with closing(sqlite3.connect(folder / "cache" / "cache.sqlite")) as database:
+        database.execute(f"ALTER TABLE {table} RENAME TO {name}")
+        database.commit()
+
+
+async def test_uses_that_could_not_be_written_are_written_later(
+    open_cache: OpenCache, origin: FakeOrigin, tmp_path: Path
+) -> None:
+    cache = await open_cache()
+    digest = origin.add(LARGE)
+    await get(cache, digest, len(LARGE))
+    for _ in range(3):
+        await cache.prepare("a", [(digest, len(LARGE))])
+    rename(tmp_path, "copies", "elsewhere")
+    with pytest.raises(StoreError):
+        await cache.write_notes()
+    rename(tmp_path, "elsewhere", "copies")
+    await cache.prepare("a", [(digest, len(LARGE))])
+    assert [copy.hits for copy in await cache.newest(1)] == [4]
+
+
+async def test_an_index_that_fails_does_not_end_the_noting(
+    open_cache: OpenCache,
+    origin: FakeOrigin,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cache = await open_cache()
+    blobs = [random.Random(seed).randbytes(10) for seed in range(300)]
+    wanted = [(origin.add(data), len(data)) for data in blobs]
+    await cache.prepare("a", wanted)
+    await cache.write_notes()
+    rename(tmp_path, "copies", "elsewhere")
+    await cache.prepare("a", wanted)
+    await cache.close()
+    assert "uses of copies were not written yet" in caplog.text
