@@ -6,23 +6,17 @@ deciding to send it again is the client's.
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Self
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import StreamWriter
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from coatcheck.client import unread
-from coatcheck.protocol import Buffer
-from coatcheck.web import WebError
 
-from .body import Body
 from .errors import (
-    DaemonError,
     UpstreamCutError,
     UpstreamError,
     UpstreamGarbageError,
@@ -30,6 +24,7 @@ from .errors import (
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
+from .payload import Patience, Payload
 from .upstream import Outgoing, Timeouts, UpstreamConfig
 
 # Below the five seconds after which common servers close an idle connection: reusing one at the
@@ -73,7 +68,7 @@ class HttpUpstream:
     @asynccontextmanager
     async def send(self, outgoing: Outgoing) -> AsyncGenerator["_HttpAnswer"]:
         """Send a request; see `Upstream.send`."""
-        payload = _Payload(outgoing.body) if outgoing.body else None
+        payload = Payload(outgoing.body) if outgoing.body else None
         ends_at = asyncio.get_running_loop().time() + self._config.timeouts.total_seconds
         is_whole = False
         try:
@@ -93,11 +88,11 @@ class HttpUpstream:
         await self._session.close()
 
     async def _request(
-        self, outgoing: Outgoing, payload: "_Payload | None", ends_at: float
+        self, outgoing: Outgoing, payload: Payload | None, ends_at: float
     ) -> aiohttp.ClientResponse:
         try:
             async with asyncio.timeout(None) as deadline:
-                patience = _Patience(deadline, self._config.timeouts.first_byte_seconds, ends_at)
+                patience = Patience(deadline, self._config.timeouts.first_byte_seconds, ends_at)
                 if payload:
                     payload.patience = patience
                 try:
@@ -153,101 +148,6 @@ class _Request(aiohttp.ClientRequest):
     """
 
     GET_METHODS = aiohttp.ClientRequest.ALL_METHODS
-
-
-class _Patience:
-    """The first byte is awaited from the last byte sent, so sending postpones the deadline.
-
-    It is never put beyond `ends_at`, of the loop's clock.
-    """
-
-    def __init__(self, deadline: asyncio.Timeout, seconds: float, ends_at: float) -> None:
-        self._deadline = deadline
-        self._seconds = seconds
-        self._ends_at = ends_at
-        self._loop = asyncio.get_running_loop()
-        self._renewed_at = float("-inf")
-        self._is_over = False
-        self.renew()
-
-    def end(self) -> None:
-        """Stop: the answer is here, or none will come; the body may still be on its way."""
-        self._is_over = True
-
-    def hold(self) -> None:
-        """Let time pass that is not the upstream's: what goes to it next is not there yet."""
-        if not (self._is_over or self._deadline.expired()):
-            self._deadline.reschedule(self._ends_at)
-            self._renewed_at = float("-inf")
-
-    def renew(self) -> None:
-        """Wait the whole time again; to a sixteenth of it, since timers cost."""
-        now = self._loop.time()
-        is_over = self._is_over or self._deadline.expired()
-        if now - self._renewed_at > self._seconds / 16 and not is_over:
-            self._deadline.reschedule(min(now + self._seconds, self._ends_at))
-            self._renewed_at = now
-
-
-class _Payload(aiohttp.Payload):
-    """A body as aiohttp takes one: with its length, written in its own pieces."""
-
-    def __init__(self, body: Body) -> None:
-        super().__init__(body, headers={})
-        self._size = body.size
-        self._body = body
-        self._transport: asyncio.Transport | None = None
-        self.is_sent = False
-        self._settled = asyncio.Event()
-        self._settled.set()
-        self.failure: DaemonError | WebError | None = None
-        self.patience: _Patience | None = None
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        await self.write_with_length(writer, None)
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        self._consumed = True  # aiohttp sends a request again whose body can be read again
-        if isinstance(writer, StreamWriter):
-            self._transport = writer.transport
-        self._settled.clear()
-        try:
-            async with aclosing(self._body.chunks()) as chunks:
-                while (chunk := await self._next(chunks)) is not None:
-                    await writer.write(chunk)
-        except (DaemonError, WebError) as error:
-            self.failure = error
-            raise
-        finally:
-            self._settled.set()
-        self.is_sent = True
-
-    async def settle(self) -> None:
-        """Wait until nothing reads the body any more: its source may have another reader next."""
-        await self._settled.wait()
-
-    async def _next(self, chunks: AsyncGenerator[Buffer]) -> Buffer | None:
-        """Return what is to be sent next; waiting for it is no fault of the upstream."""
-        if self.patience:
-            self.patience.hold()
-        try:
-            return await anext(chunks, None)
-        finally:
-            if self.patience:
-                self.patience.renew()
-
-    def abort(self) -> None:
-        """Drop the connection that this was written to, and what its buffer still holds.
-
-        aiohttp closes it, which waits for an upstream to read the rest; some never do.
-        """
-        if self._transport:
-            self._transport.abort()
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        raise TypeError("a streamed body has no text")
 
 
 class _HttpAnswer:
