@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from aiohttp import web
 
-from coatcheck.protocol import Problem, Provider, encode_json
+from coatcheck.protocol import Problem, Provider, encode_json, error_event
 from coatcheck.web import BrokenAnswerError, PassedAnswer, retry_headers
 
 from .errors import DaemonError, UpstreamCutError
@@ -52,7 +52,7 @@ async def relay(
     except DaemonError as error:
         _log.warning("answer broke off: %s", error)
         if gate:
-            await response.write(gate.break_off(provider.error_event(error.problem)))
+            await response.write(gate.break_off(error_event(provider, error.problem)))
         raise BrokenAnswerError(str(error)) from error
     if gate and (rest := gate.finish()):
         count(len(rest))

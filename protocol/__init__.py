@@ -64,7 +64,7 @@ from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
-from .provider import Provider
+from .provider import Provider, error_event
 from .providers import SPEAKERS, meant_provider, speaker
 from .ref import BLOB_PATH, Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
 from .ref_form import InlineBlob, RefForm, ref_form
@@ -171,6 +171,7 @@ __all__ = [
     "dialect",
     "dotted",
     "encode_json",
+    "error_event",
     "event_end",
     "format_digest_field",
     "holds_key",

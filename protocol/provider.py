@@ -8,8 +8,11 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from .json_value import JsonObject
+from .json_value import JsonObject, encode_json
 from .problem import Problem
+from .sse import write_event
+
+_MODELS = "/v1/models/"
 
 
 class Provider(Protocol):
@@ -30,6 +33,11 @@ class Provider(Protocol):
         """The model of an error answer's body, for the description of routes."""
         ...
 
+    @property
+    def error_event_type(self) -> str | None:
+        """The `event` field of an error in a stream; None for an event of `data` alone."""
+        ...
+
     def dialect_of(self, method: str, path: str) -> str | None:
         """Return the dialect of the turns that a path takes; None where it takes none."""
         ...
@@ -46,6 +54,12 @@ class Provider(Protocol):
         """Return the body of an error answer, all of it inside what the SDKs keep."""
         ...
 
-    def error_event(self, problem: Problem) -> bytes:
-        """Return the event that ends a stream which cannot go on."""
-        ...
+
+def error_event(provider: Provider, problem: Problem) -> bytes:
+    """Return the event that ends a stream which cannot go on; the provider's SDKs raise it."""
+    return write_event(encode_json(provider.error(problem)).decode(), provider.error_event_type)
+
+
+def listed_model(path: str) -> str | None:
+    """Return what follows `/v1/models/`; a model's name may have slashes."""
+    return path.removeprefix(_MODELS) if path.startswith(_MODELS) else None

@@ -9,12 +9,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from .json_value import JsonObject, encode_json
+from .json_value import JsonObject
 from .problem import Problem
-from .sse import write_event
+from .provider import listed_model
 
 _TURN = "/v1/messages"
-_MODELS = "/v1/models/"
 _TYPES: Mapping[int, str] = MappingProxyType(
     {
         401: "authentication_error",
@@ -62,6 +61,7 @@ class Anthropic:
     name = "anthropic"
     base_path = ""
     error_model = AnthropicError
+    error_event_type = "error"
 
     def dialect_of(self, method: str, path: str) -> str | None:
         """Return the dialect of the turns that a path takes."""
@@ -69,7 +69,7 @@ class Anthropic:
 
     def model_of(self, path: str) -> str | None:
         """Return what follows `/v1/models/`."""
-        return path.removeprefix(_MODELS) if path.startswith(_MODELS) else None
+        return listed_model(path)
 
     def credential(self, api_key: str) -> tuple[str, str]:
         """Return the key in the header that every version of the API takes."""
@@ -86,7 +86,3 @@ class Anthropic:
                 "details": {"error_code": problem.code, **problem.extensions},
             },
         }
-
-    def error_event(self, problem: Problem) -> bytes:
-        """Return the `error` event, which the SDKs raise."""
-        return write_event(encode_json(self.error(problem)).decode(), "error")

@@ -10,9 +10,8 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict
 
-from .json_value import JsonObject, encode_json
+from .json_value import JsonObject
 from .problem import Problem
-from .sse import write_event
 
 _call = re.compile(r"/v1(?:alpha|beta)?/models/([^/]+?)(?::([A-Za-z]+))?").fullmatch
 _TURNS = frozenset({"generateContent", "streamGenerateContent"})
@@ -68,6 +67,7 @@ class Gemini:
     name = "gemini"
     base_path = ""
     error_model = GeminiError
+    error_event_type = None
 
     def dialect_of(self, method: str, path: str) -> str | None:
         """Return the dialect of the turns that a path takes."""
@@ -94,7 +94,3 @@ class Gemini:
                 "details": [{"code": problem.code, **problem.extensions}],
             }
         }
-
-    def error_event(self, problem: Problem) -> bytes:
-        """Return the error as a `data` event."""
-        return write_event(encode_json(self.error(problem)).decode())

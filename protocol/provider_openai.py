@@ -8,14 +8,13 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict
 
-from .json_value import JsonObject, encode_json
+from .json_value import JsonObject
 from .problem import Problem
-from .sse import write_event
+from .provider import listed_model
 
 _TURNS: Mapping[str, str] = MappingProxyType(
     {"/v1/chat/completions": "openai.chat", "/v1/responses": "openai.responses"}
 )
-_MODELS = "/v1/models/"
 
 
 class OpenAIErrorObject(BaseModel):
@@ -44,6 +43,7 @@ class OpenAI:
     name = "openai"
     base_path = "/v1"
     error_model = OpenAIError
+    error_event_type = None
 
     def dialect_of(self, method: str, path: str) -> str | None:
         """Return the dialect of the turns that a path takes."""
@@ -51,7 +51,7 @@ class OpenAI:
 
     def model_of(self, path: str) -> str | None:
         """Return what follows `/v1/models/`; a model's name may have slashes."""
-        return path.removeprefix(_MODELS) if path.startswith(_MODELS) else None
+        return listed_model(path)
 
     def credential(self, api_key: str) -> tuple[str, str]:
         """Return the key as a bearer token."""
@@ -69,7 +69,3 @@ class OpenAI:
                 **extensions,
             }
         }
-
-    def error_event(self, problem: Problem) -> bytes:
-        """Return the error as a `data` event, which the SDKs raise as an APIError."""
-        return write_event(encode_json(self.error(problem)).decode())

@@ -17,7 +17,7 @@ from coatcheck.client import (
     StreamError,
     TimedOutError,
 )
-from coatcheck.protocol import Digest, JsonObject, Problem, dialect, prompt_digests
+from coatcheck.protocol import Digest, JsonObject, Problem, dialect, error_event, prompt_digests
 
 if TYPE_CHECKING:
     from tests.client.conftest import FakeServer, MakeClient
@@ -64,7 +64,7 @@ def test_a_stream_that_was_read_leaves_the_connection(client: Client, server: Fa
 def test_an_error_event_is_raised_with_its_code(client: Client, server: FakeServer, _: int) -> None:
     # Repeated, because the break may be noticed before or after the event was read.
     problem = Problem(502, "upstream_failed", "Upstream failed", "it went away")
-    server.stream_end = dialect("openai.chat").provider.error_event(problem)
+    server.stream_end = error_event(dialect("openai.chat").provider, problem)
     server.is_cut = True
     stream = client.chat_stream(model="m", messages=[HELLO])
     with pytest.raises(StreamError, match="it went away") as caught:

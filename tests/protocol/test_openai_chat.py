@@ -17,6 +17,7 @@ from coatcheck.protocol import (
     Ref,
     dialect,
     dotted,
+    error_event,
 )
 
 CHAT = dialect("openai.chat")
@@ -165,4 +166,4 @@ def test_errors_stand_inside_the_error_object() -> None:
         }
     }
     assert CHAT.provider.error(problem) == body
-    assert CHAT.provider.error_event(problem).startswith(b'data: {"error":{"message":"gone"')
+    assert error_event(CHAT.provider, problem).startswith(b'data: {"error":{"message":"gone"')

@@ -11,6 +11,7 @@ from coatcheck.protocol import (
     UnknownDialectError,
     decode_json,
     encode_json,
+    error_event,
     meant_provider,
     speaker,
 )
@@ -142,7 +143,7 @@ def test_an_error_has_its_providers_shape(dialect: str) -> None:
     provider = speaker(dialect)
     assert provider.error(PROBLEM) == SHAPES[dialect]
     provider.error_model.model_validate_json(encode_json(provider.error(PROBLEM)))
-    event = provider.error_event(PROBLEM)
+    event = error_event(provider, PROBLEM)
     data = event[event.index(b"data: ") :].removeprefix(b"data: ")
     assert decode_json(data) == SHAPES[dialect]
     assert event.startswith(b"event: error\n") == (provider.name == "anthropic")
