@@ -8,7 +8,7 @@ from .body import body_chunks, read_body, require_identity
 from .conditions import Selection
 from .connection import Connection, connection_of
 from .connections import RequestMeter, Traffic
-from .credential import Credential, credential_of, secret_of
+from .credential import Credential, credential_of
 from .errors import (
     AddressError,
     BrokenAnswerError,
@@ -127,7 +127,6 @@ __all__ = [
     "refuse",
     "require_identity",
     "retry_headers",
-    "secret_of",
     "select_bytes",
     "tenant_of",
 ]

@@ -38,12 +38,6 @@ def credential_of(request: web.BaseRequest) -> Credential | None:
     return next(_elsewhere(headers, request), None)
 
 
-def secret_of(request: web.BaseRequest) -> str | None:
-    """Return the text of the key that a request carries; see `credential_of`."""
-    credential = credential_of(request)
-    return None if credential is None else credential.secret
-
-
 def _elsewhere(headers: CIMultiDictProxy[str], request: web.BaseRequest) -> Iterator[Credential]:
     authorizations = [_split(value) for value in headers.getall("Authorization", ())]
     plain = [value.strip() for name in _PLAIN_HEADERS for value in headers.getall(name, ())]
