@@ -26,6 +26,8 @@ class Assembly:
     keyring: web.Keyring
     metrics: web.Metrics
     """What the process measures; its face is among the others."""
+    gate: web.Gate | None = None
+    """Whom to turn away before anything else is asked."""
 
 
 Assemble: TypeAlias = Callable[[Settings, Surroundings, AsyncExitStack], Awaitable[Assembly]]

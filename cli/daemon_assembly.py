@@ -12,6 +12,7 @@ from .daemon_meters import DaemonMeters
 from .errors import SettingsError
 from .measures import measure_copies
 from .observing import open_observer
+from .service import require_loopback
 from .settings import Settings
 from .surroundings import Surroundings
 
@@ -26,11 +27,14 @@ async def assemble_daemon(
     Raises:
         CacheError, StoreError: the cache folder cannot be used.
         SettingsError: the daemon's key, or an upstream's, is not to be had.
+        NotLoopbackError: it has no key, and would serve other hosts.
     """
     daemon_config = _knowing_the_store(
         settings.daemon_config(surroundings.environment), settings.store
     )
     remote_config = settings.remote_config(surroundings.environment)
+    if remote_config.key is None:
+        require_loopback(settings.host, None)  # before anything is made
     metrics = web.Metrics(surroundings.siblings)
     meters = DaemonMeters(metrics)
     try:
@@ -54,7 +58,9 @@ async def assemble_daemon(
     )
     stack.push_async_callback(resolving.close)
     measure_copies(metrics, remote.cache, remote_config.cache)
-    return Assembly([remote.face(), resolving.face(), metrics.face()], remote.keyring, metrics)
+    return Assembly(
+        [remote.face(), resolving.face(), metrics.face()], remote.keyring, metrics, remote.gate
+    )
 
 
 def _knowing_the_store(config: daemon.DaemonConfig, url: str) -> daemon.DaemonConfig:

@@ -94,7 +94,9 @@ async def serving(
     if limits.max_connections < wanted:
         _log.warning("the limit of open files carries %d connections", limits.max_connections)
     http = assembly.metrics.http
-    server = web.Server(web.build_app(routes, keyring=assembly.keyring), limits, meter=http)
+    server = web.Server(
+        web.build_app(routes, keyring=assembly.keyring, gate=assembly.gate), limits, meter=http
+    )
 
     async def follow() -> None:
         http.carried(server.traffic)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from coatcheck.protocol import KEY_HEADER
+from coatcheck.protocol import DAEMON_HEADER, KEY_HEADER
 
 from .errors import InvalidArgumentError
 
@@ -21,7 +21,7 @@ class Endpoint:
 
     `connect_seconds` bounds making a connection. `idle_seconds` bounds each wait for the next
     bytes, in both directions, so it has to cover a model's time to first token; nothing bounds
-    the total.
+    the total. `daemon` is how a daemon calls itself to its store; None for other clients.
 
     Raises:
         InvalidArgumentError: `base_url` is no http(s) origin, the key does not fit into a
@@ -32,6 +32,7 @@ class Endpoint:
     key: str | None = field(default=None, repr=False)
     connect_seconds: float = 10.0
     idle_seconds: float = 300.0
+    daemon: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", _origin(self.base_url))
@@ -53,6 +54,8 @@ class Endpoint:
             if not _is_token(name) or not _is_value(value):
                 raise InvalidArgumentError(f"not a header: {name[:40]!r}")
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **of_request}
+        if self.daemon is not None:
+            headers[DAEMON_HEADER] = self.daemon
         if self.key is not None:
             if any(name.lower() == "authorization" for name in of_request):
                 headers[KEY_HEADER] = self.key

@@ -20,7 +20,8 @@ class StoreLink:
     """Asks a store for tenants. Belongs to one event loop; `close` it.
 
     `base_url` is the store's origin, `key` a daemon's (`coatcheck keys create --daemon`), or None
-    where the store has no keys. `connect_seconds` bounds making a connection, `idle_seconds` each
+    where the store has no keys. `name` is what the daemon calls itself: a daemon that is asked in the
+    store's place refuses. `connect_seconds` bounds making a connection, `idle_seconds` each
     wait for bytes, `answer_seconds` an answer that is no blob and no list of messages.
 
     No call waits for another's connection: a question must not stand behind blobs on their way,
@@ -39,11 +40,12 @@ class StoreLink:
         base_url: str,
         key: str | None = None,
         *,
+        name: str = "daemon",
         connect_seconds: float,
         idle_seconds: float,
         answer_seconds: float,
     ) -> None:
-        self._endpoint = Endpoint(base_url, key, connect_seconds, idle_seconds)
+        self._endpoint = Endpoint(base_url, key, connect_seconds, idle_seconds, name)
         self._driver = AsyncDriver(self._endpoint, max_connections=0)
         self._answer_seconds = answer_seconds
 

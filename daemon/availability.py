@@ -18,6 +18,7 @@ from coatcheck.client import ClientError, ConnectionFailedError, ServerError
 from .errors import (
     DaemonError,
     StoreFailedError,
+    StoreLoopError,
     StoreRefusedError,
     StoreUnavailableError,
     UpstreamError,
@@ -30,6 +31,7 @@ PAUSE_SECONDS = 1.0
 """Between two questions to a store that is away; also what clients are told to wait."""
 TRIAL_SECONDS = 10.0
 """How long the one question that goes to a store that is away keeps others from going too."""
+_SILENT_SECONDS = 60.0
 _REFUSALS = frozenset({401, 403})
 _AWAY = frozenset({502, 503, 504})  # a proxy's, or the store's own when it cannot answer anybody
 
@@ -51,6 +53,8 @@ class Availability:
         self._clock = clock
         self._away_since: float | None = None
         self._next_try = 0.0
+        self._said = ""
+        self._said_at = -_SILENT_SECONDS
 
     @asynccontextmanager
     async def asking(self) -> AsyncGenerator[Question]:
@@ -60,6 +64,7 @@ class Availability:
             StoreUnavailableError: it did not answer, or does not lately and was not asked.
             StoreRefusedError: it does not take this daemon's key.
             StoreFailedError: its answer is none.
+            StoreLoopError: a daemon was asked.
         """
         trial = self._begin()
         try:
@@ -108,12 +113,17 @@ class Availability:
             return StoreUnavailableError(text)
         if not isinstance(error, ServerError):
             self._answered()
+            self._say("gave no answer of a store", error)
             return StoreUnavailableError(text) if error.retryable else StoreFailedError(text)
         self._note(error.status)
+        if error.status in _AWAY:
+            return StoreUnavailableError(text)
+        self._say(f"answered {error.status} {error.code or ''}".rstrip(), error)
         if error.status in _REFUSALS:
             return StoreRefusedError(f"the store {self._name} does not take our key: {error}")
-        can_help = error.retryable or error.status in _AWAY
-        return StoreUnavailableError(text) if can_help else StoreFailedError(text)
+        if error.code == StoreLoopError.code:
+            return StoreLoopError(f"{self._name} is no store: {error.detail}")
+        return StoreUnavailableError(text) if error.retryable else StoreFailedError(text)
 
     def _not_passed(self, error: UpstreamError) -> DaemonError:
         """Return what it means that a request passed through got no answer."""
@@ -129,6 +139,13 @@ class Availability:
                 return StoreFailedError(f"the store {self._name} answered something else than HTTP")
         self._gone(reason)
         return StoreUnavailableError(f"the store {self._name}: {reason}")
+
+    def _say(self, what: str, error: ClientError) -> None:
+        """Log what the store does wrong: the same thing once a minute."""
+        now = self._clock()
+        if what != self._said or now - self._said_at >= _SILENT_SECONDS:
+            self._said, self._said_at = what, now
+            _log.warning("the store %s %s: %s", self._name, what, error)
 
     def _gone(self, reason: str) -> None:
         now = self._clock()

@@ -188,6 +188,14 @@ class StoreFailedError(DaemonError):
     title = "The store's answer cannot be used"
 
 
+class StoreLoopError(DaemonError):
+    """A daemon's store is a daemon, itself or another: the operator's to settle."""
+
+    status = 508  # RFC 5842 section 7.2
+    code = "loop_detected"
+    title = "A daemon is asked in place of a store"
+
+
 class WrongBytesError(DaemonError):
     """The store sent other bytes than were asked for, more than once; none of them was used."""
 

@@ -197,8 +197,8 @@ class RemoteBlobs:
         try:
             async with self._availability.asking():
                 answer = await self._link.resolve(tenant, digests, is_use=is_use)
-        except StoreUnavailableError:
-            return self._recall(tenant, digests, now)
+        except StoreUnavailableError as error:
+            return self._recall(tenant, digests, now, error)
         wanted = set(digests)
         held = {blob.digest: blob for blob in answer.blobs if blob.digest in wanted}
         if is_use:  # an answer without a use must not keep the next use from renewing the lease
@@ -207,7 +207,7 @@ class RemoteBlobs:
         return held
 
     def _recall(
-        self, tenant: str, digests: Sequence[Digest], now: float
+        self, tenant: str, digests: Sequence[Digest], now: float, reason: StoreUnavailableError
     ) -> dict[Digest, ResolvedBlob]:
         """Return what the store said within the hour, when that is all of it."""
         held: dict[Digest, ResolvedBlob] = {}
@@ -215,8 +215,8 @@ class RemoteBlobs:
             blob = self._grants.get((tenant, digest), now, max_age_seconds=STALE_SECONDS)
             if blob is None:
                 raise StoreUnavailableError(
-                    f"the store is away, and {digest} is not known here; try again"
-                )
+                    f"{reason}; {digest} is not known here; try again"
+                ) from reason
             held[digest] = blob
         return held
 

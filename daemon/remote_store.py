@@ -1,5 +1,6 @@
 """A daemon's store on another host: the link, the copies, and the face of both."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -10,14 +11,22 @@ from typing import Self
 from aiohttp import web
 
 from coatcheck.client import StoreLink
-from coatcheck.protocol import Digest
-from coatcheck.web import Face, Keyring, OpenKeyring, ReadinessCheck, Route, Siblings
+from coatcheck.protocol import DAEMON_HEADER, DEFAULT_TENANT, Digest
+from coatcheck.web import (
+    Face,
+    Keyring,
+    OpenKeyring,
+    ProblemError,
+    ReadinessCheck,
+    Route,
+    Siblings,
+)
 
 from .availability import Availability
 from .blobs import BlobHandlers, blob_routes
 from .cache import CacheConfig, DiskCache
 from .disk_inventory import DiskInventory
-from .errors import DaemonError
+from .errors import DaemonError, StoreLoopError, StoreUnavailableError
 from .forward import HttpUpstream
 from .metered import MeteredUpstream
 from .meters import Meters, NoMeters
@@ -27,6 +36,8 @@ from .store_passage import StorePassage
 from .upstream import Timeouts, Upstream, UpstreamConfig
 
 _RELEASED = "/released"
+_NAME_BYTES = 8
+_ANSWERS_SECONDS = 0.5  # less than a prober waits: to take longer is no refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +74,10 @@ class RemoteConfig:
         )
         return UpstreamConfig("store", base_url=self.store_url, timeouts=timeouts)
 
-    def link(self) -> StoreLink:
+    def link(self, name: str) -> StoreLink:
         """Make the link that questions go by; whoever asked for it closes it.
+
+        `name` is what the daemon calls itself.
 
         Raises:
             InvalidArgumentError: the URL is no origin, or the key cannot be one.
@@ -72,6 +85,7 @@ class RemoteConfig:
         return StoreLink(
             self.store_url,
             self.key,
+            name=name,
             connect_seconds=self.connect_seconds,
             idle_seconds=self.idle_seconds,
             answer_seconds=self.answer_seconds,
@@ -83,6 +97,7 @@ class RemoteStore:
 
     def __init__(
         self,
+        name: str,
         link: StoreLink,
         cache: DiskCache,
         availability: Availability,
@@ -104,6 +119,7 @@ class RemoteStore:
         """Who may ask: its keys, or without a key of our own everybody on this host."""
         self.cache = cache
         """The copies, and what they count."""
+        self._name = name
         self._link = link
         self._availability = availability
         self._passed = passed
@@ -130,7 +146,8 @@ class RemoteStore:
         """
         meters = meters or NoMeters()
         async with AsyncExitStack() as stack:
-            link = config.link()
+            name = random(_NAME_BYTES).hex()
+            link = config.link(name)
             stack.push_async_callback(link.close)
             availability = Availability(link.base_url, time.monotonic)
             origin = RemoteOrigin(link, availability, meters)
@@ -145,6 +162,7 @@ class RemoteStore:
             stack.push_async_callback(passed.close)
             keyring = RemoteKeyring(link, availability, clock) if config.key else OpenKeyring()
             return cls(
+                name,
                 link,
                 cache,
                 availability,
@@ -161,16 +179,37 @@ class RemoteStore:
         await self._stack.aclose()
 
     def face(self) -> Face:
-        """Return the routes of blobs, and the check that says whether the store answers."""
-        passage = StorePassage(self._passed, self._availability, self._released)
+        """Return the routes of blobs, and the checks of what they need.
+
+        A store that is away and a cache that keeps nothing can be done without for a while. A store
+        that refuses what is asked of it can not.
+        """
+        passage = StorePassage(self._passed, self._name, self._availability, self._released)
         return Face(
             routes=[*blob_routes(BlobHandlers(self.blobs)), *passage.routes()],
-            checks=[ReadinessCheck("store", self._check, is_vital=False)],
+            checks=[
+                ReadinessCheck("store", self._check_store, is_vital=False),
+                ReadinessCheck("store_answers", self._check_answers),
+                ReadinessCheck("cache", self.cache.fault, is_vital=False),
+            ],
             private=[
                 Route("POST", f"{_RELEASED}/{{tenant}}/{{digest}}", self._told, scope=None),
                 *self.inventory.private_routes(),
             ],
         )
+
+    def gate(self, request: web.Request) -> None:
+        """Turn away what a daemon asks of its store: this is none. Asks nobody.
+
+        Raises:
+            ProblemError: 508 `loop_detected`.
+        """
+        asker = request.headers.get(DAEMON_HEADER)
+        if asker is not None:
+            itself = "itself" if asker == self._name else "another daemon"
+            raise ProblemError(
+                StoreLoopError(f"a daemon's store is {itself}; `--store` names a store").problem
+            )
 
     async def _released(self, tenant: str, digest: Digest) -> None:
         self.blobs.released(tenant, digest)
@@ -182,10 +221,28 @@ class RemoteStore:
         self.blobs.released(tenant, digest)
         return web.Response()
 
-    async def _check(self) -> str | None:
+    async def _check_store(self) -> str | None:
+        """Say that the store is away, or takes longer than a prober waits."""
         try:
             async with self._availability.asking():
                 await self._link.ready()
-        except DaemonError as error:
+                await self._ask_for_nothing()
+        except StoreUnavailableError as error:
             return f"{error}; what was asked for lately goes on"
+        except DaemonError:
+            return None  # it is not away
         return None
+
+    async def _check_answers(self) -> str | None:
+        """Ask what turns ask, with the key that they do, and say that the store refuses it."""
+        try:
+            async with asyncio.timeout(_ANSWERS_SECONDS), self._availability.asking():
+                await self._ask_for_nothing()
+        except (StoreUnavailableError, TimeoutError):
+            return None  # the other check says so
+        except DaemonError as error:
+            return str(error)
+        return None
+
+    async def _ask_for_nothing(self) -> None:
+        await self._link.resolve(DEFAULT_TENANT, [], is_use=False)

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from coatcheck.protocol import (
     BLOB_PATH,
+    DAEMON_HEADER,
     TENANT_HEADER,
     Digest,
     InvalidDigestError,
@@ -53,8 +54,12 @@ Released = Callable[[str, Digest], Awaitable[None]]
 class StorePassage:
     """Passes requests on to the store. Owns nothing; `released` is told of each DELETE of a blob."""
 
-    def __init__(self, store: Upstream, availability: Availability, released: Released) -> None:
+    def __init__(
+        self, store: Upstream, name: str, availability: Availability, released: Released
+    ) -> None:
+        """`name` is what this daemon calls itself to the store."""
         self._store = store
+        self._name = name
         self._availability = availability
         self._released = released
 
@@ -73,6 +78,7 @@ class StorePassage:
         is_daemon = principal_of(request).tenant is None
         tenant = None if is_daemon and TENANT_HEADER not in request.headers else tenant_of(request)
         headers = store_request_headers(request.headers.items(), keeps_tenant=is_daemon)
+        headers.append((DAEMON_HEADER, self._name))
         incoming = Incoming(request)
         target = request.rel_url.raw_path_qs
         outgoing = Outgoing(request.method, target, headers, incoming.body(_uncounted))

@@ -39,6 +39,7 @@ from .errors import (
 from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
 from .key import (
     ALL_SCOPES,
+    DAEMON_HEADER,
     DEFAULT_TENANT,
     KEY_HEADER,
     KEY_PREFIX,
@@ -90,6 +91,7 @@ __all__ = [
     "ALL_SCOPES",
     "BLOB_PATH",
     "CHECKSUM_BYTES",
+    "DAEMON_HEADER",
     "DEFAULT_TENANT",
     "DIALECTS",
     "ENVELOPE_KEY",

@@ -21,6 +21,8 @@ KEY_HEADER = "Coatcheck-Key"
 """Carries a key where the SDK's usual place carries the upstream's."""
 TENANT_HEADER = "Coatcheck-Tenant"
 """Names the tenant that a daemon asks for; its own key is bound to none."""
+DAEMON_HEADER = "Coatcheck-Daemon"
+"""Names the daemon that asks its store, so that a daemon which is asked instead knows a loop."""
 DEFAULT_TENANT = "default"
 """The tenant of keys that name none, and of everybody where there are no keys."""
 

@@ -3,12 +3,13 @@
 from .admin import AdminSection
 from .app import build_app
 from .balance import BALANCE_BYTES, BALANCE_SLOTS, Balance
-from .blob_answer import begin_blob, select_bytes
+from .blob_answer import select_bytes, send_blob
 from .body import body_chunks, read_body, require_identity
 from .conditions import Selection
 from .connection import Connection, connection_of
 from .connections import RequestMeter, Traffic
 from .credential import Credential, credential_of
+from .edge import Gate
 from .errors import (
     AddressError,
     BrokenAnswerError,
@@ -72,6 +73,7 @@ __all__ = [
     "Credential",
     "Face",
     "Following",
+    "Gate",
     "Handler",
     "Inflater",
     "Keyring",
@@ -100,7 +102,6 @@ __all__ = [
     "UnixAddress",
     "Upload",
     "WebError",
-    "begin_blob",
     "body_chunks",
     "build_app",
     "codings_of",
@@ -128,5 +129,6 @@ __all__ = [
     "require_identity",
     "retry_headers",
     "select_bytes",
+    "send_blob",
     "tenant_of",
 ]

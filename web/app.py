@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from .edge import make_edge
+from .edge import Gate, make_edge
 from .keyring import Keyring, OpenKeyring
 from .passed_answer import keep_untyped
 from .route import Route, close_paths
@@ -14,15 +14,18 @@ KEYRING: web.AppKey[Keyring] = web.AppKey("keyring")
 _NO_BOUND = 0
 
 
-def build_app(routes: Sequence[Route], *, keyring: Keyring | None = None) -> web.Application:
+def build_app(
+    routes: Sequence[Route], *, keyring: Keyring | None = None, gate: Gate | None = None
+) -> web.Application:
     """Return the application that serves a table; a `Server` runs it.
 
     Without a keyring everybody is the tenant `default`, and the loopback rules of `trust` hold, as
-    they do for every keyring that has no keys. Bodies are bounded by `body`, not by aiohttp.
+    they do for every keyring that has no keys. The `gate` is asked before the keyring. Bodies are
+    bounded by `body`, not by aiohttp.
     """
     keyring = keyring or OpenKeyring()
     table: dict[web.AbstractRoute, Route] = {}
-    edge = make_edge(keyring, table)
+    edge = make_edge(keyring, table, gate)
     app = web.Application(middlewares=[edge], client_max_size=_NO_BOUND)
     app[KEYRING] = keyring
     app.on_response_prepare.extend((name_server, keep_untyped))

@@ -5,7 +5,7 @@ One middleware for all of it, because each layer is paid by every turn of a chat
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Middleware
@@ -23,14 +23,19 @@ from .trust import LoopbackGuard
 
 logger = logging.getLogger("coatcheck.web")
 
+Gate = Callable[[web.Request], None]
+"""Turns requests away before anything else is asked, keys too; raises what they are told."""
+
 
 def make_edge(
     keyring: Keyring,
     table: Mapping[web.AbstractRoute, Route],
+    gate: Gate | None = None,
 ) -> Middleware:
     """Return the middleware that stands around every handler, and around the router's errors.
 
-    A route's scope is asked for before its handler runs; `table` says which route is whose.
+    A route's scope is asked for before its handler runs; `table` says which route is whose. The
+    `gate` stands before both.
     """
     guard = LoopbackGuard()
 
@@ -41,6 +46,8 @@ def make_edge(
         route = table.get(request.match_info.route)
         try:
             require_chunked(request)
+            if gate is not None:
+                gate(request)
             await admit(request, route.scope if route else None, keyring, guard)
             return await handler(request)
         except asyncio.CancelledError:
