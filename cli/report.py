@@ -201,7 +201,8 @@ def _print_tables(
     console.print(bodies)
     if dropped := sum(line.figures.dropped for line in lines):
         note(
-            f"{dropped:,} bodies came faster than they could be read; they are counted in bytes only"
+            f"{dropped:,} bodies were too large, or came faster than they could be read; "
+            "they are counted in bytes only"
         )
 
 
