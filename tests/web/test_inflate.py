@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from coatcheck.web import ProblemError
+from coatcheck.web.decoder import PIECE_BYTES
 from coatcheck.web.inflate import (
     MAX_CODINGS,
-    PIECE_BYTES,
     Inflater,
     codings_of,
     inflate,
