@@ -1,17 +1,13 @@
 """GET and HEAD of a blob: verified pieces, streamed."""
 
-from contextlib import aclosing
+from aiohttp.web import Request, StreamResponse
 
-from aiohttp import web
-
+from coatcheck import web
 from coatcheck.protocol import Digest
-from coatcheck.store import BlobNotFoundError, BlobReader, Store
-from coatcheck.web import Selection, begin_blob, select_bytes, tenant_of
+from coatcheck.store import BlobNotFoundError, Store
 
 
-async def send_blob(
-    store: Store, request: web.Request, *, renew: bool = True
-) -> web.StreamResponse:
+async def send_blob(store: Store, request: Request, *, renew: bool = True) -> StreamResponse:
     """Answer a GET or HEAD; counts as a use where `renew` is true.
 
     HEAD does all that GET does but send the bytes: it serves ranges too, and a damaged first piece
@@ -21,27 +17,15 @@ async def send_blob(
         ProblemError: 412 `precondition_failed`; 416 `range_not_satisfiable`.
         StoreError: as `Store.open_blob`.
     """
-    tenant = tenant_of(request)
+    tenant = web.tenant_of(request)
     digest = Digest(request.match_info["digest"])
     grant = await store.stat(tenant, digest)
     if grant is None:
         raise BlobNotFoundError(digest)
-    selection = select_bytes(request, grant)
-    if not isinstance(selection, Selection):
+    selection = web.select_bytes(request, grant)
+    if not isinstance(selection, web.Selection):
         return selection
     start = selection.start
     async with await store.open_blob(tenant, digest, start=start, renew=renew) as reader:
-        return await _send(reader, selection, request)
-
-
-async def _send(
-    reader: BlobReader, selection: Selection, request: web.Request
-) -> web.StreamResponse:
-    response = begin_blob(reader.grant, selection)
-    await response.prepare(request)
-    if request.method != "HEAD":
-        async with aclosing(reader.chunks(selection.start, selection.stop)) as chunks:
-            async for chunk in chunks:
-                await response.write(chunk)
-    await response.write_eof()
-    return response
+        chunks = reader.chunks(start, selection.stop)
+        return await web.send_blob(request, reader.grant, selection, chunks)

@@ -14,6 +14,7 @@ from coatcheck.protocol import (
 )
 from coatcheck.store import Store, StoreError, StoreFullError
 from coatcheck.web import (
+    BLOB_CONDITIONS,
     Answer,
     Face,
     Operation,
@@ -37,12 +38,6 @@ _ANY_TYPE = ("*/*", "multipart/form-data")
 _DIGEST_FIELDS = (
     Parameter("Repr-Digest", "SHA-256 of the blob (RFC 9530); compared", "header"),
     Parameter("Content-Digest", "SHA-256 of the body (RFC 9530); compared", "header"),
-)
-_CONDITIONS = (
-    Parameter("Range", "one range of bytes", "header"),
-    Parameter("If-Range", "the entity tag that the range belongs to", "header"),
-    Parameter("If-None-Match", "entity tags that the client has", "header"),
-    Parameter("If-Match", "entity tags that the client wants", "header"),
 )
 _PAGING = (
     Parameter("limit", "blobs in the page", schema={"type": "integer", "minimum": 1}),
@@ -153,7 +148,7 @@ def _read_routes(blobs: BlobHandlers) -> list[Route]:
             "GET",
             _BLOB,
             blobs.get,
-            Operation("Get a blob", "blobs", answers, None, _CONDITIONS),
+            Operation("Get a blob", "blobs", answers, None, BLOB_CONDITIONS),
             scope="read",
         ),
         Route(
@@ -165,7 +160,7 @@ def _read_routes(blobs: BlobHandlers) -> list[Route]:
                 "blobs",
                 {status: Answer(answer.description) for status, answer in answers.items()},
                 None,
-                _CONDITIONS,
+                BLOB_CONDITIONS,
             ),
             scope="read",
         ),

@@ -1,20 +1,20 @@
 """GET and HEAD of a blob from the daemon's own cache, said as the store says it."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from aiohttp import web
 
-from coatcheck.protocol import BLOB_PATH, PIECE_BYTES, Digest, ResolvedBlob
+from coatcheck.protocol import BLOB_PATH, PIECE_BYTES, Digest
 from coatcheck.web import (
+    BLOB_CONDITIONS,
     Answer,
     Operation,
     ProblemError,
     Route,
     Selection,
-    begin_blob,
     refuse,
     select_bytes,
+    send_blob,
     tenant_of,
 )
 
@@ -32,7 +32,7 @@ class BlobHandlers:
         self._blobs = blobs
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """Send a blob, or for HEAD say what would be sent; a use."""
+        """Send a blob, or for HEAD do all that GET does but send it; a use."""
         return await self._serve(request, is_use=True)
 
     async def picture(self, request: web.Request) -> web.StreamResponse:
@@ -54,13 +54,11 @@ class BlobHandlers:
         selection = select_bytes(request, blob)
         if not isinstance(selection, Selection):
             return selection
-        if request.method == "HEAD":
-            return begin_blob(blob, selection)
         if await self._blobs.prepare(tenant, [Resolved(digest, blob.size, blob.media_type)]):
             raise _not_found(digest)
         reader = await self._blobs.open_at(tenant, digest, selection.start // PIECE_BYTES)
         try:
-            return await _answer(request, blob, selection, reader)
+            return await send_blob(request, blob, selection, _chunks(reader, selection))
         finally:
             await reader.close()
 
@@ -74,7 +72,13 @@ def blob_routes(blobs: BlobHandlers) -> list[Route]:
         304: Answer("the client has them"),
     }
     return [
-        Route("GET", path, blobs.get, Operation("Get a blob", "blobs", answers), scope="read"),
+        Route(
+            "GET",
+            path,
+            blobs.get,
+            Operation("Get a blob", "blobs", answers, None, BLOB_CONDITIONS),
+            scope="read",
+        ),
         Route(
             "GET",
             "/admin/blobs/{digest}/picture",
@@ -83,18 +87,6 @@ def blob_routes(blobs: BlobHandlers) -> list[Route]:
             scope="admin",
         ),
     ]
-
-
-async def _answer(
-    request: web.Request, blob: ResolvedBlob, selection: Selection, reader: PieceReader
-) -> web.StreamResponse:
-    response = begin_blob(blob, selection)
-    await response.prepare(request)
-    async with aclosing(_chunks(reader, selection)) as chunks:
-        async for chunk in chunks:
-            await response.write(chunk)
-    await response.write_eof()
-    return response
 
 
 async def _chunks(reader: PieceReader, selection: Selection) -> AsyncGenerator[memoryview]:

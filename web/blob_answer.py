@@ -1,10 +1,22 @@
 """How a GET or HEAD of a blob begins: what it gets, and under which headers."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
 from aiohttp import web
 
 from .conditions import NotModified, PreconditionFailed, Selection, Unsatisfiable, decide
 from .errors import refuse
 from .presentation import BlobFacts, blob_headers, validators
+from .route import Parameter
+
+BLOB_CONDITIONS = (
+    Parameter("Range", "one range of bytes", "header"),
+    Parameter("If-Range", "the entity tag that the range belongs to", "header"),
+    Parameter("If-None-Match", "entity tags that the client has", "header"),
+    Parameter("If-Match", "entity tags that the client wants", "header"),
+)
+"""The headers that `select_bytes` heeds, for documents."""
 
 
 def select_bytes(request: web.Request, facts: BlobFacts) -> Selection | web.Response:
@@ -26,8 +38,28 @@ def select_bytes(request: web.Request, facts: BlobFacts) -> Selection | web.Resp
             raise error
 
 
-def begin_blob(facts: BlobFacts, selection: Selection) -> web.StreamResponse:
-    """Return the response for these bytes of the blob, 200 or 206; its body is still to come."""
+async def send_blob(
+    request: web.Request,
+    facts: BlobFacts,
+    selection: Selection,
+    chunks: AsyncGenerator[memoryview],
+) -> web.StreamResponse:
+    """Answer with these bytes of the blob, 200 or 206; HEAD without taking any of `chunks`.
+
+    A chunk is used until the next one is asked for. Raises what they raise, which breaks the
+    answer off; closes them.
+    """
+    async with aclosing(chunks):
+        response = _begin(facts, selection)
+        await response.prepare(request)
+        if request.method != "HEAD":
+            async for chunk in chunks:
+                await response.write(chunk)
+        await response.write_eof()
+    return response
+
+
+def _begin(facts: BlobFacts, selection: Selection) -> web.StreamResponse:
     response = web.StreamResponse(headers=blob_headers(facts))
     response.content_length = selection.stop - selection.start
     if selection.is_part:

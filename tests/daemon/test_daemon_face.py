@@ -286,3 +286,18 @@ async def test_an_index_of_the_cache_that_fails_is_said(front: Front, tmp_path: 
             assert "the cache's index failed" in told["detail"]
     async with front.http.get(f"{front.url}/admin") as answer:
         assert answer.status == 503
+
+
+async def test_head_says_what_get_would(front: Front) -> None:
+    digest = await put(front, PNG)
+    async with front.http.get(front.path(digest)) as answer:
+        assert answer.status == 200
+
+    async def lie(request: aioweb.Request) -> aioweb.StreamResponse | None:
+        return aioweb.Response(body=bytes(len(PNG))) if request.method == "GET" else None
+
+    front.store.before = lie
+    assert await front.remote.cache.evict(digest)
+    for method in ("GET", "HEAD"):
+        async with front.http.request(method, front.path(digest)) as answer:
+            assert answer.status == 502
