@@ -3,7 +3,7 @@
 from .admin import AdminSection
 from .app import build_app
 from .balance import BALANCE_BYTES, BALANCE_SLOTS, Balance
-from .blob_answer import select_bytes, send_blob
+from .blob_answer import BLOB_CONDITIONS, select_bytes, send_blob
 from .body import body_chunks, read_body, require_identity
 from .conditions import Selection
 from .connection import Connection, connection_of
@@ -61,6 +61,7 @@ __all__ = [
     "ANY_METHOD",
     "BALANCE_BYTES",
     "BALANCE_SLOTS",
+    "BLOB_CONDITIONS",
     "SECONDS_BUCKETS",
     "AddressError",
     "AdminSection",
