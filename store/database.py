@@ -3,23 +3,27 @@
 SQLite has one writer, so one thread loses nothing. Other processes may have the file open too: work
 that writes begins as the writer and has its turn, so that what it reads is what it writes upon; work
 that only reads sees one state of the file and waits for no turn of its own. It does wait for what was
-asked of the thread before, and so, behind work that writes, for other processes' turns. WAL with synchronous=FULL lost no
-acknowledged row in simulated power cuts; WAL with NORMAL lost some and is for what may be lost.
+asked of the thread before, and so, behind work that writes, for other processes' turns. What waits to
+be written is written together (`batch.py`). WAL with synchronous=FULL lost no acknowledged row in
+simulated power cuts; WAL with NORMAL lost some and is for what may be lost.
 """
 
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
+from .batch import Waiting, do_all
 from .errors import (
     SchemaError,
     StoreClosedError,
@@ -34,6 +38,8 @@ T = TypeVar("T")
 
 _TO_READ, _TO_WRITE = "BEGIN", "BEGIN IMMEDIATE"
 _BEGIN = "coatcheck.begin"
+# Other processes wait for their turn meanwhile.
+_MOST_AT_ONCE = 32
 # For those who write without a turn, such as a command beside a running server.
 _BUSY_SECONDS = 10.0
 
@@ -53,6 +59,7 @@ class Database:
         self._turn = turn
         self._engine = engine
         self._connection = connection
+        self._waiting: deque[Waiting[Any]] = deque()
         self._closed = False
 
     @classmethod
@@ -103,14 +110,20 @@ class Database:
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in the thread, as the one writer, after all that was asked before.
 
-        It is one transaction. Cancelling the caller does not stop work that has begun. Nothing is
-        kept of work that raises.
+        It is one transaction, or part of one with what else waits. Cancelling the caller does not stop
+        work that has begun. Nothing is kept of work that raises. It changes nothing but the database,
+        since it is done again if what was done together had to be taken back.
 
         Raises:
             StoreClosedError: `close` was called before.
             StoreFullError, StoreUnavailableError: SQLite failed.
         """
-        return await self._run(self._write, work)
+        if self._closed:
+            raise StoreClosedError
+        waiting = Waiting(work)
+        self._waiting.append(waiting)
+        self._thread.submit(self._write_waiting)  # finds nothing if the call before took it along
+        return await asyncio.wrap_future(waiting.told)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work`, which only reads, beside the writer of another process; else as `run` does.
@@ -119,14 +132,29 @@ class Database:
             StoreClosedError: `close` was called before.
             StoreUnavailableError: SQLite failed, or the work would write what is out of date.
         """
-        return await self._run(self._read, work)
-
-    async def _run(
-        self, how: Callable[[Callable[[Connection], T]], T], work: Callable[[Connection], T]
-    ) -> T:
         if self._closed:
             raise StoreClosedError
-        return await asyncio.get_running_loop().run_in_executor(self._thread, how, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, work)
+
+    def _write_waiting(self) -> None:
+        batch: list[Waiting[Any]] = []
+        while self._waiting and len(batch) < _MOST_AT_ONCE:
+            waiting = self._waiting.popleft()
+            if waiting.begin():
+                batch.append(waiting)
+        if len(batch) < 2 or not self._write_together(batch):
+            for waiting in batch:
+                waiting.settle(partial(self._write, waiting.work))
+
+    def _write_together(self, batch: Sequence[Waiting[Any]]) -> bool:
+        """Write a batch and tell the outcomes; False if all of it was taken back, and nobody told."""
+        try:
+            outcomes = self._write(lambda connection: do_all(connection, batch))
+        except Exception:  # noqa: BLE001 - whatever it was, each alone is told of its own
+            return False
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            waiting.settle(outcome)
+        return True
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         with _have(self._turn):
