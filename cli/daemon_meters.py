@@ -11,52 +11,47 @@ class DaemonMeters:
     """`daemon.Meters` of Prometheus' instruments."""
 
     def __init__(self, metrics: web.Metrics) -> None:
-        registry, buckets = metrics.registry, web.SECONDS_BUCKETS
-        self._resolve = Histogram(
+        self._resolve = _seconds(
+            metrics,
             "coatcheck_resolve_seconds",
-            "Time in which one turn's digests were resolved: grants, who holds what; bytes, to have "
-            "them here.",
-            ("step",),
-            buckets=buckets,
-            registry=registry,
+            "Time to resolve one turn's digests: grants, who holds what; bytes, to have them here.",
+            "step",
         )
-        self._first_byte = Histogram(
+        self._first_byte = _seconds(
+            metrics,
             "coatcheck_upstream_first_byte_seconds",
             "Time from a request to an upstream to the headers of its answer.",
-            ("upstream",),
-            buckets=buckets,
-            registry=registry,
+            "upstream",
         )
-        self._whole = Histogram(
+        self._whole = _seconds(
+            metrics,
             "coatcheck_upstream_seconds",
             "Time from a request to an upstream to the end of its answer.",
-            ("upstream",),
-            buckets=buckets,
-            registry=registry,
+            "upstream",
         )
-        self._answers = Counter(
+        self._answers = _count(
+            metrics,
             "coatcheck_upstream_requests_total",
             "Requests to an upstream, by the status that it answered or the error's code.",
-            ("upstream", "outcome"),
-            registry=registry,
+            *("upstream", "outcome"),
         )
         self._hop_bytes = metrics.http.hop_bytes
-        self._saved = Counter(
+        self._saved = _count(
+            metrics,
             "coatcheck_saved_bytes_total",
             "Bytes that clients did not send, since refs and envelopes stood for them.",
-            registry=registry,
         )
-        self._prompts = Counter(
+        self._prompts = _count(
+            metrics,
             "coatcheck_prompts_total",
             "Prompts that were kept, refused (not to be kept), or asked for and not_found.",
-            ("outcome",),
-            registry=registry,
+            "outcome",
         )
-        self._observed = Counter(
+        self._observed = _count(
+            metrics,
             "coatcheck_observations_total",
             "Requests told to the observer: taken, or dropped for lack of room.",
-            ("outcome",),
-            registry=registry,
+            "outcome",
         )
 
     def resolved(self, step: daemon.ResolveStep, seconds: float) -> None:
@@ -97,3 +92,11 @@ class DaemonMeters:
             self._hop_bytes.labels(hop, "out").inc(sent)
         if received:
             self._hop_bytes.labels(hop, "in").inc(received)
+
+
+def _seconds(metrics: web.Metrics, name: str, text: str, label: str) -> Histogram:
+    return Histogram(name, text, (label,), buckets=web.SECONDS_BUCKETS, registry=metrics.registry)
+
+
+def _count(metrics: web.Metrics, name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, registry=metrics.registry)

@@ -16,6 +16,12 @@ _ROOM = "coatcheck_disk_free_bytes"
 
 def measure_store(metrics: web.Metrics, blobs: store.Store) -> None:
     """Add the measures of a store, which stays the caller's."""
+    _count_passing(metrics, blobs)
+    _gauge_held(metrics, blobs)
+
+
+def _count_passing(metrics: web.Metrics, blobs: store.Store) -> None:
+    """Follow what went in and out of the store in this process."""
     received = _following(
         metrics, "coatcheck_blobs_received_total", "Uploads received, of known bytes too."
     )
@@ -28,12 +34,6 @@ def measure_store(metrics: web.Metrics, blobs: store.Store) -> None:
     failures = _failures(metrics)
     damaged = web.Following(failures.labels("store"))
     mismatched = web.Following(failures.labels("upload"))
-    uploads = _gauge(metrics, "coatcheck_uploads", "Uploads in progress.")
-    held = _shared(metrics, "coatcheck_blobs", "Blobs in the store.")
-    held_bytes = _shared(metrics, "coatcheck_blob_bytes", "Bytes of the blobs in the store.")
-    bad = _shared(metrics, "coatcheck_quarantined_blobs", "Blobs in quarantine.")
-    prompts = _shared(metrics, "coatcheck_kept_messages", "Messages of kept prompts in the store.")
-    room = _shared(metrics, _ROOM, "What uploads, or copies, may still take of the disk.")
 
     async def refresh() -> None:
         counts = blobs.counts
@@ -42,6 +42,20 @@ def measure_store(metrics: web.Metrics, blobs: store.Store) -> None:
         opened.follow(counts.opened_blobs)
         damaged.follow(counts.damaged_blobs)
         mismatched.follow(counts.mismatched_uploads)
+
+    metrics.before_reading(refresh)
+
+
+def _gauge_held(metrics: web.Metrics, blobs: store.Store) -> None:
+    """Ask the store what it holds; while it cannot say, what it said last stands."""
+    uploads = _gauge(metrics, "coatcheck_uploads", "Uploads in progress.")
+    held = _shared(metrics, "coatcheck_blobs", "Blobs in the store.")
+    held_bytes = _shared(metrics, "coatcheck_blob_bytes", "Bytes of the blobs in the store.")
+    bad = _shared(metrics, "coatcheck_quarantined_blobs", "Blobs in quarantine.")
+    prompts = _shared(metrics, "coatcheck_kept_messages", "Messages of kept prompts in the store.")
+    room = _shared(metrics, _ROOM, "What uploads, or copies, may still take of the disk.")
+
+    async def refresh() -> None:
         try:
             stats = await blobs.stats()
         except store.StoreError as error:

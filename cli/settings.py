@@ -223,12 +223,15 @@ def load_settings(
     try:
         return FromFile.model_validate(dict(flags))
     except ValidationError as error:
-        lines = (
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
-            for item in error.errors(include_url=False)
-        )
         source = f" ({path})" if in_file else ""
-        raise SettingsError(f"settings{source}: " + "; ".join(lines)) from error
+        raise SettingsError(f"settings{source}: {_complaints(error)}") from error
+
+
+def _complaints(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+        for item in error.errors(include_url=False)
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
