@@ -201,4 +201,4 @@ def _count_member(count: int) -> int:
 
 def malformed(detail: str) -> ProblemError:
     """Return the refusal of a body that is not what its coding says."""
-    return refuse(400, "encodingmalformed", "Malformed content encoding", detail)
+    return refuse(400, "encoding_malformed", "Malformed content encoding", detail)

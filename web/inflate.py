@@ -35,7 +35,7 @@ class Inflater:
         """Take the next bytes; yield what they decode to.
 
         Raises:
-            ProblemError: 400 `encodingmalformed`; 413 `body_too_large`.
+            ProblemError: 400 `encoding_malformed`; 413 `body_too_large`.
         """
         return _through(self._stages, data)
 
@@ -43,7 +43,7 @@ class Inflater:
         """Say that no more will come.
 
         Raises:
-            ProblemError: 400 `encodingmalformed`, something is missing.
+            ProblemError: 400 `encoding_malformed`, something is missing.
         """
         if not all(stage.is_whole for stage in self._stages):
             raise malformed("the compressed body ends too early")
@@ -80,7 +80,7 @@ def inflate(data: bytes, codings: Sequence[str], max_bytes: int) -> bytes:
     """Return a whole body, decoded. It takes a millisecond for some megabytes: call it in a thread.
 
     Raises:
-        ProblemError: 400 `encodingmalformed`; 413 `body_too_large`.
+        ProblemError: 400 `encoding_malformed`; 413 `body_too_large`.
     """
     inflater = Inflater(codings, max_bytes)
     whole = b"".join(inflater.pieces(data))
