@@ -13,6 +13,7 @@ from coatcheck.cli.errors import NotFoundError, ReportError, UsageError
 from coatcheck.cli.report import report
 from coatcheck.daemon import Observer, RecordingObserver, UpstreamConfig
 from coatcheck.daemon.account import Account, Subject
+from coatcheck.daemon.observed_turn import ReadLimits
 from coatcheck.protocol import Json, encode_json
 
 HOUR = 3600.0
@@ -27,7 +28,7 @@ def _tell(
         said[0] = {"role": "system", "content": "other"}
         said.append({"role": "user", "content": "more"})
     subject = Subject(tenant, "/v1/chat/completions", "openai.chat", None, time.time() - age)
-    account = Account(subject, UpstreamConfig(upstream, mode="observe"), observing, 1 << 30)
+    account = Account(subject, UpstreamConfig(upstream, mode="observe"), observing, ReadLimits())
     account.take(encode_json({"model": "m", "messages": said}))
     account.end()
     account.give(100)
