@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Collection
 
-from coatcheck.protocol import Digest, piece_count
+from coatcheck.protocol import Digest
 
 from .inventory import CacheView
 from .source import BlobSource, PieceReader, Resolved
+from .whole_read import WholeRead
 
 
 class Resolver:
@@ -53,7 +54,7 @@ class _NotedReader:
         self._reader = reader
         self._digest = digest
         self._resolver = resolver
-        self._next = 0
+        self._whole = WholeRead(reader.size)
 
     @property
     def size(self) -> int:
@@ -61,8 +62,7 @@ class _NotedReader:
 
     async def read_piece(self, index: int) -> memoryview:
         view = await self._reader.read_piece(index)
-        self._next = index + 1 if index == self._next else self._next
-        if self._next == piece_count(self.size):
+        if self._whole.note(index):
             self._resolver.note_verified(self._digest)
         return view
 

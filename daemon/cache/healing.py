@@ -2,8 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from coatcheck.protocol import piece_count
-
+from ..whole_read import WholeRead
 from .copy_reader import CopyReader
 from .errors import DamagedError
 from .streamed import StreamedReader
@@ -23,7 +22,7 @@ class HealingReader:
         self._size = size
         self._reopen = reopen
         self._note_verified = note_verified
-        self._next = 0
+        self._whole = WholeRead(size)
 
     @property
     def size(self) -> int:
@@ -38,8 +37,7 @@ class HealingReader:
             await self.close()
             self._reader = await self._reopen(index, error)
             view = await self._reader.read_piece(index)
-        self._next = index + 1 if index == self._next else self._next
-        if self._next == piece_count(self._size):
+        if self._whole.note(index):
             self._note_verified()
         return view
 
