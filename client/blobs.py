@@ -11,10 +11,12 @@ from coatcheck.protocol import (
     BlobPage,
     Descriptor,
     Digest,
+    InvalidMediaTypeError,
     MissingAnswer,
     MissingRequest,
     Ref,
     Released,
+    parse_media_type,
     parse_ref,
 )
 
@@ -113,8 +115,15 @@ def _described(digest: Digest, reply: Reply) -> Descriptor:
         digest=digest,
         size=size,
         # Content-Type is what a browser may show the blob as; this one is the grant's.
-        media_type=reply.headers.get("coatcheck-media-type", OCTET_STREAM),
+        media_type=_media_type(reply.headers.get("coatcheck-media-type", OCTET_STREAM)),
         width=reply.number("coatcheck-width"),
         height=reply.number("coatcheck-height"),
         frames=reply.number("coatcheck-frames"),
     )
+
+
+def _media_type(text: str) -> str:
+    try:
+        return parse_media_type(text)
+    except InvalidMediaTypeError as error:
+        raise InvalidAnswerError(f"the answer has a malformed media type: {error}") from error

@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from .digest import Digest
+from .media_type import MediaTypeText
 from .pointer import Pointer
 from .ref import Ref
 
@@ -21,7 +22,7 @@ class Descriptor(BaseModel):
     digest: Digest
     ref: str = Field(description="The URI to put into a prompt in place of the bytes.")
     size: int = Field(ge=0, description="Bytes.")
-    media_type: str
+    media_type: MediaTypeText
     width: int | None = Field(default=None, description="Pixels.")
     height: int | None = Field(default=None, description="Pixels.")
     frames: int | None = None

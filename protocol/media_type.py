@@ -1,6 +1,10 @@
 """Media types as they are compared: lower case, without parameters."""
 
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from .errors import InvalidMediaTypeError
 
@@ -20,3 +24,14 @@ def parse_media_type(text: str) -> str:
     if not _matches(essence):
         raise InvalidMediaTypeError(f"not a media type: {text[:80]!r}")
     return essence
+
+
+def _parsed(text: str) -> str:
+    try:
+        return parse_media_type(text)
+    except InvalidMediaTypeError as error:
+        raise PydanticCustomError("media_type", "not a media type") from error
+
+
+MediaTypeText = Annotated[str, AfterValidator(_parsed)]
+"""A media type in a model: it goes into headers and URLs, so it is what it says or is refused."""

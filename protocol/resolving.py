@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from .descriptor import Descriptor
 from .digest import Digest
 from .listing import MAX_DIGESTS, DigestText
+from .media_type import MediaTypeText
 
 RESOLVE_PATH = "/v1/resolve"
 PROMPT_PATH = "/v1/prompts/"
@@ -36,7 +37,7 @@ class ResolveRequest(BaseModel):
 class ResolvedBlob(Descriptor):
     """A blob that the tenant holds: its descriptor, and what its first bytes show."""
 
-    sniffed_type: str | None = None
+    sniffed_type: MediaTypeText | None = None
     file_id: str | None = Field(default=None, description="The file id that named it, if one did.")
 
 

@@ -177,3 +177,30 @@ async def test_a_cache_folder_that_was_removed_is_said(
     status, said, checks = await readiness(http, url)
     assert (status, said) == (200, "degraded")
     assert "restart" in checks["cache"]
+
+
+@pytest.mark.parametrize("field", ["media_type", "sniffed_type"])
+async def test_a_media_type_that_is_none_is_no_answer(
+    http: ClientSession, store: StoreServer, open_daemon: OpenDaemon, field: str
+) -> None:
+    blob: dict[str, Json] = {
+        "digest": str(DIGEST),
+        "ref": f"blob:{DIGEST}",
+        "size": 10,
+        "media_type": "image/png",
+        "sniffed_type": "image/png",
+    }
+
+    async def lie(request: aioweb.Request) -> aioweb.StreamResponse | None:
+        if request.path == "/v1/keys/verify":
+            return aioweb.json_response({"tenant": "a", "scopes": ["read"], "expires_at": None})
+        if request.path != "/v1/resolve":
+            return None
+        told = {**blob, field: "image/png\r\nSet-Cookie: a=b"}
+        return aioweb.json_response({"blobs": [told], "missing": []})
+
+    store.before = lie
+    async with http.get(f"{await open_daemon()}/v1/blobs/{DIGEST}") as answer:
+        told = await answer.json()
+        assert (answer.status, told["code"]) == (502, "store_failed")
+        assert "media type" in told["detail"]
