@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
@@ -72,8 +73,8 @@ class Nginx:
     """PUT by WebDAV, one path for each body."""
 
     def put(self, body: Body) -> Script:
-        """Hand in a body."""
-        _expect((yield _request("PUT", self.path(body), body)), 201)
+        """Hand in a body, in the place of one that is there."""
+        _expect((yield _request("PUT", self.path(body), body)), 201, 204)
 
     def path(self, body: Body) -> str:
         """Return where it is got."""
@@ -98,10 +99,10 @@ class Registry:
         return f"/v2/bench/blobs/sha256:{body.sha256}"
 
 
-def uploads(peer: Peer, bodies: Bodies, times: int) -> Script:
-    """Hand in so many new bodies, one after another."""
+def uploads(peer: Peer, next_body: Callable[[], Body], times: int) -> Script:
+    """Hand in so many bodies, one after another."""
     for _ in range(times):
-        yield from peer.put(bodies.next())
+        yield from peer.put(next_body())
 
 
 def downloads(peer: Peer, body: Body, times: int) -> Script:
@@ -123,6 +124,6 @@ def _request(method: str, path: str, body: Body | None) -> Request:
     return (head, body.common, body.salt) if body else (head,)
 
 
-def _expect(reply: Reply, status: int) -> None:
-    if reply.status != status:
-        raise UnexpectedAnswerError(f"{status} expected: {reply.head!r}")
+def _expect(reply: Reply, *statuses: int) -> None:
+    if reply.status not in statuses:
+        raise UnexpectedAnswerError(f"{statuses} expected: {reply.head!r}")

@@ -1,14 +1,19 @@
-"""Uploads and downloads beside nginx and docker-registry, and two workers beside one.
+"""Uploads and downloads beside nginx and docker-registry.
 
 Both servers of a case do the same work under the same load, in turns: rounds alternate between them,
 and between who goes first. What is compared is a round with the round next to it, so that what else
 happens on the machine falls on both. The first two rounds are not counted.
+
+Photographs are handed in twice over: the same ones again, which nginx writes over its file and the
+store over its blob, so that both do all the work there is and the disk keeps its size; and new ones,
+which nginx leaves in memory for the kernel to write some time, while the store waits for the disk.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
@@ -30,7 +35,7 @@ from .neighbour_scripts import (
 from .neighbour_servers import missing_neighbours, nginx, registry
 from .server_process import ServerProcess
 
-_CONNECTIONS = 4
+_WIRES = range(4)
 _WARM_UP_ROUNDS = 2
 _PHOTOGRAPH_BYTES = 2_600_000
 _SMALL_BYTES = 20_000
@@ -49,11 +54,12 @@ class _Side:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """The same work for two servers; `make` gives one connection's share of a round."""
+    """The same work for two servers, and what our rate should be of theirs."""
 
     name: str
     limit: float
-    make: Callable[[_Side, int], Script]
+    make: Callable[[_Side, int], list[Script]]
+    """Given how often, returns a script for each connection."""
     requests: int
     """In one round, over all connections."""
 
@@ -65,53 +71,64 @@ def measure_neighbours(folder: Path, rounds: int) -> Iterator[Finding | Unmeasur
         ServerStartError: a server did not start.
         UnexpectedAnswerError: a server did not do its work.
     """
-    random = Random(2_600_000)
-    photographs = [Bodies(random.randbytes(_PHOTOGRAPH_BYTES)) for _ in range(_CONNECTIONS)]
-    small = [Bodies(random.randbytes(_SMALL_BYTES)) for _ in range(_CONNECTIONS)]
     missing = missing_neighbours()
     if missing:
         why = f"as root: apt-get install --no-install-recommends {' '.join(missing)}"
         yield Unmeasured("beside nginx and docker-registry", why)
-    else:
-        with ExitStack() as stack:
-            ours = _side(stack, "coatcheck", Coatcheck(), _coatcheck(folder, "one"))
-            files = _side(stack, "nginx", Nginx(), nginx(folder))
-            blobs = _side(stack, "registry", Registry(), registry(folder))
-            for case in _transfers("2.6 MB", photographs, [ours, files], (0.7, 0.5), (32, 100)):
-                yield _compare(case, ours, files, rounds)
-            for case in _transfers("20 kB", small, [ours, blobs], (2.0, 2.0), (60, 200)):
-                yield _compare(case, ours, blobs, rounds)
+        return
+    random = Random(_PHOTOGRAPH_BYTES)
+    photographs = _Kind("2.6 MB", [Bodies(random.randbytes(_PHOTOGRAPH_BYTES)) for _ in _WIRES])
+    small = _Kind("20 kB", [Bodies(random.randbytes(_SMALL_BYTES)) for _ in _WIRES])
     with ExitStack() as stack:
-        one = _side(stack, "one", Coatcheck(), _coatcheck(folder, "alone", "--workers", "1"))
-        two = _side(stack, "two", Coatcheck(), _coatcheck(folder, "pair", "--workers", "2"))
-        _, download = _transfers("20 kB, two workers", small, [one, two], (0, 1.7), (60, 800))
-        yield _compare(download, two, one, rounds)
+        ours = _side(stack, "coatcheck", Coatcheck(), _coatcheck(folder))
+        files = _side(stack, "nginx", Nginx(), nginx(folder))
+        blobs = _side(stack, "registry", Registry(), registry(folder))
+        for case in (
+            _Case("upload 2.6 MB again", 0.7, photographs.again, 32),
+            _Case("upload 2.6 MB, new", 0.25, photographs.anew, 32),
+            _Case("download 2.6 MB", 0.5, photographs.got, 100),
+        ):
+            yield _compare(case, ours, files, rounds)
+        for case in (
+            _Case("upload 20 kB, new", 2.0, small.anew, 60),
+            _Case("download 20 kB", 2.0, small.got, 200),
+        ):
+            yield _compare(case, ours, blobs, rounds)
 
 
-def _transfers(
-    size: str,
-    bodies: list[Bodies],
-    sides: list[_Side],
-    limits: tuple[float, float],
-    requests: tuple[int, int],
-) -> tuple[_Case, _Case]:
-    """Return the cases of handing in and of getting bodies of one size, each checked once."""
-    kept = [each.next() for each in bodies]
-    for side in sides:
-        side.load.run([side.peer.put(body) for body in kept])
-        for body in kept:
-            _check(side, body)
+class _Kind:
+    """Bodies of one size: the ones that every server is given first, and new ones."""
 
-    def upload(side: _Side, number: int) -> Script:
-        return uploads(side.peer, bodies[number], requests[0] // _CONNECTIONS)
+    def __init__(self, size: str, bodies: list[Bodies]) -> None:
+        self.size = size
+        self._bodies = bodies
+        self._first = [each.next() for each in bodies]
+        self._given: set[str] = set()
 
-    def download(side: _Side, number: int) -> Script:
-        return downloads(side.peer, kept[number], requests[1] // _CONNECTIONS)
+    def again(self, side: _Side, times: int) -> list[Script]:
+        """Hand in the first ones."""
+        return [uploads(side.peer, partial(_same, body), times) for body in self._given_to(side)]
 
-    return (
-        _Case(f"upload {size}", limits[0], upload, requests[0]),
-        _Case(f"download {size}", limits[1], download, requests[1]),
-    )
+    def anew(self, side: _Side, times: int) -> list[Script]:
+        """Hand in new ones."""
+        return [uploads(side.peer, each.next, times) for each in self._bodies]
+
+    def got(self, side: _Side, times: int) -> list[Script]:
+        """Get the first ones."""
+        return [downloads(side.peer, body, times) for body in self._given_to(side)]
+
+    def _given_to(self, side: _Side) -> list[Body]:
+        """Return the first ones, which the server has and answers with."""
+        if side.name not in self._given:
+            self._given.add(side.name)
+            side.load.run([side.peer.put(body) for body in self._first])
+            for body in self._first:
+                _check(side, body)
+        return self._first
+
+
+def _same(body: Body) -> Body:
+    return body
 
 
 def _check(side: _Side, body: Body) -> None:
@@ -128,7 +145,7 @@ def _compare(case: _Case, ours: _Side, theirs: _Side, rounds: int) -> Finding:
     rates: dict[str, list[float]] = {ours.name: [], theirs.name: []}
     for number in range(_WARM_UP_ROUNDS + rounds):
         for side in (ours, theirs) if number % 2 else (theirs, ours):
-            scripts = [case.make(side, connection) for connection in range(_CONNECTIONS)]
+            scripts = case.make(side, case.requests // len(_WIRES))
             rates[side.name].append(case.requests / side.load.run(scripts))
     mine, others = (rates[side.name][_WARM_UP_ROUNDS:] for side in (ours, theirs))
     ratios = [one / other for one, other in zip(mine, others, strict=True)]
@@ -143,12 +160,12 @@ def _compare(case: _Case, ours: _Side, theirs: _Side, rounds: int) -> Finding:
 
 def _side(stack: ExitStack, name: str, peer: Peer, process: ServerProcess) -> _Side:
     server = stack.enter_context(process)
-    return _Side(name, peer, server, stack.enter_context(Load(server.port, _CONNECTIONS)))
+    return _Side(name, peer, server, stack.enter_context(Load(server.port, len(_WIRES))))
 
 
-def _coatcheck(folder: Path, name: str, *options: str) -> ServerProcess:
+def _coatcheck(folder: Path) -> ServerProcess:
     settings = folder / "neighbours.toml"
     settings.write_text('log_level = "warning"\n')
-    command = [sys.executable, "-m", "coatcheck.cli", "serve", "--port", "0", *options]
-    arguments = ["--data", str(folder / f"data-{name}"), "--config", str(settings)]
-    return ServerProcess([*command, *arguments], cwd=_ROOT, log=folder / f"serve-{name}.log")
+    arguments = ["--port", "0", "--data", str(folder / "store"), "--config", str(settings)]
+    command = [sys.executable, "-m", "coatcheck.cli", "serve", *arguments]
+    return ServerProcess(command, cwd=_ROOT, log=folder / "store.log")

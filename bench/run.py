@@ -14,8 +14,9 @@ from .server_process import ServerProcess
 from .spooling import measure_spooling
 from .turn_bodies import inline_turn, photographs, refs_turn, text_turn
 from .turns import MAX_REFS_RATIO, MAX_TEXT_RATIO, TurnCase, compare_turns
+from .workers import measure_workers
 
-PARTS = ("gateway", "spooling", "neighbours")
+PARTS = ("gateway", "spooling", "neighbours", "workers")
 _IMAGES = 15
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,6 +50,9 @@ def run_bench(
     if part in (None, "neighbours"):
         say(f"uploads and downloads beside neighbours: {rounds} rounds each")
         yield from measure_neighbours(folder, rounds)
+    if part in (None, "workers"):
+        say("two workers beside one")
+        yield from measure_workers(folder)
 
 
 def _run_gateway(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Finding]:

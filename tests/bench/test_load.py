@@ -59,7 +59,7 @@ async def test_each_connection_follows_its_script() -> None:
 
     bodies = Bodies(b"x" * 3_000_000)
     async with server(answer) as port:
-        await run(port, lambda: [uploads(Coatcheck(), bodies, 2) for _ in range(2)])
+        await run(port, lambda: [uploads(Coatcheck(), bodies.next, 2) for _ in range(2)])
     assert {line for line, _ in seen} == {"POST /v1/blobs HTTP/1.1"}
     assert len(seen) == len({digest for _, digest in seen}) == 8
 
