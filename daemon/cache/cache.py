@@ -188,6 +188,8 @@ class DiskCache:
         """Return in one sentence why no copy can be kept; None while they can."""
         if not await self._threads.run(self._lock.is_in_place):
             return "the cache folder is gone: blobs come from the store until a restart"
+        if not await self._threads.run(self._files.are_writable):
+            return "the cache folder takes no writes: what is not in it comes from the store"
         return None
 
     async def write_notes(self) -> None:
@@ -236,10 +238,8 @@ class DiskCache:
                 if self._unkept.is_wasted(digest, self._clock()):
                     break
                 await self._fetch(tenant, digest, size)
-        except NoRoomError as error:
+        except (NoRoomError, StoreError) as error:
             self._unkept.note(digest, error, self._clock())
-        except StoreError as error:
-            _log.warning("the cache's index failed: %s", error)
         return self._streamed(tenant, digest, size)
 
     def _streamed(self, tenant: str, digest: Digest, size: int) -> StreamedReader:

@@ -65,6 +65,10 @@ class CacheFiles:
         database, log, shared = map(_allocated, self._index)
         return database + _INDEX_GROWTH_BYTES + max(log, _LOG_BYTES) + shared
 
+    def are_writable(self) -> bool:
+        """Return whether copies can be made and removed."""
+        return all(os.access(path, os.W_OK | os.X_OK) for path in (self._copies, self._incoming))
+
     def free_bytes(self) -> int:
         """Return what the disk has left; nothing where it takes no writes."""
         system = os.statvfs(self._folder)

@@ -20,14 +20,16 @@ class Unkept:
         self._wasted: OrderedDict[Digest, float] = OrderedDict()
         self._is_said = False
 
-    def note(self, digest: Digest, error: NoRoomError, now: float) -> None:
+    def note(self, digest: Digest, error: NoRoomError | StoreError, now: float) -> None:
         """Note that there is no copy of a blob; a fault of the disk is said once in a row."""
         if isinstance(error, WastedError):
             self._wasted[digest] = now
             self._wasted.move_to_end(digest)
             while len(self._wasted) > _REMEMBERED:
                 self._wasted.popitem(last=False)
-        is_fault = isinstance(error.__cause__, OSError | StoreError)
+        is_fault = isinstance(error, StoreError) or isinstance(
+            error.__cause__, OSError | StoreError
+        )
         level = logging.WARNING if is_fault and not self._is_said else logging.DEBUG
         self._is_said = self._is_said or is_fault
         _log.log(level, "no copy of %s, it comes from the store: %s", digest, error)

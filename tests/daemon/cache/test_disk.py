@@ -96,7 +96,7 @@ async def test_a_copy_that_cannot_be_removed_is_passed_by(
 
 
 async def test_a_blobs_folder_that_is_none_is_passed_by(
-    open_cache: OpenCache, origin: FakeOrigin, tmp_path: Path
+    open_cache: OpenCache, origin: FakeOrigin, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = await open_cache()
     digest = origin.add(LARGE)
@@ -104,8 +104,17 @@ async def test_a_blobs_folder_that_is_none_is_passed_by(
     blobs = tmp_path / "cache" / "blobs"
     shutil.rmtree(blobs)
     blobs.write_bytes(b"no folder")
+    caplog.clear()
     for _ in range(2):
         assert await get(cache, digest, len(LARGE)) == LARGE
+    said = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert len(said) == 1
+
+
+async def test_a_folder_that_takes_no_writes_is_said(open_cache: OpenCache, tmp_path: Path) -> None:
+    cache = await open_cache()
+    (tmp_path / "cache" / "incoming").rmdir()
+    assert "no writes" in (await cache.fault() or "")
 
 
 def put_folder(path: Path) -> None:
