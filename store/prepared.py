@@ -22,7 +22,9 @@ class Prepared:
         """Compile; an insert writes the `columns`, and all of the table's without."""
         compiled = statement.compile(dialect=_dialect, column_keys=columns)
         self._text = str(compiled)
-        self._constants: Row = {name: _plain(value) for name, value in (compiled.params or {}).items()}
+        self._constants: Row = {
+            name: _plain(value) for name, value in (compiled.params or {}).items()
+        }
 
     def run(self, connection: Connection, values: Row) -> Sequence[tuple[Any, ...]]:
         """Run it in the connection's transaction; return all rows.
