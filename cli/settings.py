@@ -79,6 +79,7 @@ class UpstreamSettings(BaseModel):
     models: tuple[str, ...] = ("*",)
     reuse: Literal["inline"] = "inline"
     mode: Literal["pass", "observe", "on"] = "on"
+    observe: bool = False
     timeouts: TimeoutSettings = TimeoutSettings()
 
     @field_validator("dialect")
@@ -271,5 +272,6 @@ def _upstream(settings: UpstreamSettings, environment: Mapping[str, str]) -> Ups
         models=settings.models,
         reuse=settings.reuse,
         mode=settings.mode,
+        observe=settings.observe,
         timeouts=Timeouts(**settings.timeouts.model_dump()),
     )

@@ -72,6 +72,11 @@ class Account:
             )
             self._body = None
 
+    def count(self, size: int) -> None:
+        """Count a whole body that nobody reads for the report; `size` is as it came."""
+        self._bytes_up += size
+        self._body = None
+
     def copy_of(self, parsed: ParsedRequest, dialect: Dialect) -> SentTurn | None:
         """Copy what `show` takes of a parsed body; None: it has no turn, or too large a one."""
         limits = self._limits

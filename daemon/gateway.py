@@ -117,8 +117,11 @@ class Gateway:
         if parsed is None:
             return await self._passage.forward(incoming, upstream, dialect.name)
         account = self._passage.account(request, upstream, dialect.name)
-        sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
-        account.show(len(raw), parsed, sent)
+        if upstream.config.observe:
+            sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
+            account.show(len(raw), parsed, sent)
+        else:
+            account.count(len(raw))
         try:
             received = Received(raw, text, parsed, tenant)
             return await self._turn(dialect, request, upstream, received, account)

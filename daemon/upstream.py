@@ -42,6 +42,9 @@ class UpstreamConfig:
     models: tuple[str, ...] = ("*",)
     reuse: Literal["inline"] = "inline"
     mode: Mode = "on"
+    observe: bool = False
+    """Whether turns in mode `on` are read for the report too, which takes some of a processor for
+    each; in mode `observe` they always are."""
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     @property

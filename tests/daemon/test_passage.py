@@ -623,7 +623,7 @@ class Watching:
 async def test_turns_are_observed_with_what_came(
     run_daemon: Fixture, run_upstream: Fixture, mode: str
 ) -> None:
-    upstream = await run_upstream(mode=mode)
+    upstream = await run_upstream(mode=mode, observe=True)
     watching = Watching()
     daemon = await run_daemon(upstream.config, observer=watching)
     packed = gzip.compress(ASK)
@@ -805,10 +805,23 @@ async def test_codings_in_several_lines_are_observed_in_their_order(
     assert shown.content_encoding == "gzip,deflate"
 
 
+async def test_a_turn_of_mode_on_is_only_counted_unless_it_is_to_be_observed(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    upstream, watching = await run_upstream(), Watching()
+    daemon = await run_daemon(upstream.config, observer=watching)
+    await daemon.chat(ASK)
+    await asyncio.wait_for(watching.was_told.wait(), 5)
+    assert watching.bodies == []
+    (told,) = watching.told
+    assert (told.reading, told.is_dropped, told.bytes_up) == (None, False, len(ASK))
+    assert watching.room == 1 << 20
+
+
 async def test_what_hydration_writes_is_not_observed(
     run_daemon: Fixture, run_upstream: Fixture, picture: Fixture
 ) -> None:
-    upstream, watching = await run_upstream(), Watching()
+    upstream, watching = await run_upstream(observe=True), Watching()
     daemon = await run_daemon(upstream.config, observer=watching)
     ref = f"blob:{daemon.blobs.add(picture('red'))}"
     part: Json = {"type": "image_url", "image_url": {"url": ref}}

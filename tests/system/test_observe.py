@@ -152,7 +152,7 @@ async def test_observe_reports_what_on_saves(serve: Fixture, run: Fixture, tmp_p
         beside = report(run, observing.folder)  # the server still runs
         assert observing.stop() == 0
         row = report(run, observing.folder)
-        keeping = serve(settings(upstream, "on"), data=tmp_path / "kept")
+        keeping = serve(settings(upstream, "on") + "observe = true\n", data=tmp_path / "kept")
         client = await play_by_client(keeping.url)
         assert keeping.stop() == 0
 
