@@ -91,7 +91,10 @@ class Load:
                     ],
                 }
             )
-            answer = await client.chat(model="echo", messages=messages)
+            try:
+                answer = await client.chat(model="echo", messages=messages)
+            except BlobNotFoundError:
+                return  # another client has let go of a picture meanwhile
             messages.append(dict(answer.message))
             self.tally.turns += 1
 

@@ -278,23 +278,26 @@ async def test_a_cancelled_question_does_not_keep_the_next_from_being_asked(
 ) -> None:
     clock = Clock()
     availability = Availability("s", clock)
-    link = link_to(store, answer_seconds=0.05)
+    hasty, link = link_to(store, answer_seconds=0.05), link_to(store)
     store.before = forever
 
-    async def ask() -> None:
+    async def ask(link: StoreLink) -> None:
         async with availability.asking():
             await link.resolve("a", [UNKNOWN])
 
-    with pytest.raises(StoreUnavailableError):
-        await ask()
-    clock.now += PAUSE_SECONDS
-    probe = asyncio.create_task(ask())
-    await asyncio.sleep(0)
-    probe.cancel()
-    await asyncio.wait([probe])
-    store.before = None
-    await ask()
-    await link.close()
+    try:
+        with pytest.raises(StoreUnavailableError):
+            await ask(hasty)
+        clock.now += PAUSE_SECONDS
+        probe = asyncio.create_task(ask(link))
+        await asyncio.sleep(0)
+        probe.cancel()
+        await asyncio.wait([probe])
+        store.before = None
+        await ask(link)
+    finally:
+        await hasty.close()
+        await link.close()
 
 
 async def test_a_key_that_the_store_refuses_is_said(
