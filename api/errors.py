@@ -19,6 +19,7 @@ from coatcheck.store import (
     InvalidCursorError,
     PromptNotFoundError,
     PromptTooLargeError,
+    QuotaExceededError,
     SizeMismatchError,
     StoreClosedError,
     StoreError,
@@ -46,6 +47,7 @@ _TABLE = (
     _Row(EmptyBlobError, 400, "body_empty", "Empty body"),
     _Row(BlobTooLargeError, 413, "blob_too_large", "Blob too large"),
     _Row(InvalidCursorError, 400, "cursor_invalid", "Invalid cursor"),
+    _Row(QuotaExceededError, 429, "quota_exceeded", "Quota exceeded"),
     _Row(StoreFullError, 507, "store_full", "Store full"),
     _Row(StoreUnavailableError, 503, "store_unavailable", "Store unavailable"),
     _Row(StoreClosedError, 503, "store_closed", "Store closed"),
@@ -89,5 +91,7 @@ def _extensions(error: StoreError) -> JsonObject:
             return {"expected": error.expected, "actual": error.actual}
         case BlobTooLargeError() | PromptTooLargeError():
             return {"max_bytes": error.limit_bytes}
+        case QuotaExceededError():
+            return {"used_bytes": error.used_bytes, "quota_bytes": error.quota_bytes}
         case _:
             return {}

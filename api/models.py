@@ -35,6 +35,8 @@ class StatsAnswer(BaseModel):
 
     blobs: int
     blob_bytes: int
+    condemned_blobs: int
+    condemned_bytes: int
     quarantined_blobs: int
     grants: int
     prompts: int

@@ -1,7 +1,7 @@
 """Keeps bytes: each blob once, for every tenant that holds it, and the prompts that name them."""
 
 from .backend import Backend, BlobFile, Measured, Spool
-from .config import StoreConfig
+from .config import Quotas, StoreConfig
 from .counts import StoreCounts
 from .database import Database
 from .disk_backend import DiskBackend
@@ -16,6 +16,7 @@ from .errors import (
     KeyNotFoundError,
     PromptNotFoundError,
     PromptTooLargeError,
+    QuotaExceededError,
     SchemaError,
     SizeMismatchError,
     StoreClosedError,
@@ -33,6 +34,8 @@ from .reader import BlobReader
 from .schema import BlobState, HoldKind
 from .shared_folder import SharedFolder
 from .store import Store
+from .sweep import Sweep, Swept
+from .verdict import Verdict
 
 __all__ = [
     "Backend",
@@ -64,6 +67,8 @@ __all__ = [
     "PromptNotFoundError",
     "PromptTooLargeError",
     "Prompts",
+    "QuotaExceededError",
+    "Quotas",
     "Receipt",
     "SchemaError",
     "SharedFolder",
@@ -77,6 +82,9 @@ __all__ = [
     "StoreFullError",
     "StoreStats",
     "StoreUnavailableError",
+    "Sweep",
+    "Swept",
+    "Verdict",
     "has_index",
     "open_keys",
 ]

@@ -104,6 +104,32 @@ class Backend(Protocol):
         """Move the blob's bytes to where nothing serves them; do nothing when it is not here."""
         ...
 
+    def remove(self, digest: Digest) -> None:
+        """Remove the blob's bytes; do nothing when they are not here.
+
+        They may come back after a power cut. Whoever has the blob open goes on reading it.
+
+        Raises:
+            StoreUnavailableError: they are here and cannot be removed.
+        """
+        ...
+
+    def remove_quarantined(self, digest: Digest) -> None:
+        """Remove bytes that were moved aside; do nothing when none were.
+
+        Raises:
+            StoreUnavailableError: they cannot be removed.
+        """
+        ...
+
+    def quarantined(self) -> Sequence[Digest]:
+        """Return the digests of which bytes were moved aside.
+
+        Raises:
+            StoreUnavailableError: the disk does not say.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of everything. May be called twice."""
         ...

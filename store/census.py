@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .index import Index, Totals
+from .index import Index
 from .prompts import Prompts
+from .sums import Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +50,4 @@ class Census:
             return self._counts
 
     async def _count(self) -> Counts:
-        return Counts(await self._index.totals(self._clock()), await self._prompts.count())
+        return Counts(await self._index.totals(), await self._prompts.count())

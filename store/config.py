@@ -1,9 +1,23 @@
 """The store's settings: each limit with its unit, its default and the reason for it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """How many logical bytes each tenant may hold."""
+
+    default_bytes: int | None = None
+    """Of a tenant that is not named; None: any number."""
+    by_tenant: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def of(self, tenant: str) -> int | None:
+        """Return the tenant's quota in bytes."""
+        return self.by_tenant.get(tenant, self.default_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +25,8 @@ class StoreConfig:
     """How one store is opened.
 
     Raises:
-        ValueError: a limit is not positive (`min_free_bytes` may be zero).
+        ValueError: a limit is not positive (`min_free_bytes`, `review_seconds` and `quarantine_seconds`
+            may be zero).
     """
 
     data_folder: Path | None
@@ -28,6 +43,20 @@ class StoreConfig:
 
     min_free_bytes: int = 64 * _MIB
     """What uploads leave free on the disk, so that the index can still be written."""
+
+    max_store_bytes: int | None = None
+    """What all blobs may take together, those that await their end included; None: the disk decides.
+    For a folder that shares its disk with others."""
+
+    quotas: Quotas = field(default_factory=Quotas)
+    """How many logical bytes each tenant may hold; without, any number."""
+
+    review_seconds: int = 3600
+    """How long bytes that nobody holds any more stay, and are revived by an upload: as long as a
+    daemon believes an old answer while it cannot ask, and an hour to notice a mistake."""
+
+    quarantine_seconds: int = 7 * 24 * 3600
+    """How long damaged bytes are kept to be looked at: a week, so that a weekend is not too long."""
 
     max_prompt_bytes: int = 64 * _MIB
     """The most that one prompt may take in all, because an expand holds all of it in memory: text,
@@ -56,6 +85,7 @@ class StoreConfig:
             "lease_seconds": self.lease_seconds,
             "prompt_seconds": self.prompt_seconds,
             "max_blob_bytes": self.max_blob_bytes,
+            "max_store_bytes": 1 if self.max_store_bytes is None else self.max_store_bytes,
             "max_prompt_bytes": self.max_prompt_bytes,
             "hot_entries": self.hot_entries,
             "hot_seconds": self.hot_seconds,
@@ -67,5 +97,10 @@ class StoreConfig:
         for name, value in limits.items():
             if value <= 0:
                 raise ValueError(f"{name} must be positive, not {value}")
-        if self.min_free_bytes < 0:
-            raise ValueError(f"min_free_bytes must not be negative, not {self.min_free_bytes}")
+        for name, value in {
+            "min_free_bytes": self.min_free_bytes,
+            "review_seconds": self.review_seconds,
+            "quarantine_seconds": self.quarantine_seconds,
+        }.items():
+            if value < 0:
+                raise ValueError(f"{name} must not be negative, not {value}")

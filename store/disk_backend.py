@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from coatcheck.protocol import Buffer, Digest
+from coatcheck.protocol import Buffer, Digest, InvalidDigestError
 
 from .disk_space import DiskSpace
 from .durable import make_folder, sync_folder
@@ -106,6 +106,22 @@ class DiskBackend:
             raise disk_error(error) from error
         with contextlib.suppress(OSError):  # after a power cut its checksum fails again
             sync_folder(path.parent)
+
+    def remove(self, digest: Digest) -> None:
+        """Remove the blob; see `Backend.remove`."""
+        _unlink(self._path(digest))
+
+    def remove_quarantined(self, digest: Digest) -> None:
+        """Remove what was moved aside; see `Backend.remove_quarantined`."""
+        _unlink(self._quarantine / digest.hex)
+
+    def quarantined(self) -> Sequence[Digest]:
+        """List what was moved aside; see `Backend.quarantined`."""
+        try:
+            names = os.listdir(self._quarantine)
+        except OSError as error:
+            raise disk_error(error) from error
+        return [digest for name in names if (digest := digest_named(name))]
 
     def free_bytes(self) -> int:
         """Return what uploads may still take; see `Measured.free_bytes`."""
@@ -279,6 +295,21 @@ class DiskBlobFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def digest_named(name: str) -> Digest | None:
+    """Return the digest that a blob's file name stands for; None for any other name."""
+    try:
+        return Digest(f"sha256:{name}")
+    except InvalidDigestError:
+        return None
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise disk_error(error) from error
 
 
 def _make_shards(root: Path) -> None:

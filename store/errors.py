@@ -45,13 +45,26 @@ class SchemaError(StoreError):
 
 
 class StoreFullError(StoreError):
-    """The disk is full, or so full that the reserve would be touched. Nothing was lost.
+    """The disk is full, or so full that the reserve would be touched, or the store has reached its
+    limit. Nothing was lost.
 
     Neither the caller's fault nor worth a retry: it lasts until somebody makes room.
     """
 
     def __init__(self, reason: str = "no space left for this upload") -> None:
         super().__init__(reason)
+
+
+class QuotaExceededError(StoreError):
+    """The tenant has as many bytes as it may; it has to let go of some, or be given more."""
+
+    def __init__(self, used_bytes: int, quota_bytes: int) -> None:
+        self.used_bytes = used_bytes
+        self.quota_bytes = quota_bytes
+        super().__init__(
+            f"{used_bytes} of {quota_bytes} bytes are used, and this does not fit beside them: "
+            "let go of blobs that are no longer needed, or ask for a larger quota"
+        )
 
 
 class StoreUnavailableError(StoreError):

@@ -108,11 +108,14 @@ class StoreStats:
     """The store in numbers, over all tenants."""
 
     blobs: int
-    """Blobs that can be served, whether or not anything holds them."""
+    """Blobs whose bytes are good, whether or not anything holds them."""
     blob_bytes: int
+    condemned_blobs: int
+    """Those of them that nothing holds, and that a sweep will remove."""
+    condemned_bytes: int
     quarantined_blobs: int
     grants: int
-    """Live ones."""
+    """Live ones, and those that no sweep has met yet since they ended."""
     prompts: int
     """Live messages that are written."""
     uploads_in_progress: int

@@ -5,6 +5,7 @@
    upload has replaced them.
 3. A hold is only ever added to a grant that lives; a grant whose last hold has ended stays dead
    until its tenant uploads the bytes again.
+4. A live blob has a grant: whoever removes the last one condemns the blob with it.
 
 Every method is one transaction. Times are unix seconds, given by the caller.
 """
@@ -12,36 +13,39 @@ Every method is one transaction. Times are unix seconds, given by the caller.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, select, update
 
 from coatcheck.protocol import Digest
 
 from .cursor import read_cursor, write_cursor
 from .database import Database
-from .errors import BlobNotFoundError
+from .dead import GRACE_SECONDS, end_holds
+from .errors import BlobNotFoundError, StoreError
 from .grant import Grant, HeldBlob, Hold, Page
 from .held import find_held, is_live, newest_held
 from .index_rows import (
     NewBlob,
+    NewGrant,
     PromptHold,
-    delete_grant,
+    condemn,
     put_blob,
     put_grant,
     put_leases,
     put_pin,
     put_prompt_hold,
+    remove_grant,
 )
 from .schema import BlobState, HoldKind, blobs, holds
+from .sums import Totals, find_excess, grant_bytes, read_totals
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
-    """The index in numbers."""
+class Recorded:
+    """What became of an upload whose bytes were committed."""
 
-    blobs: int
-    blob_bytes: int
-    quarantined_blobs: int
-    grants: int
+    held: HeldBlob
+    is_new: bool
+    """Whether the tenant had no live grant for the blob before."""
 
 
 class Index:
@@ -52,27 +56,39 @@ class Index:
 
     async def record(
         self,
-        tenant: str,
+        grant: NewGrant,
         blob: NewBlob,
-        declared_type: str | None,
         *,
         now: float,
         lease_expires_at: float,
-    ) -> tuple[HeldBlob, bool]:
+        quota_bytes: int | None = None,
+    ) -> Recorded:
         """Grant the tenant a blob whose bytes were just committed, with a lease.
 
-        Writes the same rows for a blob that is new and for one that is known. Returns the grant
-        and whether there was no live one before.
+        Writes the same rows for a blob that is new and for one that is known. Where the quota leaves
+        no room there is no grant; the bytes, which lie there all the same, are the sweep's then.
+
+        Raises:
+            QuotaExceededError: the tenant's grants would have more than `quota_bytes`.
         """
 
-        def work(connection: Connection) -> tuple[HeldBlob, bool]:
-            before = find_held(connection, tenant, [blob.digest], now)
+        def work(connection: Connection) -> Recorded | StoreError:
+            before = find_held(connection, grant.tenant, [blob.digest], now)
             put_blob(connection, blob, now)
-            put_grant(connection, tenant, blob.digest, declared_type, now)
-            put_leases(connection, tenant, [blob.digest], now, lease_expires_at)
-            return find_held(connection, tenant, [blob.digest], now)[blob.digest], not before
+            if not before and (
+                refusal := find_excess(connection, grant.tenant, blob.size, quota_bytes)
+            ):
+                condemn(connection, blob.digest, now)
+                return refusal
+            put_grant(connection, grant, blob.digest, now)
+            put_leases(connection, grant.tenant, [blob.digest], now, lease_expires_at)
+            held = find_held(connection, grant.tenant, [blob.digest], now)[blob.digest]
+            return Recorded(held, not before)
 
-        return await self._database.run(work)
+        outcome = await self._database.run(work)
+        if isinstance(outcome, StoreError):
+            raise outcome
+        return outcome
 
     async def find(
         self, tenant: str, digests: Iterable[Digest], now: float
@@ -141,7 +157,7 @@ class Index:
                 select(holds).where(ours, is_live(now)).order_by(holds.c.kind, holds.c.name)
             ).all()
             if not rows:
-                delete_grant(connection, tenant, digest)
+                remove_grant(connection, tenant, digest, now)
             return [Hold(HoldKind(row.kind), row.name, row.purpose, row.expires_at) for row in rows]
 
         return await self._database.run(work)
@@ -192,12 +208,12 @@ class Index:
 
         await self._database.run(work)
 
-    async def quarantine(self, digest: Digest, generation: int) -> bool:
+    async def quarantine(self, digest: Digest, generation: int, now: float) -> bool:
         """Take the blob out of every answer, unless its bytes were replaced since.
 
         Returns whether it did.
         """
-        return await self._alter(digest, generation, state=BlobState.QUARANTINED)
+        return await self._alter(digest, generation, state=BlobState.QUARANTINED, state_since=now)
 
     async def rewrite_checksums(
         self, digest: Digest, generation: int, checksums: bytes, seed_version: int
@@ -213,24 +229,21 @@ class Index:
         """
         await self._database.read(lambda c: newest_held(c, "", now, 1, None))
 
-    async def totals(self, now: float) -> Totals:
-        """Count everything; reads the whole index."""
+    async def totals(self) -> Totals:
+        """Return the sums that the index keeps."""
+        return await self._database.read(read_totals)
 
-        def work(connection: Connection) -> Totals:
-            states = connection.execute(
-                select(blobs.c.state, func.count(), func.sum(blobs.c.size)).group_by(blobs.c.state)
-            ).all()
-            count = {str(state): int(number) for state, number, _ in states}
-            size = {str(state): int(total) for state, _, total in states}
-            live = select(holds.c.tenant, holds.c.digest).where(is_live(now)).distinct().subquery()
-            return Totals(
-                blobs=count.get(BlobState.LIVE, 0),
-                blob_bytes=size.get(BlobState.LIVE, 0),
-                quarantined_blobs=count.get(BlobState.QUARANTINED, 0),
-                grants=connection.execute(select(func.count()).select_from(live)).scalar_one(),
-            )
+    async def tenant_bytes(self, tenant: str) -> int:
+        """Return the logical bytes of the tenant's grants."""
+        return await self._database.read(lambda c: grant_bytes(c, tenant))
 
-        return await self._database.read(work)
+    async def end_holds_of(self, tenant: str, now: float) -> None:
+        """Do for one tenant what a sweep does first: end the grants that nothing holds."""
+        before = now - GRACE_SECONDS
+        while (
+            await self._database.run(lambda c: end_holds(c, before, now=now, tenant=tenant))
+        ).holds:
+            pass
 
     async def _alter(self, digest: Digest, generation: int, **values: object) -> bool:
         statement = (

@@ -7,14 +7,14 @@ transaction: `index.py` joins these into one.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Float, String, bindparam, delete, exists, func, select
+from sqlalchemy import Connection, Float, String, bindparam, delete, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from coatcheck.protocol import Digest
 
 from .held import is_live
 from .prepared import Prepared, Row
-from .schema import BlobState, HoldKind, blobs, grants, holds, tenants
+from .schema import BlobState, HoldKind, blobs, end_users, grants, holds, tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,16 @@ class NewBlob:
 
 
 @dataclass(frozen=True, slots=True)
+class NewGrant:
+    """What an upload asks for: the blob for a tenant, and what its sender said of it."""
+
+    tenant: str
+    declared_type: str | None = None
+    end_user: str | None = None
+    """Whom the tenant uploads it for; None: it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class PromptHold:
     """A kept message that names a blob."""
 
@@ -43,7 +53,7 @@ class PromptHold:
     expires_at: float
 
 
-_insert_tenant = Prepared(insert(tenants).on_conflict_do_nothing())
+_insert_tenant = Prepared(insert(tenants).on_conflict_do_nothing(), ("tenant", "created_at"))
 
 _insert_blob = insert(blobs)
 _put_blob = Prepared(
@@ -59,6 +69,7 @@ _put_blob = Prepared(
                 "checksums",
                 "seed_version",
                 "state",
+                "state_since",
             )
         }
         | {"generation": blobs.c.generation + 1},
@@ -69,14 +80,30 @@ _insert_grant = insert(grants)
 _put_grant = Prepared(
     _insert_grant.on_conflict_do_update(
         index_elements=[grants.c.tenant, grants.c.digest],
-        set_={"media_type": func.coalesce(_insert_grant.excluded.media_type, grants.c.media_type)},
+        set_={
+            "media_type": func.coalesce(_insert_grant.excluded.media_type, grants.c.media_type),
+            "unnamed": func.max(_insert_grant.excluded.unnamed, grants.c.unnamed),
+        },
     )
 )
+_put_end_user = Prepared(insert(end_users).on_conflict_do_nothing())
 _delete_grant = Prepared(
     delete(grants).where(
         grants.c.tenant == bindparam("of_tenant", type_=String),
         grants.c.digest == bindparam("of_digest", type_=String),
     )
+)
+
+# What a grant was all that held goes before the sweep's judges. Bytes in quarantine are not
+# condemned: they are out of every answer, and gone by another way.
+_condemn = Prepared(
+    update(blobs)
+    .where(
+        blobs.c.digest == bindparam("of_digest", type_=String),
+        blobs.c.state == BlobState.LIVE,
+        ~exists().where(grants.c.digest == blobs.c.digest),
+    )
+    .values(state=BlobState.CONDEMNED, state_since=bindparam("since", type_=Float))
 )
 
 _insert_hold = insert(holds)
@@ -101,7 +128,11 @@ _has_live_hold = Prepared(
 
 
 def put_blob(connection: Connection, blob: NewBlob, now: float) -> None:
-    """Record bytes that were just committed: a new blob, or the next generation of a known one."""
+    """Record bytes that were just committed: a new blob, or the next generation of a known one.
+
+    It is live then, whatever it was before: an upload revives what was condemned, and heals what
+    was in quarantine.
+    """
     _put_blob.run(
         connection,
         {
@@ -116,26 +147,39 @@ def put_blob(connection: Connection, blob: NewBlob, now: float) -> None:
             "state": BlobState.LIVE,
             "generation": 1,
             "created_at": now,
+            "state_since": now,
         },
     )
 
 
-def put_grant(
-    connection: Connection, tenant: str, digest: Digest, declared_type: str | None, now: float
-) -> None:
-    """Add the grant, or a declared type to the live one; a dead one begins anew."""
+def put_grant(connection: Connection, grant: NewGrant, digest: Digest, now: float) -> None:
+    """Add the grant, or what is said of it now to the live one; a dead one begins anew."""
+    tenant = grant.tenant
     _insert_tenant.run(connection, {"tenant": tenant, "created_at": now})
     if not has_live_hold(connection, tenant, digest, now):
-        delete_grant(connection, tenant, digest)
-    _put_grant.run(
-        connection,
-        {"tenant": tenant, "digest": digest, "media_type": declared_type, "created_at": now},
-    )
+        _delete_grant.run(connection, {"of_tenant": tenant, "of_digest": digest})
+    row: Row = {
+        "tenant": tenant,
+        "digest": digest,
+        "media_type": grant.declared_type,
+        "created_at": now,
+        "unnamed": int(grant.end_user is None),
+    }
+    _put_grant.run(connection, row)
+    if grant.end_user is not None:
+        user: Row = {"tenant": tenant, "digest": digest, "end_user": grant.end_user}
+        _put_end_user.run(connection, {**user, "created_at": now})
 
 
-def delete_grant(connection: Connection, tenant: str, digest: Digest) -> None:
-    """Remove the grant, if there is one, and its holds with it."""
+def remove_grant(connection: Connection, tenant: str, digest: Digest, now: float) -> None:
+    """Remove the grant, if there is one, with its holds; a blob without any other is condemned."""
     _delete_grant.run(connection, {"of_tenant": tenant, "of_digest": digest})
+    condemn(connection, digest, now)
+
+
+def condemn(connection: Connection, digest: Digest, now: float) -> None:
+    """Condemn a live blob that no tenant has a grant for; leave any other as it is."""
+    _condemn.run(connection, {"of_digest": digest, "since": now})
 
 
 def has_live_hold(connection: Connection, tenant: str, digest: Digest, now: float) -> bool:

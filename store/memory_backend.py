@@ -6,6 +6,7 @@ or replaced, as an open file does.
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Sequence
 
 from coatcheck.protocol import Buffer, Digest
@@ -28,6 +29,7 @@ class MemoryBackend:
         self._quarantined: dict[Digest, memoryview] = {}
         self._kept_bytes = 0
         self._reserved_bytes = 0
+        self._lock = threading.Lock()  # bytes are removed in threads
 
     def spool(self) -> "MemorySpool":
         """Return a new, empty spool; see `Backend.spool`."""
@@ -40,10 +42,25 @@ class MemoryBackend:
 
     def quarantine(self, digest: Digest) -> None:
         """Move the blob aside; see `Backend.quarantine`."""
-        data = self._blobs.pop(digest, None)
-        if data is not None:
-            self._kept_bytes -= len(self._quarantined.get(digest, b""))
-            self._quarantined[digest] = data
+        with self._lock:
+            data = self._blobs.pop(digest, None)
+            if data is not None:
+                self._kept_bytes -= len(self._quarantined.get(digest, b""))
+                self._quarantined[digest] = data
+
+    def remove(self, digest: Digest) -> None:
+        """Remove the blob; see `Backend.remove`."""
+        with self._lock:
+            self._kept_bytes -= len(self._blobs.pop(digest, b""))
+
+    def remove_quarantined(self, digest: Digest) -> None:
+        """Remove what was moved aside; see `Backend.remove_quarantined`."""
+        with self._lock:
+            self._kept_bytes -= len(self._quarantined.pop(digest, b""))
+
+    def quarantined(self) -> Sequence[Digest]:
+        """List what was moved aside; see `Backend.quarantined`."""
+        return list(self._quarantined)
 
     def free_bytes(self) -> int:
         """Return what uploads may still take; see `Measured.free_bytes`."""
@@ -63,8 +80,9 @@ class MemoryBackend:
 
     def put(self, digest: Digest, data: memoryview) -> None:
         """Keep verified bytes, which nobody changes any more; a spool's business."""
-        self._kept_bytes += len(data) - len(self._blobs.get(digest, b""))
-        self._blobs[digest] = data
+        with self._lock:
+            self._kept_bytes += len(data) - len(self._blobs.get(digest, b""))
+            self._blobs[digest] = data
 
 
 class MemorySpool:

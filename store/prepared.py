@@ -4,6 +4,7 @@ What SQLAlchemy does around an execution costs several times what SQLite takes f
 the interpreter meanwhile. Errors are the driver's; `Database` names them as it names SQLAlchemy's.
 """
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -32,13 +33,22 @@ class Prepared:
         Raises:
             sqlite3.Error: SQLite refused.
         """
+        rows: Sequence[tuple[Any, ...]] = self._execute(connection, values).fetchall()
+        return rows
+
+    def change(self, connection: Connection, values: Row) -> int:
+        """Run it in the connection's transaction; return how many rows it changed.
+
+        Raises:
+            sqlite3.Error: SQLite refused.
+        """
+        return self._execute(connection, values).rowcount
+
+    def _execute(self, connection: Connection, values: Row) -> sqlite3.Cursor:
         plain = {name: _plain(value) for name, value in values.items()}
         driver = connection.connection.driver_connection
-        assert driver is not None
-        rows: Sequence[tuple[Any, ...]] = driver.execute(
-            self._text, {**self._constants, **plain}
-        ).fetchall()
-        return rows
+        assert isinstance(driver, sqlite3.Connection)
+        return driver.execute(self._text, {**self._constants, **plain})
 
 
 def _plain(value: Value) -> Value:

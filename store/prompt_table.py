@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     and_,
     bindparam,
+    delete,
     func,
     select,
     tuple_,
@@ -23,6 +24,8 @@ from sqlalchemy.dialects.sqlite import insert
 from coatcheck.protocol import Digest
 
 from .schema import prompts
+
+_ROWS_AT_ONCE = 200
 
 MESSAGE_BYTES = 1000
 """What a message takes beside its text: as it is read, waits, and in its row."""
@@ -106,6 +109,16 @@ _extend = (
     )
     .values(expires_at=bindparam("until", type_=Float))
 )
+# Leaves first: no row expires before one behind it, and of those that expire together the deeper goes.
+_ended = (
+    select(prompts.c.tenant, prompts.c.dialect, prompts.c.digest)
+    .where(prompts.c.expires_at <= bindparam("before", type_=Float))
+    .order_by(prompts.c.expires_at, prompts.c.depth.desc())
+    .limit(_ROWS_AT_ONCE)
+)
+_remove_ended = delete(prompts).where(
+    tuple_(prompts.c.tenant, prompts.c.dialect, prompts.c.digest).in_(_ended)
+)
 _count_live = (
     select(func.count()).select_from(prompts).where(prompts.c.expires_at > bindparam("now"))
 )
@@ -170,6 +183,11 @@ def named_blobs(connection: Connection, key: PromptKey) -> list[tuple[Digest, Di
 def extend(connection: Connection, key: PromptKey, expires_at: float) -> None:
     """Extend the list's last row and all before it."""
     connection.execute(_extend, _named(key) | {"until": expires_at})
+
+
+def remove_ended(connection: Connection, before: float) -> int:
+    """Remove some of the rows that expired before this time, leaves first; return how many."""
+    return connection.execute(_remove_ended, {"before": before}).rowcount
 
 
 def count_live(connection: Connection, now: float) -> int:

@@ -16,6 +16,7 @@ from coatcheck.protocol import Digest, prompt_root
 
 from . import prompt_table
 from .database import Database
+from .dead import GRACE_SECONDS
 from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError, StoreFullError
 from .index import Index
 from .prompt_table import PromptHead, PromptKey, PromptRow, message_bytes
@@ -134,6 +135,18 @@ class Prompts:
     async def flush(self) -> None:
         """Wait until everything that was asked for before is written, with its holds."""
         await self._writer.flush()
+
+    async def sweep(self) -> int:
+        """Remove the messages that expired, those that nothing follows first; return how many.
+
+        Raises:
+            StoreClosedError, StoreFullError, StoreUnavailableError: some are still there.
+        """
+        before = self._clock() - GRACE_SECONDS  # an extension may be on its way
+        removed = 0
+        while count := await self._database.run(lambda c: prompt_table.remove_ended(c, before)):
+            removed += count
+        return removed
 
     async def check(self) -> None:
         """Ask for a prompt that nobody has.

@@ -7,6 +7,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -37,6 +38,7 @@ class Quarantine:
         locks: DigestLocks,
         finisher: Finisher,
         executor: Executor,
+        clock: Callable[[], float],
     ) -> None:
         self._backend = backend
         self._index = index
@@ -45,6 +47,7 @@ class Quarantine:
         self._locks = locks
         self._finisher = finisher
         self._executor = executor
+        self._clock = clock
 
     async def report(self, held: HeldBlob) -> None:
         """Take a blob in of which a piece failed its checksum. May be called twice.
@@ -70,7 +73,7 @@ class Quarantine:
     async def _take(self, held: HeldBlob) -> None:
         digest = held.grant.digest
         async with self._locks.removing(digest):
-            taken = await self._index.quarantine(digest, held.grant.generation)
+            taken = await self._index.quarantine(digest, held.grant.generation, self._clock())
             self._hot.forget_blob(digest)
             if taken:
                 _logger.error("%s is not what was stored and is in quarantine", digest)

@@ -27,6 +27,7 @@ from coatcheck.protocol import (
     sniff,
 )
 
+from .allowance import Allowance, Allowances
 from .backend import Backend, Spool
 from .digest_locks import DigestLocks
 from .errors import (
@@ -40,7 +41,7 @@ from .finisher import Finisher
 from .grant import Receipt
 from .hot import HotGrants
 from .index import Index
-from .index_rows import NewBlob
+from .index_rows import NewBlob, NewGrant
 from .piece_buffers import PieceBuffers
 from .seed import Seeds
 from .term import Term
@@ -56,9 +57,11 @@ _SMALL_BYTES = 64 * 1024
 class Promise:
     """What the sender said of the body beforehand."""
 
-    declared_type: str | None
-    digest: Digest | None
-    size: int | None
+    declared_type: str | None = None
+    digest: Digest | None = None
+    size: int | None = None
+    end_user: str | None = None
+    """Whom it is uploaded for."""
 
 
 class Receiver:
@@ -73,6 +76,7 @@ class Receiver:
         seeds: Seeds,
         locks: DigestLocks,
         finisher: Finisher,
+        allowances: Allowances,
         max_blob_bytes: int,
         lease: Term,
         clock: Callable[[], float],
@@ -83,6 +87,7 @@ class Receiver:
         self._seeds = seeds
         self._locks = locks
         self._finisher = finisher
+        self._allowances = allowances
         self._max_blob_bytes = max_blob_bytes
         self._lease = lease
         self._clock = clock
@@ -112,27 +117,29 @@ class Receiver:
         if self._closed:
             raise StoreClosedError
         declared_type = promise.declared_type and parse_media_type(promise.declared_type)
+        grant = NewGrant(tenant, declared_type, promise.end_user)
         if promise.size is not None:
             self._check_size(promise.size)
         spool = self._backend.spool()
         self._in_progress += 1
         self._idle.clear()
         try:
-            taken = await self._fill_until_closed(spool, body, promise)
-            return await self._finisher.run(self._commit(tenant, spool, taken, declared_type))
+            with self._allowances.begin(tenant) as allowance:
+                taken = await self._fill_until_closed(spool, body, promise, allowance)
+                return await self._finisher.run(self._commit(grant, spool, taken))
         finally:
             self._in_progress -= 1
             if not self._in_progress:
                 self._idle.set()
 
     async def _fill_until_closed(
-        self, spool: Spool, body: AsyncIterable[bytes], promise: Promise
+        self, spool: Spool, body: AsyncIterable[bytes], promise: Promise, allowance: Allowance
     ) -> "_Taken":
         scope = asyncio.timeout(None)
         try:
             async with scope:
                 self._scopes.add(scope)
-                return await self._fill(spool, body, promise)
+                return await self._fill(spool, body, promise, allowance)
         except TimeoutError as error:
             if scope.expired():
                 raise StoreClosedError from error
@@ -140,15 +147,21 @@ class Receiver:
         finally:
             self._scopes.discard(scope)
 
-    async def _fill(self, spool: Spool, body: AsyncIterable[bytes], promise: Promise) -> "_Taken":
+    async def _fill(
+        self, spool: Spool, body: AsyncIterable[bytes], promise: Promise, allowance: Allowance
+    ) -> "_Taken":
         intake = _Intake(spool, Hasher(self._seeds.current), self._slabs)
         try:
-            if promise.size is not None and promise.size > _SMALL_BYTES:
-                await spool.reserve(promise.size)
+            if promise.size is not None:
+                await allowance.cover(promise.size)
+                if promise.size > _SMALL_BYTES:
+                    await spool.reserve(promise.size)
             async for chunk in body:
                 size = intake.size + len(chunk)
                 self._check_size(size)
-                if promise.size is not None and size > promise.size:
+                if promise.size is None:
+                    await allowance.cover(size)
+                elif size > promise.size:
                     raise SizeMismatchError(promise.size, size)
                 await intake.take(chunk)
             taken = await intake.conclude(self._seeds.version)
@@ -160,26 +173,24 @@ class Receiver:
             intake.close()
         return taken
 
-    async def _commit(
-        self, tenant: str, spool: Spool, taken: "_Taken", declared_type: str | None
-    ) -> Receipt:
+    async def _commit(self, grant: NewGrant, spool: Spool, taken: "_Taken") -> Receipt:
         blob = taken.blob
         try:
             async with self._locks.adding(blob.digest):
                 await spool.commit(blob.digest, taken.rest)
                 now = self._clock()
-                held, created = await self._index.record(
-                    tenant,
+                recorded = await self._index.record(
+                    grant,
                     blob,
-                    declared_type,
                     now=now,
                     lease_expires_at=self._lease.end(now),
+                    quota_bytes=self._allowances.quota_bytes(grant.tenant),
                 )
                 self._hot.forget_blob(blob.digest)
         except BaseException:
             await spool.discard()
             raise
-        return Receipt(held.grant, created)
+        return Receipt(recorded.held.grant, recorded.is_new)
 
     def _check_size(self, size: int) -> None:
         if size > self._max_blob_bytes:

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .allowance import Allowances
 from .backend import Backend, Measured
 from .changes import Changes
 from .config import StoreConfig
@@ -32,6 +33,7 @@ from .quarantine import Quarantine
 from .receive import Receiver
 from .seed import Seeds, open_seeds
 from .shared_folder import SharedFolder
+from .sweep import Sweep, SweepTerms
 from .term import Term
 
 _LOCK_THREADS = 2  # they wait only while another process takes bytes away
@@ -53,6 +55,7 @@ class Resources:
     reading: ThreadPoolExecutor
     prompts: Prompts
     keys: Keys
+    sweep: Sweep
 
 
 async def open_resources(
@@ -96,6 +99,7 @@ async def open_resources(
     stack.push_async_callback(finisher.close)
     hot = HotGrants(config.hot_entries, config.hot_seconds, changes)
     locks = _locks(stack, backend, shared)
+    allowances = Allowances(index, config.quotas, config.max_store_bytes, clock)
     receiver = Receiver(
         backend=backend,
         index=index,
@@ -103,6 +107,7 @@ async def open_resources(
         seeds=seeds,
         locks=locks,
         finisher=finisher,
+        allowances=allowances,
         max_blob_bytes=config.max_blob_bytes,
         lease=Term(config.lease_seconds),
         clock=clock,
@@ -116,6 +121,18 @@ async def open_resources(
         locks=locks,
         finisher=finisher,
         executor=reading,
+        clock=clock,
+    )
+    sweep = Sweep(
+        database=database,
+        backend=backend,
+        hot=hot,
+        locks=locks,
+        finisher=finisher,
+        prompts=prompts,
+        terms=SweepTerms(config.review_seconds, config.quarantine_seconds),
+        executor=writing,
+        clock=clock,
     )
     return Resources(
         config,
@@ -130,6 +147,7 @@ async def open_resources(
         reading,
         prompts,
         keys,
+        sweep,
     )
 
 

@@ -4,6 +4,9 @@ The index says which tenant holds which blob and why; the prompts have a file of
 because losing the last of them costs little and syncing each would cost much. Times are unix
 seconds. A digest is its text. Migrations in `migrations/` build the same tables step by step;
 a test compares the two.
+
+Sums are kept by triggers of the index, so that no path that adds or removes rows can forget them:
+`blob_totals` by the state of blobs, `tenants.grants` and `tenants.grant_bytes` by grants.
 """
 
 from enum import StrEnum
@@ -21,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 index_metadata = MetaData()
@@ -51,6 +55,9 @@ tenants = Table(
     index_metadata,
     Column("tenant", String, primary_key=True),
     Column("created_at", Float, nullable=False),
+    # Its grants that were not swept yet, and the sizes of their blobs together: its logical bytes.
+    Column("grants", Integer, nullable=False, server_default="0"),
+    Column("grant_bytes", Integer, nullable=False, server_default="0"),
 )
 
 seeds = Table(
@@ -77,7 +84,20 @@ blobs = Table(
     # Counts the writes of the bytes, so that acting on a reading of older bytes can be refused.
     Column("generation", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
+    # Since when it is in this state.
+    Column("state_since", Float, nullable=False, server_default="0"),
     CheckConstraint("state IN ('live', 'condemned', 'quarantined')", name="blobs_state"),
+    # What the sweep looks at; next to nothing of a large store.
+    Index("blobs_leaving", "state", "state_since", sqlite_where=text("state != 'live'")),
+    Index("blobs_seed", "seed_version"),
+)
+
+blob_totals = Table(
+    "blob_totals",
+    index_metadata,
+    Column("state", String, primary_key=True),
+    Column("blobs", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
 )
 
 grants = Table(
@@ -88,8 +108,24 @@ grants = Table(
     # As declared; null when the tenant declared none.
     Column("media_type", String),
     Column("created_at", Float, nullable=False),
+    # Whether any upload of it named no end user: then erasing end users leaves it alone.
+    Column("unnamed", Integer, nullable=False, server_default="1"),
     Index("grants_newest", "tenant", "created_at", "digest"),
     Index("grants_digest", "digest"),
+)
+
+# Whom a tenant uploaded a blob for, where it said so.
+end_users = Table(
+    "end_users",
+    index_metadata,
+    Column("tenant", String, primary_key=True),
+    Column("digest", String, primary_key=True),
+    Column("end_user", String, primary_key=True),
+    Column("created_at", Float, nullable=False),
+    ForeignKeyConstraint(
+        ["tenant", "digest"], ["grants.tenant", "grants.digest"], ondelete="CASCADE"
+    ),
+    Index("end_users_blobs", "tenant", "end_user"),
 )
 
 holds = Table(
@@ -104,10 +140,54 @@ holds = Table(
     # Null when it does not expire.
     Column("expires_at", Float),
     Column("created_at", Float, nullable=False),
+    # A file's name, as its owner calls it.
+    Column("filename", String),
     ForeignKeyConstraint(
         ["tenant", "digest"], ["grants.tenant", "grants.digest"], ondelete="CASCADE"
     ),
     CheckConstraint("kind IN ('lease', 'pin', 'file', 'prompt')", name="holds_kind"),
+    Index("holds_expiry", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
+    # A file's id is found without its digest.
+    Index("holds_files", "name", sqlite_where=text("kind = 'file'")),
+)
+
+# Blobs being received in parts, over more than one request.
+uploads = Table(
+    "uploads",
+    index_metadata,
+    # 128 random bits, in the URL of the upload.
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    # Bytes in all; null while the sender has not said.
+    Column("length", Integer),
+    # How many bytes are on the disk, synced.
+    Column("offset", Integer, nullable=False),
+    Column("media_type", String),
+    Column("promised", String),
+    # What the sender says of it, as it was sent.
+    Column("metadata", String),
+    Column("end_user", String),
+    # The blob that it became; null until then.
+    Column("digest", String),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("uploads_tenant", "tenant"),
+    Index("uploads_expiry", "expires_at"),
+)
+
+# The walk over all blobs that verifies them, so that it goes on where it was; one row.
+scrubs = Table(
+    "scrubs",
+    index_metadata,
+    Column("id", Integer, primary_key=True),
+    Column("started_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("finished_at", Float),
+    # The digest behind which it goes on.
+    Column("after", String, nullable=False),
+    Column("checked_blobs", Integer, nullable=False),
+    Column("checked_bytes", Integer, nullable=False),
+    Column("damaged_blobs", Integer, nullable=False),
 )
 
 keys = Table(
@@ -145,5 +225,8 @@ prompts = Table(
     Column("blobs", String, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
+    # Whom the turn was for, where its sender said so.
+    Column("end_user", String),
     Index("prompts_expiry", "expires_at"),
+    Index("prompts_end_user", "tenant", "end_user", sqlite_where=text("end_user IS NOT NULL")),
 )

@@ -38,6 +38,7 @@ from .reader import BlobReader
 from .receive import Promise
 from .resources import Resources, open_resources
 from .shared_folder import SharedFolder
+from .sweep import Sweep
 from .term import Term
 
 
@@ -76,6 +77,8 @@ class Store:
         """The prompts kept beside the blobs."""
         self.keys: Keys = resources.keys
         """Who may ask a server of this store."""
+        self.sweep: Sweep = resources.sweep
+        """What removes what nothing holds any more."""
         self.counts = StoreCounts()
         """What was counted since the store was opened."""
 
@@ -130,22 +133,25 @@ class Store:
         declared_type: str | None = None,
         expected: Digest | None = None,
         expected_size: int | None = None,
+        end_user: str | None = None,
     ) -> Receipt:
         """Receive a blob and grant it to the tenant, with a lease: the only way in.
 
         When it returns, the bytes and the grant survive a power cut. Declaring a type again
-        replaces the one declared before; declaring none keeps it. A cancelled call keeps nothing,
-        unless the body was already complete and verified.
+        replaces the one declared before; declaring none keeps it. `end_user` is whom the tenant uploads
+        it for, in its own words. A cancelled call keeps nothing, unless the body was already complete
+        and verified.
 
         Raises:
             InvalidMediaTypeError: `declared_type` is not a media type (of the protocol).
             EmptyBlobError, BlobTooLargeError: the body is out of bounds; nothing was kept.
             SizeMismatchError, DigestMismatchError: it is not what was expected; nothing was kept.
+            QuotaExceededError: the tenant has as many bytes as it may; nothing was granted.
             StoreFullError: no room; nothing was kept and nothing was lost.
             StoreUnavailableError: the disk or the index failed.
         """
         self._require_open()
-        promise = Promise(declared_type, expected, expected_size)
+        promise = Promise(declared_type, expected, expected_size, end_user)
         try:
             receipt = await self._receiver.receive(tenant, body, promise)
         except DigestMismatchError:
@@ -306,6 +312,8 @@ class Store:
         return StoreStats(
             blobs=totals.blobs,
             blob_bytes=totals.blob_bytes,
+            condemned_blobs=totals.condemned_blobs,
+            condemned_bytes=totals.condemned_bytes,
             quarantined_blobs=totals.quarantined_blobs,
             grants=totals.grants,
             prompts=counts.prompts,

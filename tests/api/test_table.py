@@ -34,7 +34,9 @@ def test_every_error_that_a_request_can_cause_has_a_row() -> None:
     for name, kind in inspect.getmembers(store_folder, inspect.isclass):
         if issubclass(kind, StoreError) and kind is not StoreError and name not in NOT_OF_BLOBS:
             error = kind.__new__(kind)
-            vars(error).update(digest=DIGEST, expected=1, actual=2, limit_bytes=3)
+            vars(error).update(
+                digest=DIGEST, expected=1, actual=2, limit_bytes=3, used_bytes=4, quota_bytes=5
+            )
             assert store_problem(error) is not None, name
     assert store_problem(StoreError()) is None
 

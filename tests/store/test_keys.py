@@ -1,13 +1,15 @@
 """Keys: made once, stored hashed, ended by time or hand, and known in several processes."""
 
-import sqlite3
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from coatcheck.protocol import Key, is_tenant, parse_key
 from coatcheck.store import KeyNotFoundError, Store, StoreConfig, has_index, open_keys
+from coatcheck.store.migrate import migrate
 
 OpenStore = Callable[[StoreConfig], Awaitable[Store]]
 
@@ -163,11 +165,10 @@ async def test_keys_are_made_before_the_first_store(
 
 
 async def test_a_store_of_the_first_schema_gets_its_keys(folder: Path) -> None:
-    async with open_keys(folder):
-        pass
-    with sqlite3.connect(folder / "index.sqlite") as database:
-        database.execute("DROP TABLE keys")
-        database.execute("UPDATE alembic_version SET version_num = 'index_0001'")
-    database.close()
+    await asyncio.to_thread(folder.mkdir)
+    engine = create_engine(f"sqlite:///{folder / 'index.sqlite'}")
+    with engine.begin() as connection:
+        migrate(connection, "index", to="index_0001")
+    engine.dispose()
     async with open_keys(folder) as keys:
         assert not await keys.any_exist()

@@ -48,6 +48,8 @@ async def test_a_grant_ends_with_its_lease(store: Store, put: Put, now: list[flo
     assert (await store.list_grants("a", after=None, limit=10)).items == []
     with pytest.raises(BlobNotFoundError):
         await store.open_blob("a", DIGEST)
+    now[0] += 60
+    await store.sweep.run()
     assert (await store.stats()).grants == 0
 
 
@@ -366,7 +368,8 @@ async def test_many_who_ask_at_once_are_told_one_count(
 ) -> None:
     statements = await watch(store)
     await asyncio.gather(*(store.stats() for _ in range(10)))
-    assert len([text for text in statements if "count(" in text]) == 3
+    assert len([text for text in statements if "FROM blob_totals" in text]) == 1
+    assert len([text for text in statements if "count(" in text]) == 1
 
 
 async def test_a_store_in_order_passes_its_check(store: Store, disk_store: Store) -> None:
@@ -447,7 +450,7 @@ async def test_a_full_index_refuses_and_loses_nothing(
 @pytest.mark.parametrize("field", ["lease_seconds", "hot_entries", "min_free_bytes"])
 def test_limits_out_of_range_are_refused(field: str) -> None:
     with pytest.raises(ValueError, match=field):
-        StoreConfig(None, **{field: -1})
+        StoreConfig(None, **dict.fromkeys([field], -1))  # type: ignore[arg-type]  # any limit
 
 
 async def test_what_was_received_and_read_is_counted(disk_store: Store, put: Put) -> None:

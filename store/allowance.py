@@ -1,0 +1,144 @@
+"""What uploads may still bring in: their tenant's quota, and the limit of the whole store.
+
+1. Room is set aside before a byte is written, for what an upload says it brings, or as it grows.
+2. What is refused here depends on sizes and sums alone, never on which blobs are known, so that a
+   refusal says nothing about what others have. The index has the last word on a quota.
+3. What other processes have set aside is not seen: together they may pass the store's limit by the
+   uploads that run at once. Each of them asks the index again after `seconds`.
+
+Belongs to the event loop.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from .config import Quotas
+from .errors import QuotaExceededError, StoreFullError
+from .index import Index
+
+SECONDS: Final = 1.0
+"""How long a sum of the index is believed."""
+
+
+@dataclass(slots=True)
+class _Known:
+    used_bytes: int
+    asked_at: float
+
+
+class Allowances:
+    """Keeps account of what running uploads have set aside."""
+
+    def __init__(
+        self,
+        index: Index,
+        quotas: Quotas,
+        max_store_bytes: int | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._index = index
+        self._quotas = quotas
+        self._max_store_bytes = max_store_bytes
+        self._clock = clock
+        self._set_aside: Counter[str] = Counter()
+        self._sums: dict[str | None, _Known] = {}
+
+    def quota_bytes(self, tenant: str) -> int | None:
+        """Return how many logical bytes the tenant may hold."""
+        return self._quotas.of(tenant)
+
+    def begin(self, tenant: str) -> "Allowance":
+        """Return an upload's own account; enter it, and leave it when the upload has ended."""
+        return Allowance(self, tenant)
+
+    async def set_aside(self, tenant: str, more_bytes: int) -> None:
+        """Set bytes aside beside all that are; see `Allowance.cover`."""
+        self._set_aside[tenant] += more_bytes  # before anything is awaited: others see it
+        try:
+            await self._check_quota(tenant)
+            await self._check_limit()
+        except BaseException:
+            self.give_back(tenant, more_bytes)
+            raise
+
+    def give_back(self, tenant: str, count: int) -> None:
+        """End the setting aside; what was stored stands in the index from now on."""
+        self._set_aside[tenant] -= count
+        if not self._set_aside[tenant]:
+            del self._set_aside[tenant]
+        for of in (tenant, None):
+            self._sums.pop(of, None)
+
+    async def _check_quota(self, tenant: str) -> None:
+        quota = self._quotas.of(tenant)
+        if quota is None:
+            return
+        used = await self._sum(tenant, lambda: self._index.tenant_bytes(tenant))
+        if used + self._set_aside[tenant] <= quota:
+            return
+        await self._index.end_holds_of(
+            tenant, self._clock()
+        )  # what is dead makes room, unswept too
+        used = await self._index.tenant_bytes(tenant)
+        if used + self._set_aside[tenant] > quota:
+            raise QuotaExceededError(used, quota)
+
+    async def _check_limit(self) -> None:
+        limit = self._max_store_bytes
+        if limit is None:
+            return
+        stored = await self._sum(None, self._stored_bytes)
+        if stored + self._set_aside.total() > limit:
+            raise StoreFullError(
+                f"the store holds {stored} of at most {limit} bytes, and this does not fit beside "
+                "them: let go of blobs that are no longer needed; their bytes go after a review"
+            )
+
+    async def _stored_bytes(self) -> int:
+        return (await self._index.totals()).blob_bytes
+
+    async def _sum(self, of: str | None, ask: Callable[[], Awaitable[int]]) -> int:
+        """Return a tenant's bytes, or the store's, as they were a moment ago at most."""
+        now = self._clock()
+        known = self._sums.get(of)
+        # A clock that was set back makes a sum old, not new.
+        if known is None or not 0 <= now - known.asked_at < SECONDS:
+            known = self._sums[of] = _Known(await ask(), now)
+        return known.used_bytes
+
+
+class Allowance:
+    """What one upload has set aside."""
+
+    def __init__(self, allowances: Allowances, tenant: str) -> None:
+        self._allowances = allowances
+        self._tenant = tenant
+        self._covered_bytes = 0
+
+    async def cover(self, total_bytes: int) -> None:
+        """Set aside for so many bytes in all; does nothing where that much is covered already.
+
+        Raises:
+            QuotaExceededError: the tenant would hold more than its quota.
+            StoreFullError: the store would hold more than its limit.
+        """
+        more = total_bytes - self._covered_bytes
+        if more > 0:
+            await self._allowances.set_aside(self._tenant, more)
+            self._covered_bytes = total_bytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        covered, self._covered_bytes = self._covered_bytes, 0
+        if covered:
+            self._allowances.give_back(self._tenant, covered)
