@@ -20,10 +20,12 @@ from .descriptor import Descriptor
 from .dialect import Dialect
 from .dialects import DIALECTS, dialect
 from .digest import Digest
+from .end_user import MAX_END_USER_CHARACTERS, USER_HEADER, is_end_user, parse_end_user
 from .envelope import ENVELOPE_KEY, KEEP, PROMPT_HEADER, Envelope, read_envelope
 from .errors import (
     EnvelopeError,
     InvalidDigestError,
+    InvalidEndUserError,
     InvalidFieldDigestError,
     InvalidMediaTypeError,
     InvalidRefError,
@@ -67,7 +69,16 @@ from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
 from .provider import Provider, error_event
 from .providers import SPEAKERS, meant_provider, speaker
-from .ref import BLOB_PATH, Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
+from .ref import (
+    BLOB_PATH,
+    FILE_ID_BYTES,
+    Ref,
+    file_id_of,
+    is_file_id,
+    looks_like_ref,
+    parse_blob_url,
+    parse_ref,
+)
 from .ref_form import InlineBlob, RefForm, ref_form
 from .repr_digest import format_digest_field, parse_digest_field
 from .resolving import (
@@ -95,12 +106,14 @@ __all__ = [
     "DEFAULT_TENANT",
     "DIALECTS",
     "ENVELOPE_KEY",
+    "FILE_ID_BYTES",
     "KEEP",
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
     "KEY_PREFIX",
     "MAX_DEPTH",
     "MAX_DIGESTS",
+    "MAX_END_USER_CHARACTERS",
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
@@ -113,6 +126,7 @@ __all__ = [
     "SNIFF_BYTES",
     "SPEAKERS",
     "TENANT_HEADER",
+    "USER_HEADER",
     "BlobEntry",
     "BlobPage",
     "Buffer",
@@ -131,6 +145,7 @@ __all__ = [
     "ImageSize",
     "InlineBlob",
     "InvalidDigestError",
+    "InvalidEndUserError",
     "InvalidFieldDigestError",
     "InvalidMediaTypeError",
     "InvalidRefError",
@@ -175,16 +190,19 @@ __all__ = [
     "encode_json",
     "error_event",
     "event_end",
+    "file_id_of",
     "format_digest_field",
     "holds_key",
     "image_size",
     "inline_ref",
+    "is_end_user",
     "is_file_id",
     "is_tenant",
     "looks_like_ref",
     "meant_provider",
     "parse_blob_url",
     "parse_digest_field",
+    "parse_end_user",
     "parse_key",
     "parse_media_type",
     "parse_pointer",
