@@ -3,6 +3,17 @@
 from .config import ApiConfig
 from .errors import store_problem
 from .keyring import StoreKeyring
+from .maintenance import SWEEP, SweepRequest, Work
 from .table import face, readiness, routes
 
-__all__ = ["ApiConfig", "StoreKeyring", "face", "readiness", "routes", "store_problem"]
+__all__ = [
+    "SWEEP",
+    "ApiConfig",
+    "StoreKeyring",
+    "SweepRequest",
+    "Work",
+    "face",
+    "readiness",
+    "routes",
+    "store_problem",
+]

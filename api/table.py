@@ -28,6 +28,7 @@ from .blobs import BlobHandlers
 from .config import ApiConfig
 from .errors import translating
 from .keys import key_routes
+from .maintenance import maintenance_routes
 from .models import StatsAnswer
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
@@ -56,6 +57,7 @@ def routes(store: Store, config: ApiConfig | None = None) -> Sequence[Route]:
         *prompt_routes(PromptHandlers(store, config)),
         *key_routes(store.keys, config),
         *_admin_routes(AdminHandlers(store, config)),
+        *maintenance_routes(store),
     ]
     return [replace(route, handler=translating(route.handler)) for route in table]
 

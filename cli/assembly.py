@@ -4,6 +4,7 @@
 processes may serve the same together: then each opens its own store on the one data folder.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -85,4 +86,13 @@ async def _open_store(
         settings.store_config(), shared=surroundings.shared_folder, clock=surroundings.clock
     )
     stack.push_async_callback(blobs.close)
+    maintenance = store.Maintenance(
+        blobs,
+        settings.data,
+        settings.maintenance_config(),
+        clock=surroundings.clock,
+        monotonic=time.monotonic,
+    )
+    stack.push_async_callback(maintenance.close)
+    maintenance.start()
     return blobs

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import click
@@ -18,15 +17,14 @@ import pybase64
 import urllib3
 
 from coatcheck.protocol import Json
-from coatcheck.web import BoundAddress
 
 from .errors import CheckFailedError, CliError
+from .origin import origin_to_ask
 from .output import print_json
 from .settings import Settings, UpstreamSettings, environment
 from .settings_flags import Flags, settings_flags
 
 _PATIENCE_SECONDS = 3.0
-_ASKED_INSTEAD = MappingProxyType({"0.0.0.0": "127.0.0.1", "::": "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +103,6 @@ def _server(settings: Settings) -> str:
     if answer.status != 200:
         raise CheckFailedError(f"{url} answers {answer.status}: {answer.data[:200]!r}")
     return f"{url} is ready"
-
-
-def origin_to_ask(host: str, port: int) -> str:
-    """Return where a server with these settings is reached from here.
-
-    One that listens on every address is asked on loopback.
-
-    Raises:
-        CheckFailedError: the port is picked at the start, so only that server knows it.
-    """
-    if port == 0:
-        raise CheckFailedError("port 0 is any: pass as --port the one that the server printed")
-    return BoundAddress(_ASKED_INSTEAD.get(host, host), port).url
 
 
 def _upstream(upstream: UpstreamSettings) -> str:

@@ -7,13 +7,16 @@ __all__ = [
     "CliError",
     "DemoError",
     "KeyAccessError",
+    "MaintenanceError",
     "NotFoundError",
     "QuantityError",
     "RefusedRequestError",
+    "RefusedWorkError",
     "ReportError",
     "ServeError",
     "ServerStartError",
     "SettingsError",
+    "UnansweredWorkError",
     "UsageError",
     "WorkerError",
 ]
@@ -69,6 +72,20 @@ class KeyAccessError(CliError):
 
 class ReportError(CliError):
     """What was observed cannot be read."""
+
+
+class MaintenanceError(CliError):
+    """Work on a whole store failed; the message says at what."""
+
+
+class RefusedWorkError(CliError):
+    """The server that has the store refuses the work."""
+
+
+class UnansweredWorkError(CliError):
+    """The server that has the store does not answer, or went away."""
+
+    retryable: ClassVar[bool] = True
 
 
 class CheckFailedError(CliError):

@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import click
 
@@ -10,10 +11,12 @@ from coatcheck.daemon import CacheError
 from coatcheck.store import StoreError
 from coatcheck.web import WebError
 
+from .address_file import AddressFile
 from .errors import ServeError
 from .log import log_to_stderr
 from .service import require_loopback, run
-from .services import SERVICES
+from .services import SERVICES, Service
+from .settings import Settings
 from .settings_flags import Flags
 from .supervisor import supervise
 
@@ -33,12 +36,30 @@ def launch(service: str, flags: Flags) -> None:
     try:
         if SERVICES[service].has_store and not settings.data.exists():
             require_loopback(settings.host, None)  # it would be made for nothing: it has no keys
-        if settings.workers is None:
-            asyncio.run(run(SERVICES[service].assemble, settings, _announce))
-        else:
-            asyncio.run(supervise(service, flags.load, _announce))
+        with ExitStack() as stack:
+            announce = _announcing(SERVICES[service], settings, stack)
+            if settings.workers is None:
+                asyncio.run(run(SERVICES[service].assemble, settings, announce))
+            else:
+                asyncio.run(supervise(service, flags.load, announce))
     except (CacheError, StoreError, WebError) as error:
         raise ServeError(str(error)) from error
+
+
+def _announcing(
+    service: Service, settings: Settings, stack: ExitStack
+) -> Callable[[Sequence[str]], None]:
+    """Return what tells the addresses, once they are known, and where commands look for them."""
+    if not service.has_store:
+        return _announce
+    address = AddressFile(settings.data)
+
+    def announce(urls: Sequence[str]) -> None:
+        stack.enter_context(address.kept())
+        address.write(urls)
+        _announce(urls)
+
+    return announce
 
 
 def _announce(urls: Sequence[str]) -> None:

@@ -16,7 +16,14 @@ import click
 from coatcheck.client import BlobNotFoundError, ClientError, LocalFileError, ServerError
 from coatcheck.protocol import ProtocolError
 
-from .errors import CliError, NotFoundError, QuantityError, UsageError
+from .errors import (
+    CliError,
+    NotFoundError,
+    QuantityError,
+    RefusedWorkError,
+    UnansweredWorkError,
+    UsageError,
+)
 
 FAILED, USAGE, NOT_FOUND, REFUSED, NO_ANSWER, INTERRUPTED = 1, 2, 3, 4, 5, 130
 
@@ -34,6 +41,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "rm": "blob_commands",
         "pin": "blob_commands",
         "unpin": "blob_commands",
+        "sweep": "sweep",
         "keys": "keys",
         "report": "report",
         "doctor": "doctor",
@@ -99,8 +107,10 @@ def exit_code(error: Exception) -> int:
             return NOT_FOUND
         case UsageError() | QuantityError() | ProtocolError():
             return USAGE
-        case ServerError():
+        case ServerError() | RefusedWorkError():
             return REFUSED
+        case UnansweredWorkError():
+            return NO_ANSWER
         case ClientError() if error.retryable:
             return NO_ANSWER
         case _:

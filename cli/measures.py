@@ -31,6 +31,10 @@ def _count_passing(metrics: web.Metrics, blobs: store.Store) -> None:
     opened = _following(
         metrics, "coatcheck_blobs_opened_total", "Blobs opened to be read, by clients or for turns."
     )
+    removed = _following(metrics, "coatcheck_blobs_removed_total", "Blobs that sweeps removed.")
+    removed_bytes = _following(
+        metrics, "coatcheck_blob_bytes_removed_total", "Bytes of the blobs that sweeps removed."
+    )
     failures = _failures(metrics)
     damaged = web.Following(failures.labels("store"))
     mismatched = web.Following(failures.labels("upload"))
@@ -40,6 +44,8 @@ def _count_passing(metrics: web.Metrics, blobs: store.Store) -> None:
         received.follow(counts.received_blobs)
         received_bytes.follow(counts.received_bytes)
         opened.follow(counts.opened_blobs)
+        removed.follow(counts.removed_blobs)
+        removed_bytes.follow(counts.removed_bytes)
         damaged.follow(counts.damaged_blobs)
         mismatched.follow(counts.mismatched_uploads)
 
@@ -51,6 +57,9 @@ def _gauge_held(metrics: web.Metrics, blobs: store.Store) -> None:
     uploads = _gauge(metrics, "coatcheck_uploads", "Uploads in progress.")
     held = _shared(metrics, "coatcheck_blobs", "Blobs in the store.")
     held_bytes = _shared(metrics, "coatcheck_blob_bytes", "Bytes of the blobs in the store.")
+    condemned_bytes = _shared(
+        metrics, "coatcheck_condemned_bytes", "Bytes of blobs that nothing holds any more."
+    )
     bad = _shared(metrics, "coatcheck_quarantined_blobs", "Blobs in quarantine.")
     prompts = _shared(metrics, "coatcheck_kept_messages", "Messages of kept prompts in the store.")
     room = _shared(metrics, _ROOM, "What uploads, or copies, may still take of the disk.")
@@ -64,6 +73,7 @@ def _gauge_held(metrics: web.Metrics, blobs: store.Store) -> None:
         uploads.set(stats.uploads_in_progress)
         held.set(stats.blobs)
         held_bytes.set(stats.blob_bytes)
+        condemned_bytes.set(stats.condemned_bytes)
         bad.set(stats.quarantined_blobs)
         prompts.set(stats.prompts)
         if stats.disk_free_bytes is not None:

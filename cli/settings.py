@@ -29,8 +29,8 @@ from coatcheck.daemon import (
     TurnLimits,
     UpstreamConfig,
 )
-from coatcheck.protocol import SPEAKERS
-from coatcheck.store import StoreConfig
+from coatcheck.protocol import SPEAKERS, is_tenant
+from coatcheck.store import MaintenanceConfig, Quotas, StoreConfig
 from coatcheck.web import is_loopback_host
 
 from .authority import authority
@@ -41,6 +41,7 @@ DEFAULT_FILE = Path("coatcheck.toml")
 
 # Where the defaults of limits come from: they stand there with their reasons.
 _STORE: Final = StoreConfig(data_folder=None)
+_MAINTENANCE: Final = MaintenanceConfig()
 _GATEWAY: Final = GatewayConfig()
 _TIMEOUTS: Final = Timeouts()
 _CACHE: Final = CacheConfig(Path())
@@ -117,6 +118,12 @@ class Settings(BaseSettings):
     prompt_seconds: int = Field(default=_STORE.prompt_seconds, gt=0)
     max_blob_bytes: int = Field(default=_STORE.max_blob_bytes, gt=0)
     min_free_bytes: int = Field(default=_STORE.min_free_bytes, ge=0)
+    max_store_bytes: int | None = Field(default=None, gt=0)
+    tenant_quota_bytes: int | None = Field(default=None, ge=0)
+    tenant_quotas: Mapping[str, int] = Field(default_factory=dict[str, int])
+    sweep_seconds: float = Field(default=_MAINTENANCE.sweep_seconds, gt=0)
+    review_seconds: int = Field(default=_STORE.review_seconds, ge=0)
+    quarantine_seconds: int = Field(default=_STORE.quarantine_seconds, ge=0)
     max_request_bytes: int = Field(default=_GATEWAY.max_request_bytes, gt=0)
     max_upstream_bytes: int = Field(default=_GATEWAY.max_upstream_bytes, gt=0)
     max_values: int = Field(default=_GATEWAY.turn.max_values, gt=0)
@@ -124,6 +131,16 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=10.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     upstream: tuple[UpstreamSettings, ...] = ()
+
+    @field_validator("tenant_quotas")
+    @classmethod
+    def _names_tenants(cls, quotas: Mapping[str, int]) -> Mapping[str, int]:
+        for tenant, quota in quotas.items():
+            if not is_tenant(tenant):
+                raise ValueError(f"no name of a tenant: {tenant!r}")
+            if quota < 0:
+                raise ValueError(f"{tenant}: a quota is a number of bytes, not {quota}")
+        return quotas
 
     def store_config(self) -> StoreConfig:
         """Return what the store is told."""
@@ -133,7 +150,15 @@ class Settings(BaseSettings):
             prompt_seconds=self.prompt_seconds,
             max_blob_bytes=self.max_blob_bytes,
             min_free_bytes=self.min_free_bytes,
+            max_store_bytes=self.max_store_bytes,
+            quotas=Quotas(self.tenant_quota_bytes, self.tenant_quotas),
+            review_seconds=self.review_seconds,
+            quarantine_seconds=self.quarantine_seconds,
         )
+
+    def maintenance_config(self) -> MaintenanceConfig:
+        """Return what the store does by itself."""
+        return MaintenanceConfig(sweep_seconds=self.sweep_seconds)
 
     def remote_config(self, environment: Mapping[str, str]) -> RemoteConfig:
         """Return what a daemon is told of its store; the key is in a file, or the environment.

@@ -8,6 +8,7 @@ from .client import Client
 from .content import Progress, Source
 from .dehydrate import Messages
 from .destination import Destination
+from .endpoint import Endpoint
 from .errors import (
     BlobNotFoundError,
     ClientClosedError,
@@ -45,6 +46,7 @@ __all__ = [
     "ConnectionFailedError",
     "Destination",
     "DigestMismatchError",
+    "Endpoint",
     "FileChangedError",
     "InvalidAnswerError",
     "InvalidArgumentError",

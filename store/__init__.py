@@ -27,6 +27,7 @@ from .errors import (
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
 from .key_table import KeyInfo
 from .keys import Keys, NewKey, has_index, open_keys
+from .maintenance import Maintenance, MaintenanceConfig
 from .memory_backend import MemoryBackend
 from .piece_buffers import PieceBuffers
 from .prompts import PromptMessage, Prompts
@@ -57,6 +58,8 @@ __all__ = [
     "KeyInfo",
     "KeyNotFoundError",
     "Keys",
+    "Maintenance",
+    "MaintenanceConfig",
     "Measured",
     "MemoryBackend",
     "Missing",

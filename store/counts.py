@@ -14,5 +14,8 @@ class StoreCounts:
     """Blobs opened to be read, for a client or for a turn."""
     mismatched_uploads: int = 0
     """Uploads that were not the bytes that had been promised."""
+    removed_blobs: int = 0
+    """Blobs that sweeps removed."""
+    removed_bytes: int = 0
     damaged_blobs: int = 0
     """Times that bytes on the disk were not what was stored."""

@@ -17,6 +17,7 @@ from .allowance import Allowances
 from .backend import Backend, Measured
 from .changes import Changes
 from .config import StoreConfig
+from .counts import StoreCounts
 from .database import Database
 from .digest_locks import DigestLocks, FolderLocks
 from .disk_backend import DiskBackend
@@ -56,6 +57,7 @@ class Resources:
     prompts: Prompts
     keys: Keys
     sweep: Sweep
+    counts: StoreCounts
 
 
 async def open_resources(
@@ -97,6 +99,7 @@ async def open_resources(
 
     finisher = Finisher()
     stack.push_async_callback(finisher.close)
+    counts = StoreCounts()
     hot = HotGrants(config.hot_entries, config.hot_seconds, changes)
     locks = _locks(stack, backend, shared)
     allowances = Allowances(index, config.quotas, config.max_store_bytes, clock)
@@ -132,6 +135,7 @@ async def open_resources(
         prompts=prompts,
         terms=SweepTerms(config.review_seconds, config.quarantine_seconds),
         executor=writing,
+        counts=counts,
         clock=clock,
     )
     return Resources(
@@ -148,6 +152,7 @@ async def open_resources(
         prompts,
         keys,
         sweep,
+        counts,
     )
 
 

@@ -56,6 +56,8 @@ class Store:
         self._receiver = resources.receiver
         self._reading = resources.reading
         self._clock = resources.clock
+        self.config: StoreConfig = resources.config
+        """What it was opened with."""
         self._buffers = PieceBuffers()
         self._lease = Term(resources.config.lease_seconds)
         self._leases = Leases(
@@ -79,7 +81,7 @@ class Store:
         """Who may ask a server of this store."""
         self.sweep: Sweep = resources.sweep
         """What removes what nothing holds any more."""
-        self.counts = StoreCounts()
+        self.counts: StoreCounts = resources.counts
         """What was counted since the store was opened."""
 
     @classmethod

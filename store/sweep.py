@@ -20,6 +20,7 @@ from functools import partial
 from coatcheck.protocol import Digest
 
 from .backend import Backend
+from .counts import StoreCounts
 from .database import Database
 from .dead import GRACE_SECONDS, Ended, end_holds
 from .digest_locks import DigestLocks
@@ -70,8 +71,10 @@ class Sweep:
         prompts: Prompts,
         terms: SweepTerms,
         executor: Executor,
+        counts: StoreCounts,
         clock: Callable[[], float],
     ) -> None:
+        """`counts` is where the store counts what was removed."""
         self._database = database
         self._backend = backend
         self._hot = hot
@@ -80,6 +83,7 @@ class Sweep:
         self._prompts = prompts
         self._terms = terms
         self._executor = executor
+        self._counts = counts
         self._clock = clock
 
     async def run(self) -> Swept:
@@ -159,7 +163,9 @@ class Sweep:
             if not await self._database.run(partial(remove_blob, blob=blob)):
                 return False
             await self._in_thread(self._backend.remove, blob.digest)
-            return True
+        self._counts.removed_blobs += 1
+        self._counts.removed_bytes += blob.size
+        return True
 
     async def _clear_quarantine(self) -> int:
         """Remove what was in quarantine long enough, and what an upload has healed."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from coatcheck.cli.doctor import Finding, examine, origin_to_ask
+from coatcheck.cli.doctor import Finding, examine
+from coatcheck.cli.origin import origin_to_ask
 from coatcheck.cli.settings_flags import Flags
 
 
