@@ -5,6 +5,7 @@ from .config import Quotas, StoreConfig
 from .counts import StoreCounts
 from .database import Database
 from .disk_backend import DiskBackend
+from .erase import Erased, Erasure, Left, PartialUploads
 from .errors import (
     BlobNotFoundError,
     BlobTooLargeError,
@@ -20,10 +21,12 @@ from .errors import (
     SchemaError,
     SizeMismatchError,
     StoreClosedError,
+    StoredFileNotFoundError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
 )
+from .files import Files, StoredFile
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
 from .key_table import KeyInfo
 from .keys import Keys, NewKey, has_index, open_keys
@@ -50,6 +53,9 @@ __all__ = [
     "DigestMismatchError",
     "DiskBackend",
     "EmptyBlobError",
+    "Erased",
+    "Erasure",
+    "Files",
     "FolderInUseError",
     "Grant",
     "Hold",
@@ -58,6 +64,7 @@ __all__ = [
     "KeyInfo",
     "KeyNotFoundError",
     "Keys",
+    "Left",
     "Maintenance",
     "MaintenanceConfig",
     "Measured",
@@ -65,6 +72,7 @@ __all__ = [
     "Missing",
     "NewKey",
     "Page",
+    "PartialUploads",
     "PieceBuffers",
     "PromptMessage",
     "PromptNotFoundError",
@@ -85,6 +93,8 @@ __all__ = [
     "StoreFullError",
     "StoreStats",
     "StoreUnavailableError",
+    "StoredFile",
+    "StoredFileNotFoundError",
     "Sweep",
     "Swept",
     "Verdict",

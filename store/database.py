@@ -4,7 +4,7 @@ SQLite has one writer, so one thread loses nothing. Other processes may have the
 that writes begins as the writer and has its turn, so that what it reads is what it writes upon; work
 that only reads sees one state of the file and waits for no turn of its own. It does wait for what was
 asked of the thread before, and so, behind work that writes, for other processes' turns. What waits to
-be written is written together (`batch.py`). WAL with synchronous=FULL lost no acknowledged row in
+be written is written together (`batch.py`). What is deleted is overwritten. WAL with synchronous=FULL lost no acknowledged row in
 simulated power cuts; WAL with NORMAL lost some and is for what may be lost.
 """
 
@@ -136,6 +136,36 @@ class Database:
             raise StoreClosedError
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, work)
 
+    async def clear_log(self, *, rewrite: bool) -> bool:
+        """Bring the log into the file, and cut it to nothing: what was deleted is in neither then.
+
+        But for fragments: SQLite leaves some in pages from which it once moved rows to others. To
+        `rewrite` the file is rid of those too. Nobody writes meanwhile, about 10 s for a gigabyte, and
+        it takes the file's size again on the disk, and in the system's folder for temporary files.
+
+        Returns whether the log was cut; not while another process reads for longer than ten seconds.
+
+        Raises:
+            StoreClosedError: `close` was called before.
+            StoreFullError, StoreUnavailableError: SQLite failed; the file is as it was.
+        """
+        if self._closed:
+            raise StoreClosedError
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._clear_log, rewrite)
+
+    def _clear_log(self, rewrite: bool) -> bool:
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        try:
+            with _have(self._turn):
+                if rewrite:
+                    driver.execute("VACUUM").close()
+                busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise sql_error(error) from error
+        return not busy
+
     def _write_waiting(self) -> None:
         batch: list[Waiting[Any]] = []
         while self._waiting and len(batch) < _MOST_AT_ONCE:
@@ -224,7 +254,13 @@ def _connect(
         # The driver would begin transactions late and end them before a CREATE TABLE; with
         # this it leaves them to the next listener.
         database.isolation_level = None
-        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "foreign_keys=ON",
+            # Free pages are written with zeros. Sweeps pay for it, and uploads delete nothing.
+            "secure_delete=ON",
+        ):
             database.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

@@ -115,6 +115,14 @@ class DiskBackend:
         """Remove what was moved aside; see `Backend.remove_quarantined`."""
         _unlink(self._quarantine / digest.hex)
 
+    def sync_removed(self) -> None:
+        """Sync every folder; see `Backend.sync_removed`."""
+        try:
+            for folder in (*self._blobs.iterdir(), self._quarantine):
+                sync_folder(folder)
+        except OSError as error:
+            raise disk_error(error) from error
+
     def quarantined(self) -> Sequence[Digest]:
         """List what was moved aside; see `Backend.quarantined`."""
         try:

@@ -81,6 +81,14 @@ class BlobNotFoundError(StoreError):
         super().__init__(f"no such blob: {digest}")
 
 
+class StoredFileNotFoundError(StoreError):
+    """The tenant has no file with this id, or it has expired."""
+
+    def __init__(self, file_id: str) -> None:
+        self.file_id = file_id
+        super().__init__(f"no such file: {file_id}")
+
+
 class CorruptBlobError(BlobNotFoundError):
     """The stored bytes fail their checksum, and are as good as absent from now on.
 

@@ -28,7 +28,11 @@ from .index_rows import (
     NewGrant,
     PromptHold,
     condemn,
+    end_prompt_hold,
+    has_claim,
+    has_live_hold,
     put_blob,
+    put_claim,
     put_grant,
     put_leases,
     put_pin,
@@ -129,6 +133,26 @@ class Index:
 
         return await self._database.run(work)
 
+    async def claim(
+        self, tenant: str, digests: Sequence[Digest], end_user: str, now: float
+    ) -> set[Digest]:
+        """Note that live grants are for an end user too; return those that are.
+
+        Writes nothing where all are already.
+        """
+
+        def known(connection: Connection) -> set[Digest]:
+            return {d for d in digests if has_claim(connection, tenant, d, end_user)}
+
+        def work(connection: Connection) -> set[Digest]:
+            live = {d for d in digests if has_live_hold(connection, tenant, d, now)}
+            for digest in live:
+                put_claim(connection, tenant, digest, end_user, now)
+            return live
+
+        claimed = await self._database.read(known)
+        return claimed if len(claimed) == len(digests) else await self._database.run(work)
+
     async def page(self, tenant: str, *, after: str | None, limit: int, now: float) -> Page[Grant]:
         """Return at most `limit` live grants, newest first, behind the cursor `after`.
 
@@ -205,6 +229,17 @@ class Index:
         def work(connection: Connection) -> None:
             for hold in wanted:
                 put_prompt_hold(connection, hold)
+
+        await self._database.run(work)
+
+    async def end_prompt_holds(
+        self, tenant: str, ended: Sequence[tuple[Digest, Digest]], now: float
+    ) -> None:
+        """Remove the hold of each blob by a message, and grants that nothing else holds."""
+
+        def work(connection: Connection) -> None:
+            for blob, prompt in ended:
+                end_prompt_hold(connection, tenant, blob, prompt, now)
 
         await self._database.run(work)
 

@@ -58,6 +58,9 @@ class MemoryBackend:
         with self._lock:
             self._kept_bytes -= len(self._quarantined.pop(digest, b""))
 
+    def sync_removed(self) -> None:
+        """Do nothing: there is no disk."""
+
     def quarantined(self) -> Sequence[Digest]:
         """List what was moved aside; see `Backend.quarantined`."""
         return list(self._quarantined)

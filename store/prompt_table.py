@@ -1,7 +1,8 @@
 """Kept messages in SQL: a row for each, pointing at the one before. Statements are built once.
 
 A row expires no earlier than any row behind it, because whoever extends a row extends the rows
-before it to the same time. So a list is whole as long as its last row lives.
+before it to the same time. So a list is whole as long as its last row lives. A row whose parent was
+erased is not written any more.
 """
 
 from collections.abc import Sequence
@@ -10,11 +11,16 @@ from dataclasses import dataclass
 from sqlalchemy import (
     Connection,
     Float,
+    Integer,
     String,
     and_,
     bindparam,
+    case,
     delete,
+    exists,
     func,
+    null,
+    or_,
     select,
     tuple_,
     update,
@@ -54,6 +60,8 @@ class PromptRow:
     blobs: tuple[Digest, ...]
     created_at: float
     expires_at: float
+    end_user: str | None = None
+    """Whom it was kept for; None: its sender did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +130,30 @@ _remove_ended = delete(prompts).where(
 _count_live = (
     select(func.count()).select_from(prompts).where(prompts.c.expires_at > bindparam("now"))
 )
-_insert = insert(prompts)
+_COLUMNS = [column.name for column in prompts.c]
+_parent = prompts.alias("parent")
+_insert = insert(prompts).from_select(
+    _COLUMNS,
+    select(*(bindparam(column.name, type_=column.type) for column in prompts.c)).where(
+        or_(
+            bindparam("depth", type_=Integer) == 1,
+            exists().where(
+                _parent.c.tenant == bindparam("tenant", type_=String),
+                _parent.c.dialect == bindparam("dialect", type_=String),
+                _parent.c.digest == bindparam("parent", type_=String),
+            ),
+        )
+    ),
+)
+# What two end users sent alike is neither's alone.
 _put = _insert.on_conflict_do_update(
     index_elements=[prompts.c.tenant, prompts.c.dialect, prompts.c.digest],
-    set_={"expires_at": func.max(prompts.c.expires_at, _insert.excluded.expires_at)},
+    set_={
+        "expires_at": func.max(prompts.c.expires_at, _insert.excluded.expires_at),
+        "end_user": case(
+            (prompts.c.end_user == _insert.excluded.end_user, prompts.c.end_user), else_=null()
+        ),
+    },
 )
 
 
@@ -152,9 +180,13 @@ def expand(connection: Connection, key: PromptKey) -> Expansion | None:
     )
 
 
-def put_rows(connection: Connection, rows: Sequence[PromptRow]) -> None:
-    """Add rows; one that is there keeps its text and takes the later expiry."""
-    connection.execute(
+def put_rows(connection: Connection, rows: Sequence[PromptRow]) -> int:
+    """Add rows, each behind its parent; return how many.
+
+    One that is there keeps its text and takes the later expiry. One whose parent is gone is left out,
+    and so is what follows it.
+    """
+    return connection.execute(
         _put,
         [
             {
@@ -168,10 +200,11 @@ def put_rows(connection: Connection, rows: Sequence[PromptRow]) -> None:
                 "blobs": " ".join(row.blobs),
                 "created_at": row.created_at,
                 "expires_at": row.expires_at,
+                "end_user": row.end_user,
             }
             for row in rows
         ],
-    )
+    ).rowcount
 
 
 def named_blobs(connection: Connection, key: PromptKey) -> list[tuple[Digest, Digest]]:

@@ -22,8 +22,10 @@ from .database import Database
 from .digest_locks import DigestLocks, FolderLocks
 from .disk_backend import DiskBackend
 from .durable import sync_folder
+from .erase import Erasure
 from .errors import disk_error
 from .file_lock import FileLock, lock_folder
+from .files import Files
 from .finisher import Finisher
 from .hot import HotGrants
 from .index import Index
@@ -58,6 +60,8 @@ class Resources:
     keys: Keys
     sweep: Sweep
     counts: StoreCounts
+    files: Files
+    erasure: Erasure
 
 
 async def open_resources(
@@ -93,7 +97,9 @@ async def open_resources(
         index = Index(database)
         keys = Keys(database, clock=clock, random=random)
         stack.push_async_callback(keys.close)
-        prompts = await _open_prompts(config, stack, index, backend, writing, clock, shared)
+        prompts = await _open_prompts(
+            config, stack, index, backend, writing, clock, changes, is_shared=shared is not None
+        )
         if folder is not None:
             await loop.run_in_executor(writing, _sync, folder)
 
@@ -138,6 +144,26 @@ async def open_resources(
         counts=counts,
         clock=clock,
     )
+    files = Files(
+        database=database,
+        prompts=prompts,
+        hot=hot,
+        finisher=finisher,
+        clock=clock,
+        random=random,
+    )
+    erasure = Erasure(
+        database=database,
+        backend=backend,
+        hot=hot,
+        locks=locks,
+        finisher=finisher,
+        prompts=prompts,
+        keys=keys,
+        counts=counts,
+        executor=writing,
+        clock=clock,
+    )
     return Resources(
         config,
         clock,
@@ -153,6 +179,8 @@ async def open_resources(
         keys,
         sweep,
         counts,
+        files,
+        erasure,
     )
 
 
@@ -212,7 +240,9 @@ async def _open_prompts(
     backend: Backend,
     executor: ThreadPoolExecutor,
     clock: Callable[[], float],
-    shared: SharedFolder | None,
+    changes: Changes,
+    *,
+    is_shared: bool,
 ) -> Prompts:
     path = config.data_folder and config.data_folder / "prompts.sqlite"
     database = await Database.open(path, history="prompts", synchronous="NORMAL")
@@ -233,7 +263,8 @@ async def _open_prompts(
         pending_bytes=config.pending_prompt_bytes,
         free_bytes=free_bytes,
         clock=clock,
-        is_shared=shared is not None,
+        changes=changes,
+        is_shared=is_shared,
     )
     prompts.start()
     stack.push_async_callback(prompts.close)

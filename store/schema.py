@@ -149,6 +149,8 @@ holds = Table(
     Index("holds_expiry", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
     # A file's id is found without its digest.
     Index("holds_files", "name", sqlite_where=text("kind = 'file'")),
+    # And a tenant's files are listed by their age.
+    Index("holds_files_newest", "tenant", "created_at", "name", sqlite_where=text("kind = 'file'")),
 )
 
 # Blobs being received in parts, over more than one request.
@@ -225,8 +227,10 @@ prompts = Table(
     Column("blobs", String, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
-    # Whom the turn was for, where its sender said so.
+    # Whom the turn was for; null where its sender did not say, or several had the same message.
     Column("end_user", String),
     Index("prompts_expiry", "expires_at"),
+    # What follows a message that is erased.
+    Index("prompts_parent", "tenant", "dialect", "parent"),
     Index("prompts_end_user", "tenant", "end_user", sqlite_where=text("end_user IS NOT NULL")),
 )

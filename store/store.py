@@ -22,6 +22,7 @@ from .backend import Measured
 from .census import Census
 from .config import StoreConfig
 from .counts import StoreCounts
+from .erase import Erasure
 from .errors import (
     BlobNotFoundError,
     CorruptBlobError,
@@ -29,6 +30,7 @@ from .errors import (
     StoreClosedError,
     StoreFullError,
 )
+from .files import Files
 from .grant import Grant, HeldBlob, Hold, Missing, Page, Receipt, StoreStats
 from .keys import Keys
 from .leases import Leases
@@ -81,6 +83,10 @@ class Store:
         """Who may ask a server of this store."""
         self.sweep: Sweep = resources.sweep
         """What removes what nothing holds any more."""
+        self.files: Files = resources.files
+        """Files: names, purposes and expiries for blobs."""
+        self.erasure: Erasure = resources.erasure
+        """What removes all that there is of a tenant or of an end user."""
         self.counts: StoreCounts = resources.counts
         """What was counted since the store was opened."""
 
@@ -209,10 +215,20 @@ class Store:
         self.counts.opened_blobs += 1
         return reader
 
-    async def missing(self, tenant: str, digests: Sequence[Digest]) -> Missing:
-        """Say which of the digests the tenant has to upload; the others get a fresh lease."""
+    async def missing(
+        self, tenant: str, digests: Sequence[Digest], *, end_user: str | None = None
+    ) -> Missing:
+        """Say which of the digests the tenant has to upload; the others get a fresh lease.
+
+        With an `end_user` the others count as uploaded for them too.
+        """
         self._require_open()
         held = await self._leases.give(tenant, digests)
+        if end_user is not None and held:
+            claimed = await self._finisher.run(
+                self._index.claim(tenant, list(held), end_user, self._clock())
+            )
+            held = {digest: blob for digest, blob in held.items() if digest in claimed}
         ends = (blob.grant.lease_expires_at for blob in held.values())
         return Missing(
             missing=[digest for digest in dict.fromkeys(digests) if digest not in held],

@@ -69,6 +69,12 @@ def _widen_tables() -> None:
         "holds_expiry", "holds", ["expires_at"], sqlite_where=sa.text("expires_at IS NOT NULL")
     )
     op.create_index("holds_files", "holds", ["name"], sqlite_where=sa.text("kind = 'file'"))
+    op.create_index(
+        "holds_files_newest",
+        "holds",
+        ["tenant", "created_at", "name"],
+        sqlite_where=sa.text("kind = 'file'"),
+    )
 
 
 def _add_tables() -> None:
