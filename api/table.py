@@ -140,7 +140,7 @@ def _upload_routes(blobs: BlobHandlers) -> list[Route]:
 def _read_routes(blobs: BlobHandlers) -> list[Route]:
     answers = {
         200: Answer("the bytes", "*/*"),
-        206: Answer("the range asked for", "*/*"),
+        206: Answer("the ranges asked for", "*/*"),
         304: Answer("the client has them"),
     }
     return [

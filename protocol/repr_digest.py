@@ -79,8 +79,9 @@ def _members(text: str) -> dict[str, object]:
 
 
 def _is_weight(value: object) -> bool:
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return is_integer and 0 <= value <= _MAX_WEIGHT
+    if isinstance(value, bool) or not isinstance(value, int):
+        return False
+    return 0 <= value <= _MAX_WEIGHT
 
 
 def _unreadable(text: str) -> InvalidFieldDigestError:
