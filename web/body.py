@@ -46,7 +46,7 @@ async def body_chunks(request: web.Request, max_bytes: int | None) -> AsyncGener
     if max_bytes is not None and (request.content_length or 0) > max_bytes:
         raise too_large(max_bytes)
     content = request.content
-    if not content.at_eof() and _expectations(request):
+    if expects_continue(request):
         await _send_continue(request)
     pace = _Pace(connection_of(request).connections.limits)
     # A long body comes in chunks that are large already: joining them is one more copy of it all.
@@ -113,6 +113,11 @@ def require_known_expectation(request: web.Request) -> None:
             "Expectation failed",
             "the only expectation that can be met is 100-continue",
         )
+
+
+def expects_continue(request: web.Request) -> bool:
+    """True while a client waits to be told whether to send its body."""
+    return not request.content.at_eof() and _CONTINUE in _expectations(request)
 
 
 def too_large(max_bytes: int) -> ProblemError:
