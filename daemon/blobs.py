@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from coatcheck.protocol import BLOB_PATH, PIECE_BYTES, Digest
+from coatcheck.protocol import BLOB_PATH, PIECE_BYTES, PROBLEM_TYPE, Digest
 from coatcheck.web import (
     BLOB_CONDITIONS,
     Answer,
@@ -66,6 +66,8 @@ def blob_routes(blobs: BlobHandlers) -> list[Route]:
         200: Answer("the bytes", "*/*"),
         206: Answer("the ranges asked for", "*/*"),
         304: Answer("the client has them"),
+        412: Answer("`precondition_failed`: `If-Match` names another blob", PROBLEM_TYPE),
+        416: Answer("`range_not_satisfiable`: no byte of any range is there", PROBLEM_TYPE),
     }
     return [
         Route(
