@@ -74,12 +74,13 @@ async def send_blob(
     Raises what the reader raises; once the answer has begun, that breaks it off. Does not close
     the reader.
     """
+    headers = blob_headers(facts)
     choice = choose_digests(request)
-    response = web.StreamResponse(headers=blob_headers(facts))
     if choice.has_representation:
-        response.headers["Repr-Digest"] = format_digest_field(facts.digest)
+        headers["Repr-Digest"] = format_digest_field(facts.digest)
     if (digest := await _content_digest(facts, selection, choice, reader)) is not None:
-        response.headers["Content-Digest"] = format_digest_field(digest)
+        headers["Content-Digest"] = format_digest_field(digest)
+    response = web.StreamResponse(headers=headers)
     async with aclosing(_begin(response, facts, selection, reader)) as content:
         await response.prepare(request)
         if request.method != "HEAD":

@@ -106,7 +106,7 @@ def require_known_expectation(request: web.Request) -> None:
     Raises:
         ProblemError: 417 `expectation_failed`, anything but `100-continue` (RFC 9110 section 10.1.1).
     """
-    if _expectations(request) - {_CONTINUE}:
+    if "Expect" in request.headers and _expectations(request) - {_CONTINUE}:
         raise refuse(
             417,
             "expectation_failed",
@@ -117,7 +117,9 @@ def require_known_expectation(request: web.Request) -> None:
 
 def expects_continue(request: web.Request) -> bool:
     """True while a client waits to be told whether to send its body."""
-    return not request.content.at_eof() and _CONTINUE in _expectations(request)
+    if "Expect" not in request.headers or request.content.at_eof():
+        return False
+    return _CONTINUE in _expectations(request)
 
 
 def too_large(max_bytes: int) -> ProblemError:
@@ -169,7 +171,7 @@ async def _next_chunk(read: Callable[[], Awaitable[bytes]], pace: _Pace, receive
 
 def _expectations(request: web.Request) -> set[str]:
     """Return what a client expects; one of HTTP/1.0 knows no interim answers, so nothing."""
-    if "Expect" not in request.headers or request.version < HttpVersion11:
+    if request.version < HttpVersion11:
         return set()
     expected = ",".join(request.headers.getall("Expect")).lower().split(",")
     return {item.strip() for item in expected} - {""}

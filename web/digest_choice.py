@@ -10,6 +10,7 @@ here, so a wish for others changes nothing (section 4: preferences are advice).
 from dataclasses import dataclass
 
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from coatcheck.protocol import parse_digest_preference
 
@@ -28,16 +29,22 @@ class DigestChoice:
     """Send Content-Digest where it costs a little, too."""
 
 
+_WITHOUT_WISHES = DigestChoice(has_representation=True, has_content=True, asks_content=False)
+
+
 def choose_digests(request: web.Request) -> DigestChoice:
     """Read Want-Repr-Digest and Want-Content-Digest."""
-    content = _preference(request, "Want-Content-Digest")
+    headers = request.headers
+    if "Want-Repr-Digest" not in headers and "Want-Content-Digest" not in headers:
+        return _WITHOUT_WISHES
+    content = _preference(headers, "Want-Content-Digest")
     return DigestChoice(
-        has_representation=_preference(request, "Want-Repr-Digest") != 0,
+        has_representation=_preference(headers, "Want-Repr-Digest") != 0,
         has_content=content != 0,
         asks_content=bool(content),
     )
 
 
-def _preference(request: web.Request, name: str) -> int | None:
-    value = field_value(request.headers, name)
+def _preference(headers: CIMultiDictProxy[str], name: str) -> int | None:
+    value = field_value(headers, name)
     return None if value is None else parse_digest_preference(value)
