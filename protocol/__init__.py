@@ -69,7 +69,13 @@ from .provider import Provider, error_event
 from .providers import SPEAKERS, meant_provider, speaker
 from .ref import BLOB_PATH, Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
 from .ref_form import InlineBlob, RefForm, ref_form
-from .repr_digest import format_digest_field, parse_digest_field
+from .repr_digest import (
+    SHA_256,
+    digest_algorithms,
+    format_digest_field,
+    parse_digest_field,
+    parse_digest_preference,
+)
 from .resolving import (
     MAX_PROMPT_BLOBS,
     MAX_PROMPT_MESSAGES,
@@ -110,6 +116,7 @@ __all__ = [
     "PROMPT_HEADER",
     "PROMPT_PATH",
     "RESOLVE_PATH",
+    "SHA_256",
     "SNIFF_BYTES",
     "SPEAKERS",
     "TENANT_HEADER",
@@ -171,6 +178,7 @@ __all__ = [
     "copy_json",
     "decode_json",
     "dialect",
+    "digest_algorithms",
     "dotted",
     "encode_json",
     "error_event",
@@ -185,6 +193,7 @@ __all__ = [
     "meant_provider",
     "parse_blob_url",
     "parse_digest_field",
+    "parse_digest_preference",
     "parse_key",
     "parse_media_type",
     "parse_pointer",
