@@ -80,7 +80,13 @@ from .ref import (
     parse_ref,
 )
 from .ref_form import InlineBlob, RefForm, ref_form
-from .repr_digest import format_digest_field, parse_digest_field
+from .repr_digest import (
+    SHA_256,
+    digest_algorithms,
+    format_digest_field,
+    parse_digest_field,
+    parse_digest_preference,
+)
 from .resolving import (
     MAX_PROMPT_BLOBS,
     MAX_PROMPT_MESSAGES,
@@ -123,6 +129,7 @@ __all__ = [
     "PROMPT_HEADER",
     "PROMPT_PATH",
     "RESOLVE_PATH",
+    "SHA_256",
     "SNIFF_BYTES",
     "SPEAKERS",
     "TENANT_HEADER",
@@ -186,6 +193,7 @@ __all__ = [
     "copy_json",
     "decode_json",
     "dialect",
+    "digest_algorithms",
     "dotted",
     "encode_json",
     "error_event",
@@ -202,6 +210,7 @@ __all__ = [
     "meant_provider",
     "parse_blob_url",
     "parse_digest_field",
+    "parse_digest_preference",
     "parse_end_user",
     "parse_key",
     "parse_media_type",
