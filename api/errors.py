@@ -22,6 +22,7 @@ from coatcheck.store import (
     QuotaExceededError,
     SizeMismatchError,
     StoreClosedError,
+    StoredFileNotFoundError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
@@ -40,6 +41,7 @@ class _Row:
 # Looked through from the top; the first class that fits wins.
 _TABLE = (
     _Row(BlobNotFoundError, 404, "blob_not_found", "Blob not found"),
+    _Row(StoredFileNotFoundError, 404, "file_not_found", "File not found"),
     _Row(PromptNotFoundError, 404, "prompt_not_found", "The prompt is not kept"),
     _Row(PromptTooLargeError, 413, "prompt_too_large", "Prompt too large"),
     _Row(DigestMismatchError, 422, "digest_mismatch", "Digest mismatch"),
@@ -85,6 +87,8 @@ def _extensions(error: StoreError) -> JsonObject:
     match error:
         case BlobNotFoundError() | PromptNotFoundError():
             return {"missing": [{"digest": error.digest}]}
+        case StoredFileNotFoundError():
+            return {"missing": [{"file_id": error.file_id}]}
         case DigestMismatchError():
             return {"expected": error.expected, "actual": error.actual}
         case SizeMismatchError():

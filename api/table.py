@@ -16,6 +16,7 @@ from coatcheck.protocol import (
 from coatcheck.store import Store, StoreError, StoreFullError
 from coatcheck.web import (
     BLOB_CONDITIONS,
+    END_USER_FIELD,
     Answer,
     Face,
     Operation,
@@ -41,6 +42,7 @@ _UPLOAD_FIELDS = (
     Parameter("Repr-Digest", "SHA-256 of the blob (RFC 9530); compared", "header"),
     Parameter("Content-Digest", "SHA-256 of the body (RFC 9530); compared", "header"),
     Parameter("Expect", "`100-continue`: wait to be asked for the body", "header"),
+    END_USER_FIELD,
 )
 _PAGING = (
     Parameter("limit", "blobs in the page", schema={"type": "integer", "minimum": 1}),
@@ -135,7 +137,9 @@ def _upload_routes(blobs: BlobHandlers) -> list[Route]:
                 "blobs",
                 {200: Answer("those that are missing", MissingAnswer)},
                 body=MissingRequest,
-                description="Renews the leases of the others.",
+                parameters=[END_USER_FIELD],
+                description="Renews the leases of the others; for an end user, they count as handed "
+                "in for them too.",
             ),
             scope="read",
         ),

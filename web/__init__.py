@@ -10,6 +10,7 @@ from .connection import Connection, connection_of
 from .connections import RequestMeter, Traffic
 from .credential import Credential, credential_of
 from .edge import Gate
+from .end_user import END_USER_FIELD, end_user_of
 from .errors import (
     AddressError,
     BrokenAnswerError,
@@ -62,6 +63,7 @@ __all__ = [
     "BALANCE_BYTES",
     "BALANCE_SLOTS",
     "BLOB_CONDITIONS",
+    "END_USER_FIELD",
     "SECONDS_BUCKETS",
     "AddressError",
     "AdminSection",
@@ -108,6 +110,7 @@ __all__ = [
     "codings_of",
     "connection_of",
     "credential_of",
+    "end_user_of",
     "expects_continue",
     "in_thread_if",
     "inflate",
