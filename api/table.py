@@ -28,9 +28,10 @@ from coatcheck.web import (
 from .admin import AdminHandlers, admin_sections
 from .blobs import BlobHandlers
 from .config import ApiConfig
+from .erase import ERASE
 from .errors import translating
 from .keys import key_routes
-from .maintenance import maintenance_routes
+from .maintenance import maintenance_routes, work_route
 from .models import StatsAnswer
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
@@ -62,6 +63,7 @@ def routes(store: Store, config: ApiConfig | None = None) -> Sequence[Route]:
         *key_routes(store.keys, config),
         *_admin_routes(AdminHandlers(store, config)),
         *maintenance_routes(store),
+        work_route(store, ERASE),
     ]
     return [replace(route, handler=translating(route.handler)) for route in table]
 

@@ -31,9 +31,13 @@ def _count_passing(metrics: web.Metrics, blobs: store.Store) -> None:
     opened = _following(
         metrics, "coatcheck_blobs_opened_total", "Blobs opened to be read, by clients or for turns."
     )
-    removed = _following(metrics, "coatcheck_blobs_removed_total", "Blobs that sweeps removed.")
+    removed = _following(
+        metrics, "coatcheck_blobs_removed_total", "Blobs that sweeps and erasures removed."
+    )
     removed_bytes = _following(
-        metrics, "coatcheck_blob_bytes_removed_total", "Bytes of the blobs that sweeps removed."
+        metrics,
+        "coatcheck_blob_bytes_removed_total",
+        "Bytes of the blobs that sweeps and erasures removed.",
     )
     failures = _failures(metrics)
     damaged = web.Following(failures.labels("store"))
