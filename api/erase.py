@@ -93,13 +93,14 @@ async def _erase(store: Store, request: EraseRequest) -> AsyncGenerator[BaseMode
     async with aclosing(steps):
         async for erased in steps:
             if erased.left is None:
-                yield ErasingLine(**_counts(erased))
+                yield ErasingLine(kind="progress", **_counts(erased))
             else:
                 yield _done(erased, erased.left, request)
 
 
 def _done(erased: Erased, left: Left, request: EraseRequest) -> ErasedLine:
     return ErasedLine(
+        kind="done",
         verified=left.is_nothing,
         rewritten=request.rewrite and not left.databases,
         left=LeftEntry(**asdict(left)),

@@ -25,9 +25,9 @@ _COUNTS = (
 @click.option("--end-user", help="Only what the tenant stored for this one.")
 @click.option("--yes", is_flag=True, help="Do it; it cannot be undone.")
 @click.option(
-    "--rewrite/--no-rewrite",
-    default=True,
-    help="Rewrite the databases, or leave fragments in their files. [default: rewrite]",
+    "--no-rewrite",
+    is_flag=True,
+    help="Do not rewrite the databases: faster, and fragments stay in their files.",
 )
 def erase(
     place: Place,
@@ -35,7 +35,7 @@ def erase(
     tenant: str,
     end_user: str | None,
     yes: bool,
-    rewrite: bool,
+    no_rewrite: bool,
     as_json: bool,
 ) -> None:
     """Erase a tenant, or one of its end users, at once.
@@ -43,7 +43,7 @@ def erase(
     Works on the data folder, or asks the server that has it. Keys, backups and the caches of daemons
     stay; the manual says what to do about them. After a failure, run it again.
     """
-    request = _request(tenant, end_user, rewrite=rewrite)
+    request = _request(tenant, end_user, rewrite=not no_rewrite)
     if not yes:
         whom = f"end user {end_user!r} of tenant {tenant!r}" if end_user else f"tenant {tenant!r}"
         raise UsageError(f"this erases all of {whom} for good; say --yes to do it")

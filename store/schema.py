@@ -125,7 +125,8 @@ end_users = Table(
     ForeignKeyConstraint(
         ["tenant", "digest"], ["grants.tenant", "grants.digest"], ondelete="CASCADE"
     ),
-    Index("end_users_blobs", "tenant", "end_user"),
+    # With the digest, or SQLite reads all of the tenant's rows instead.
+    Index("end_users_blobs", "tenant", "end_user", "digest"),
 )
 
 holds = Table(

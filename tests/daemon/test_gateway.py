@@ -637,7 +637,10 @@ async def test_a_file_id_arrives_as_the_bytes(
     ours, theirs = "file-cc" + "a" * 24, "file-abc123"
     daemon.blobs.files[ours] = daemon.blobs.add(red)
     status, _, _ = await daemon.chat(
-        ask(*({"type": "file", "file": {"file_id": name, "x": 1}} for name in (ours, theirs)))
+        ask(
+            {"type": "file", "file": {"file_id": ours, "x": 1}},
+            {"type": "file", "file": {"file_id": theirs, "x": 1}},
+        )
     )
     assert status == 200
     assert upstream.seen[0].json == ask(
@@ -677,8 +680,7 @@ async def test_what_is_kept_is_for_whom_the_turn_names(
     assert status == 200
     digest = Digest(response.headers["Coatcheck-Prompt"])
     assert daemon.prompts.end_users[digest] == expected
-    claim = {(Digest.of(picture()), expected)} if expected else set()
-    assert daemon.blobs.claims == claim
+    assert daemon.blobs.claims == ({(Digest.of(picture()), expected)} if expected else set())
     (seen,) = upstream.seen
     assert seen.json == body  # the provider is told what the client told it
     assert not any(name.lower().startswith("coatcheck") for name in seen.headers)

@@ -76,6 +76,12 @@ async def rows_of(store: Store, databases: Databases, text: str) -> int:
     return found
 
 
+async def plan_of(database: Database, query: str) -> str:
+    return await database.read(
+        lambda c: str(c.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}").all())
+    )
+
+
 def held_in_files(folder: Path, text: str) -> list[str]:
     """Return the names of all files below a folder that contain a text."""
     return [
@@ -395,6 +401,7 @@ async def test_a_log_that_somebody_reads_is_told(
     reader.execute("COMMIT")
     reader.close()
     assert erased.left == replace(NOTHING, databases=1)
+    assert erased.left is not None
     assert not erased.left.is_nothing
     assert (await disk_store.erasure.erase_tenant("a")).left == NOTHING
 
@@ -457,3 +464,21 @@ async def test_two_processes_erase_and_upload_at_once(folder: Path, now: list[fl
             assert await other.stat("a", Digest.of(data)) is None
             async with await one.open_blob("b", Digest.of(data)) as reader:
                 assert bytes(await reader.read_piece(0)) == data
+
+
+async def test_what_goes_is_found_by_indexes(
+    store: Store, databases: Databases, watch: Callable[[Store], Awaitable[list[str]]]
+) -> None:
+    """However much of other tenants and end users there is."""
+    await put(store, "a", DATA, "ann")
+    await keep(store, "a", await keep(store, "a", ROOT, "1", "ann"), "2", "bob")
+    seen = await watch(store)
+    await store.erasure.erase_end_user("a", "ann")
+    wanted = {
+        "SELECT end_users.digest": "INDEX end_users_blobs (tenant=? AND end_user=?)",
+        "SELECT prompts.dialect": "INDEX prompts_end_user (tenant=? AND end_user=?)",
+        "UPDATE prompts SET end_user": "INDEX prompts_parent (tenant=? AND dialect=? AND parent=?)",
+    }
+    for start, index in wanted.items():
+        query = next(text for text in seen if text.startswith(start))
+        assert index in await plan_of(databases(store)["prompts" in start], query)

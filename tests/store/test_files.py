@@ -25,6 +25,12 @@ DAY = 24 * 3600
 MINUTE = 60
 
 
+async def plan_of(database: Database, query: str) -> str:
+    return await database.read(
+        lambda c: str(c.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}").all())
+    )
+
+
 async def test_a_file_is_found_by_its_id(store: Store, put: Put, now: list[float]) -> None:
     await put(store, "a", DATA, declared_type="text/plain")
     file = await store.files.create("a", DIGEST, filename="ä.txt", purpose="vision")
@@ -166,14 +172,7 @@ async def test_ids_are_found_and_lists_are_made_by_their_indexes(
     await store.files.list("a", limit=1, oldest_first=True, purpose="x")
     queries = [text for text in seen if text.startswith("SELECT holds.name")]
     assert len(queries) == 3
-    used: list[str] = []
-    for query in queries:
-        plan = await databases(store)[0].read(
-            lambda c, text=query: [
-                row[3] for row in c.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")
-            ]
-        )
-        assert not any("TEMP B-TREE" in step for step in plan)
-        used.append(next(step for step in plan if "holds" in step))
-    assert "USING INDEX holds_files (name=?)" in used[0]
-    assert all("USING INDEX holds_files_newest (tenant=? AND " in step for step in used[1:])
+    plans = [await plan_of(databases(store)[0], query) for query in queries]
+    assert not any("TEMP B-TREE" in plan for plan in plans)
+    assert "USING INDEX holds_files (name=?)" in plans[0]
+    assert all("USING INDEX holds_files_newest (tenant=? AND " in plan for plan in plans[1:])

@@ -94,7 +94,7 @@ def _add_tables() -> None:
             ["tenant", "digest"], ["grants.tenant", "grants.digest"], ondelete="CASCADE"
         ),
     )
-    op.create_index("end_users_blobs", "end_users", ["tenant", "end_user"])
+    op.create_index("end_users_blobs", "end_users", ["tenant", "end_user", "digest"])
     op.create_table(
         "uploads",
         sa.Column("id", sa.String, primary_key=True),
