@@ -7,7 +7,7 @@ from coatcheck.protocol import (
     Digest,
     Ref,
     format_digest_field,
-    image_size,
+    parse_image,
     parse_media_type,
 )
 
@@ -79,9 +79,9 @@ def _name(content: Content) -> Exchange[Digest]:
 
 
 def _with_pixels(descriptor: Descriptor, head: bytes) -> Descriptor:
-    if descriptor.width is not None or (size := image_size(head)) is None:
+    if descriptor.width is not None or (image := parse_image(head)) is None:
         return descriptor
-    return descriptor.model_copy(update={"width": size.width, "height": size.height})
+    return descriptor.model_copy(update={"width": image.width, "height": image.height})
 
 
 def _as_declared(descriptor: Descriptor, declared: str | None) -> Descriptor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageStat, UnidentifiedImageError
 
-from coatcheck.protocol import SNIFF_BYTES, image_size, sniff
+from coatcheck.protocol import SNIFF_BYTES, parse_image, sniff
 
 from .errors import RequestRefusedError
 
@@ -45,8 +45,8 @@ def glance(data: bytes) -> Glance:
     media_type = sniff(data[:SNIFF_BYTES])
     if media_type not in FORMATS:
         raise _refused("the image is no PNG, JPEG, GIF or WebP", "invalid_image_format")
-    size = image_size(data[:SNIFF_BYTES])
-    if size and size.width * size.height > MAX_PIXELS:
+    size = parse_image(data)
+    if size and (size.width or 0) * (size.height or 0) > MAX_PIXELS:
         raise _refused(f"the image has over {MAX_PIXELS} pixels", "image_too_large")
     try:
         with Image.open(io.BytesIO(data), formats=[FORMATS[media_type]]) as image:

@@ -36,6 +36,14 @@ from .errors import (
     SseError,
     UnknownDialectError,
 )
+from .image import (
+    IMAGE_TYPES,
+    ImageBudgets,
+    ImageFault,
+    ImageInfo,
+    ImageParser,
+    parse_image,
+)
 from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
 from .key import (
     ALL_SCOPES,
@@ -84,7 +92,7 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
-from .sniff import SNIFF_BYTES, ImageSize, image_size, sniff
+from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 
 __all__ = [
@@ -95,6 +103,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "DIALECTS",
     "ENVELOPE_KEY",
+    "IMAGE_TYPES",
     "KEEP",
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
@@ -128,7 +137,10 @@ __all__ = [
     "FoundRef",
     "Hasher",
     "HoldEntry",
-    "ImageSize",
+    "ImageBudgets",
+    "ImageFault",
+    "ImageInfo",
+    "ImageParser",
     "InlineBlob",
     "InvalidDigestError",
     "InvalidFieldDigestError",
@@ -177,7 +189,6 @@ __all__ = [
     "event_end",
     "format_digest_field",
     "holds_key",
-    "image_size",
     "inline_ref",
     "is_file_id",
     "is_tenant",
@@ -185,6 +196,7 @@ __all__ = [
     "meant_provider",
     "parse_blob_url",
     "parse_digest_field",
+    "parse_image",
     "parse_key",
     "parse_media_type",
     "parse_pointer",
