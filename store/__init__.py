@@ -12,6 +12,11 @@ from .errors import (
     DigestMismatchError,
     EmptyBlobError,
     FolderInUseError,
+    ImageRefusal,
+    ImageRefusedError,
+    ImageWorkerCrashedError,
+    ImageWorkerLostError,
+    ImageWorkersBusyError,
     InvalidCursorError,
     KeyNotFoundError,
     PromptNotFoundError,
@@ -24,6 +29,14 @@ from .errors import (
     StoreUnavailableError,
 )
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
+from .images import (
+    Glance,
+    ImageWorkerConfig,
+    ImageWorkers,
+    Variant,
+    VariantSpec,
+    VariantType,
+)
 from .key_table import KeyInfo
 from .keys import Keys, NewKey, has_index, open_keys
 from .memory_backend import MemoryBackend
@@ -47,9 +60,17 @@ __all__ = [
     "DiskBackend",
     "EmptyBlobError",
     "FolderInUseError",
+    "Glance",
     "Grant",
     "Hold",
     "HoldKind",
+    "ImageRefusal",
+    "ImageRefusedError",
+    "ImageWorkerConfig",
+    "ImageWorkerCrashedError",
+    "ImageWorkerLostError",
+    "ImageWorkers",
+    "ImageWorkersBusyError",
     "InvalidCursorError",
     "KeyInfo",
     "KeyNotFoundError",
@@ -77,6 +98,9 @@ __all__ = [
     "StoreFullError",
     "StoreStats",
     "StoreUnavailableError",
+    "Variant",
+    "VariantSpec",
+    "VariantType",
     "has_index",
     "open_keys",
 ]

@@ -257,3 +257,10 @@ OPAQUE: list[tuple[str, bytes]] = [
     ("31 svg packed", b"\x1f\x8b\x08\0" + bytes(30)),
     ("riff", b"RIFF\x24\0\0\0WAVEfmt " + bytes(30)),
 ]
+
+
+def slow_jpeg(scans: int = 3_000) -> bytes:
+    """Return a small file that takes many seconds to decode: the same scan again and again."""
+    whole = saved(Image.new("L", (6_000, 6_000), 128), "JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + last * scans + whole[-2:]
