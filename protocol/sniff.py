@@ -3,8 +3,8 @@
 Only the first bytes are looked at, and only signatures that cannot be text by accident.
 """
 
-SNIFF_BYTES = 64 * 1024
-"""More than enough for `sniff`, and mostly for the size in an image's header (`parse_image`)."""
+SNIFF_BYTES = 16
+"""What decides."""
 
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     # offset, bytes there, media type
@@ -40,7 +40,7 @@ _BRANDS = {  # ISO/IEC 14496-12 major brands
 def sniff(head: bytes) -> str | None:
     """Return the media type that the first bytes show, or None when they show none.
 
-    The first 16 bytes decide; more do no harm.
+    The first `SNIFF_BYTES` decide; more do no harm.
     """
     if head[:4] == b"RIFF":
         return _RIFF.get(head[8:12])

@@ -102,15 +102,17 @@ class ImageParser:
             return ImageFault.NO_PIXELS
         width, height = max(scan.width, scan.reach_width), max(scan.height, scan.reach_height)
         frames = max(scan.frames or 1, scan.frames_seen)
-        over = {
-            ImageFault.SIDE_TOO_LONG: max(width, height) > budgets.max_side_pixels,
-            ImageFault.TOO_MANY_PIXELS: width * height > budgets.max_pixels,
-            ImageFault.TOO_MANY_FRAMES: frames > budgets.max_frames,
-            ImageFault.ANIMATION_TOO_LARGE: frames > 1
-            and width * height * frames > budgets.max_animation_pixels,
-            ImageFault.TOO_MUCH_METADATA: scan.metadata_bytes > budgets.max_metadata_bytes,
-        }
-        return next((fault for fault, is_over in over.items() if is_over), None)
+        if max(width, height) > budgets.max_side_pixels:
+            return ImageFault.SIDE_TOO_LONG
+        if width * height > budgets.max_pixels:
+            return ImageFault.TOO_MANY_PIXELS
+        if frames > budgets.max_frames:
+            return ImageFault.TOO_MANY_FRAMES
+        if frames > 1 and width * height * frames > budgets.max_animation_pixels:
+            return ImageFault.ANIMATION_TOO_LARGE
+        if scan.metadata_bytes > budgets.max_metadata_bytes:
+            return ImageFault.TOO_MUCH_METADATA
+        return None
 
 
 def parse_image(data: Buffer, budgets: ImageBudgets = _DEFAULT_BUDGETS) -> ImageInfo | None:
@@ -124,8 +126,8 @@ def _walk(scan: Scan) -> Walk:
     """Find out what it is, then walk it."""
     while scan.at + _SIGNATURE_BYTES > scan.end:
         yield _SIGNATURE_BYTES
-    walk = _WALKS.get(sniff(bytes(scan.data[:_SIGNATURE_BYTES])) or "")
-    if walk is None:
+    media_type = sniff(bytes(scan.data[:_SIGNATURE_BYTES]))
+    if media_type not in IMAGE_TYPES:
         return None
-    scan.media_type = sniff(bytes(scan.data[:_SIGNATURE_BYTES]))
-    return (yield from walk(scan))
+    scan.media_type = media_type
+    return (yield from _WALKS[media_type](scan))
