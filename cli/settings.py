@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     max_upstream_bytes: int = Field(default=_GATEWAY.max_upstream_bytes, gt=0)
     max_values: int = Field(default=_GATEWAY.turn.max_values, gt=0)
     max_attachments: int = Field(default=_GATEWAY.turn.max_attachments, gt=0)
-    image_workers: int = Field(default=_IMAGES.workers, ge=1, le=64)
+    image_workers: int = Field(default=_IMAGES.workers, ge=1, le=16)
     max_image_pixels: int = Field(default=_IMAGES.budgets.max_pixels, gt=0)
     drain_seconds: float = Field(default=10.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

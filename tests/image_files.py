@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 
 from PIL import Image, ImageDraw
@@ -163,6 +164,7 @@ SOUND = [
 _MIB = 1024 * 1024
 
 
+@cache
 def _inflating(kind: bytes, name: bytes) -> bytes:
     return png(60, 40, chunk(kind, name + b"\0\0" + zlib.compress(bytes(80 * _MIB), 1)))
 
@@ -259,6 +261,7 @@ OPAQUE: list[tuple[str, bytes]] = [
 ]
 
 
+@cache
 def slow_jpeg(scans: int = 3_000) -> bytes:
     """Return a small file that takes many seconds to decode: the same scan again and again."""
     whole = saved(Image.new("L", (6_000, 6_000), 128), "JPEG", progressive=True)

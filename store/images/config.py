@@ -19,7 +19,7 @@ class ImageWorkerConfig:
     """
 
     workers: int = 2
-    """Processes, which is images decoded at once; each takes some 60 MB while it waits. They start
+    """Processes, which is images decoded at once; each takes some 70 MB while it waits. They start
     when they are first needed."""
 
     max_waiting: int = 64

@@ -3,6 +3,8 @@
 import io
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from coatcheck.protocol import ImageBudgets
@@ -26,6 +28,7 @@ from ...image_files import (
     OPAQUE,
     SOUND,
     BadImage,
+    Make,
     SoundImage,
     drawn,
     exif,
@@ -170,6 +173,22 @@ def test_an_image_that_is_cut_anywhere_is_refused(kind: str) -> None:
     for length in range(0, len(whole) - 1, max(1, len(whole) // 60)):
         answer, _ = reply(Question(size_bytes=length), whole[:length], LIMITS)
         assert isinstance(answer, Refused)
+
+
+@given(
+    st.sampled_from([image.make for image in SOUND]),
+    st.lists(st.tuples(st.integers(0, 1_500), st.binary(min_size=1, max_size=4)), max_size=6),
+    st.sampled_from([None, VariantSpec(max_width=9, max_height=9)]),
+)
+def test_a_damaged_image_is_decoded_or_refused(
+    make: Make, damage: list[tuple[int, bytes]], spec: VariantSpec | None
+) -> None:
+    data = bytearray(make())
+    for at, patch in damage:
+        data[at : at + len(patch)] = patch
+    answer, rest = reply(Question(size_bytes=len(data), spec=spec), bytes(data), LIMITS)
+    assert isinstance(answer, Glance | VariantHead | Refused)
+    assert len(rest) == (answer.size_bytes if isinstance(answer, VariantHead) else 0)
 
 
 def _answers(data: bytes) -> list[tuple[Answer, bytes]]:
