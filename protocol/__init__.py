@@ -36,6 +36,14 @@ from .errors import (
     SseError,
     UnknownDialectError,
 )
+from .image import (
+    IMAGE_TYPES,
+    ImageBudgets,
+    ImageFault,
+    ImageInfo,
+    ImageParser,
+    parse_image,
+)
 from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
 from .key import (
     ALL_SCOPES,
@@ -90,7 +98,7 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
-from .sniff import SNIFF_BYTES, ImageSize, image_size, sniff
+from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 
 __all__ = [
@@ -101,6 +109,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "DIALECTS",
     "ENVELOPE_KEY",
+    "IMAGE_TYPES",
     "KEEP",
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
@@ -135,7 +144,10 @@ __all__ = [
     "FoundRef",
     "Hasher",
     "HoldEntry",
-    "ImageSize",
+    "ImageBudgets",
+    "ImageFault",
+    "ImageInfo",
+    "ImageParser",
     "InlineBlob",
     "InvalidDigestError",
     "InvalidFieldDigestError",
@@ -185,7 +197,6 @@ __all__ = [
     "event_end",
     "format_digest_field",
     "holds_key",
-    "image_size",
     "inline_ref",
     "is_file_id",
     "is_tenant",
@@ -194,6 +205,7 @@ __all__ = [
     "parse_blob_url",
     "parse_digest_field",
     "parse_digest_preference",
+    "parse_image",
     "parse_key",
     "parse_media_type",
     "parse_pointer",

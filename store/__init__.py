@@ -12,6 +12,11 @@ from .errors import (
     DigestMismatchError,
     EmptyBlobError,
     FolderInUseError,
+    ImageRefusal,
+    ImageRefusedError,
+    ImageWorkerCrashedError,
+    ImageWorkerLostError,
+    ImageWorkersBusyError,
     InvalidCursorError,
     KeyNotFoundError,
     PromptNotFoundError,
@@ -25,6 +30,14 @@ from .errors import (
     StoreUnavailableError,
 )
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
+from .images import (
+    Glance,
+    ImageWorkerConfig,
+    ImageWorkers,
+    Variant,
+    VariantSpec,
+    VariantType,
+)
 from .key_table import KeyInfo
 from .keys import Keys, NewKey, has_index, open_keys
 from .maintenance import Maintenance, MaintenanceConfig
@@ -51,9 +64,17 @@ __all__ = [
     "DiskBackend",
     "EmptyBlobError",
     "FolderInUseError",
+    "Glance",
     "Grant",
     "Hold",
     "HoldKind",
+    "ImageRefusal",
+    "ImageRefusedError",
+    "ImageWorkerConfig",
+    "ImageWorkerCrashedError",
+    "ImageWorkerLostError",
+    "ImageWorkers",
+    "ImageWorkersBusyError",
     "InvalidCursorError",
     "KeyInfo",
     "KeyNotFoundError",
@@ -87,6 +108,9 @@ __all__ = [
     "StoreUnavailableError",
     "Sweep",
     "Swept",
+    "Variant",
+    "VariantSpec",
+    "VariantType",
     "Verdict",
     "has_index",
     "open_keys",
