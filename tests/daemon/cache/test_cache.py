@@ -153,6 +153,10 @@ async def test_a_damaged_copy_is_fetched_again_in_the_same_read(
     assert len(origin.asked) == 2
     is_rot = damage in ("flip", "truncate", "empty")
     assert cache.counts.verification_failures == is_rot
+    (heal,) = cache.heals.newest()
+    assert heal.digest == digest
+    assert "damaged" in heal.fault or "gone" in heal.fault or "bytes" in heal.fault
+    assert cache.heals.count == 1
 
 
 async def test_a_piece_that_rots_while_it_is_read_heals_mid_stream(
