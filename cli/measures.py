@@ -40,7 +40,7 @@ def _count_passing(metrics: web.Metrics, blobs: store.Store) -> None:
         received.follow(counts.received_blobs)
         received_bytes.follow(counts.received_bytes)
         opened.follow(counts.opened_blobs)
-        damaged.follow(counts.damaged_blobs)
+        damaged.follow(counts.damaged_blobs + blobs.prompts.damaged_messages)
         mismatched.follow(counts.mismatched_uploads)
 
     metrics.before_reading(refresh)

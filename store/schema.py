@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 index_metadata = MetaData()
@@ -145,5 +146,7 @@ prompts = Table(
     Column("blobs", String, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
+    # Of all of the row that never changes; `prompt_checksum.py`.
+    Column("checksum", LargeBinary, nullable=False, server_default=text("''")),
     Index("prompts_expiry", "expires_at"),
 )
