@@ -16,7 +16,7 @@ from typing import Literal, Self
 System = Literal["ext4", "xfs"]
 SYSTEMS: tuple[System, ...] = ("ext4", "xfs")
 
-_BYTES = 320 * 1024 * 1024
+_BYTES = 512 * 1024 * 1024
 """The least that mkfs.xfs takes is 300 MB; the file is sparse."""
 _MAKE = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f")}
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"

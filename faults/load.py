@@ -18,7 +18,7 @@ from coatcheck.store import Store, StoreConfig, StoreError
 from .ledger import Ledger, Line, Mark, content
 
 _TASKS = 6
-_SIZES = (16, 900, 20_000, 70_000, 1_300_000)
+_SIZES = (16, 900, 20_000, 70_000, 1_100_000)
 _sync = os.fsync
 
 

@@ -26,6 +26,8 @@ Careless = Literal["files", "folders"]
 
 _LEAST, _MOST = 40, 250
 """After how many answers the power goes."""
+_ROUNDS_A_DISK = 3
+"""As many as fit."""
 _SECONDS = 60.0
 
 
@@ -47,40 +49,54 @@ class Cuts:
 async def cut_power(
     system: System, work: Path, rounds: int, seed: int, careless: Careless | None = None
 ) -> Cuts:
-    """Cut the power so many times, of one disk that is used on, in a folder of another.
+    """Cut the power so many times, some of them of one disk that is used on, in a folder of another.
+
+    Stops at the first that loses anything.
 
     Raises:
         NoDiskError: this machine mounts none.
     """
     draw = random.Random(seed)
-    ledger = work / f"{system}.ledger"
+    done, acknowledged = 0, 0
     wrong: list[str] = []
-    done = 0
-    promised = Promised()
-    with Disk(system, work) as disk:
-        folder = disk.folder / "data"
-        for number in range(rounds):
-            ledger.unlink(missing_ok=True)
-            arguments = (f"{seed} {number}", *((careless,) if careless else ()))
-            told_bytes = await _load_until_cut(
-                disk, draw.randint(_LEAST, _MOST), folder, ledger, *arguments
-            )
-            await asyncio.to_thread(disk.unmount)
-            await asyncio.to_thread(disk.mount)
-            for line in read_ledger(ledger, told_bytes):
-                promised.add(line)
-            wrong += await examine(folder, promised)
-            done += 1
-            if wrong:
-                break  # what comes after would only say so again
-    return Cuts(system, done, promised.acknowledged, [*promised.broken, *wrong])
+    while done < rounds and not wrong:
+        promised = Promised()
+        with Disk(system, work) as disk:
+            for _ in range(min(_ROUNDS_A_DISK, rounds - done)):
+                name = f"{seed} {done}"
+                wrong += await _cut_once(
+                    disk, work, draw.randint(_LEAST, _MOST), name, careless, promised
+                )
+                done += 1
+                if wrong:
+                    break
+        acknowledged += promised.acknowledged
+    return Cuts(system, done, acknowledged, wrong)
 
 
-async def _load_until_cut(disk: Disk, answers: int, folder: Path, ledger: Path, *args: str) -> int:
+async def _cut_once(
+    disk: Disk, work: Path, answers: int, name: str, careless: Careless | None, promised: Promised
+) -> list[str]:
+    """Cut once and look; add to what the disk promised."""
+    folder, ledger = disk.folder / "data", work / "cut.ledger"
+    ledger.unlink(missing_ok=True)
+    arguments = (name, *((careless,) if careless else ()))
+    told_bytes = await _load_until_cut(disk, answers, folder, ledger, *arguments)
+    await asyncio.to_thread(disk.unmount)
+    await asyncio.to_thread(disk.mount)
+    if told_bytes is None:
+        return ["the store under load ended before the power went"]
+    for line in read_ledger(ledger, told_bytes):
+        promised.add(line)
+    return [*promised.broken, *await examine(folder, promised)]
+
+
+async def _load_until_cut(
+    disk: Disk, answers: int, folder: Path, ledger: Path, *args: str
+) -> int | None:
     """Load a store until it gave so many answers; return how long the ledger was as the power went.
 
-    Raises:
-        RuntimeError: the store failed before.
+    Returns None if the store failed before.
     """
     process = await asyncio.create_subprocess_exec(
         *map(str, (sys.executable, "-m", "faults.load", folder, ledger, *args)),
@@ -95,7 +111,7 @@ async def _load_until_cut(disk: Disk, answers: int, folder: Path, ledger: Path, 
         async with asyncio.timeout(_SECONDS):
             for _ in range(answers):
                 if not await process.stdout.readline():
-                    raise RuntimeError("the store under load died before the power went")
+                    return None
         return await asyncio.to_thread(_cut, disk, ledger)
     finally:
         with suppress(ProcessLookupError):
