@@ -157,7 +157,7 @@ async def test_a_bit_of_what_stands_beside_the_blobs(
 ) -> None:
     draw = random.Random(name)
     opened = 0
-    for _ in range(12 * NIGHTLY):
+    for _ in range(8 * NIGHTLY):
         place = tmp_path / "copy"
         shutil.copytree(closed_folder, place)
         flip(place / name, draw)
@@ -166,4 +166,4 @@ async def test_a_bit_of_what_stands_beside_the_blobs(
                 opened += 1
                 await all_there_is(store)
         shutil.rmtree(place)
-    assert opened > 2
+    assert opened > 1
