@@ -23,7 +23,7 @@ from pathlib import Path
 from coatcheck.protocol import Buffer, Digest, InvalidDigestError
 
 from .disk_space import DiskSpace
-from .durable import make_folder, sync_folder
+from .durable import let_go, make_folder, sync_folder
 from .errors import StoreUnavailableError, disk_error
 from .reservations import Reservations
 from .spool_folder import SpoolFolder
@@ -89,9 +89,13 @@ class DiskBackend:
             if error.errno in _NO_PLAIN_FILE:
                 return None
             raise disk_error(error) from error
-        status = os.fstat(descriptor)
+        try:
+            status = os.fstat(descriptor)
+        except OSError as error:
+            let_go(descriptor)
+            raise disk_error(error) from error
         if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
+            let_go(descriptor)
             return None
         return DiskBlobFile(descriptor, status.st_size)
 
@@ -259,8 +263,7 @@ class _SpoolFile:
         self._is_over = True
         self._space.give_back(self._reserved_bytes - self._written_bytes)
         if self._descriptor is not None:
-            with contextlib.suppress(OSError):  # after fsync, closing has nothing left to fail at
-                os.close(self._descriptor)
+            let_go(self._descriptor)
 
 
 class DiskBlobFile:
@@ -293,7 +296,7 @@ class DiskBlobFile:
     def close(self) -> None:
         """Let go of the file. May be called twice."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            let_go(self._descriptor)
             self._descriptor = None
 
 

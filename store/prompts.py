@@ -8,6 +8,7 @@
 3. What waits to be written is bounded in bytes, short messages too; an append waits for its room before it is kept.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +20,20 @@ from .database import Database
 from .dead import GRACE_SECONDS
 from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError, StoreFullError
 from .index import Index
-from .prompt_table import PromptHead, PromptKey, PromptRow, message_bytes
+from .prompt_table import (
+    DamagedRowError,
+    Expansion,
+    PromptHead,
+    PromptKey,
+    PromptRow,
+    message_bytes,
+)
 from .prompt_writer import PromptWriter, Renewal
 from .room import Room
 from .term import Term
 
 _HEADS = 4096
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,8 @@ class Prompts:
 
         `is_shared` where other processes ask for the same prompts.
         """
+        self.damaged_messages = 0
+        """Kept messages that had rotted, since the start."""
         self._database = database
         self._is_shared = is_shared
         self._free_bytes = free_bytes
@@ -120,7 +131,7 @@ class Prompts:
             at = PromptKey(tenant, dialect, row.parent)
         tail.reverse()
         if at.digest != prompt_root(dialect):
-            found = await self._database.read(lambda c: prompt_table.expand(c, at))
+            found = await self._read(at)
             if found is None:
                 return None
             tail = found.texts + tail
@@ -165,6 +176,18 @@ class Prompts:
     async def close(self) -> None:
         """Write what waits and end the task; no append may follow. May be called twice."""
         await self._writer.close()
+
+    async def _read(self, key: PromptKey) -> Expansion | None:
+        """Return what the table has; a message that rotted is removed, and so is no prompt any more."""
+        try:
+            return await self._database.read(lambda c: prompt_table.expand(c, key))
+        except DamagedRowError as error:
+            _logger.error("%s; it has to be sent again", error)
+            self.damaged_messages += 1
+            damaged = error
+            await self._database.run(lambda c: prompt_table.remove(c, damaged))
+            self._heads.clear()
+            return None
 
     def _require_open(self) -> None:
         if self._writer.is_closing:

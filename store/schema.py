@@ -227,6 +227,8 @@ prompts = Table(
     Column("expires_at", Float, nullable=False),
     # Whom the turn was for, where its sender said so.
     Column("end_user", String),
+    # Of all of the row that never changes; `prompt_checksum.py`.
+    Column("checksum", LargeBinary, nullable=False, server_default=text("''")),
     Index("prompts_expiry", "expires_at"),
     Index("prompts_end_user", "tenant", "end_user", sqlite_where=text("end_user IS NOT NULL")),
 )
