@@ -54,7 +54,9 @@ def main(
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:
         print_rows(rows, console)
-        console.print(f"seed {seed}: the same numbers strike at the same calls", highlight=False)
+        console.print(
+            f"seed {seed}: the same one strikes at the same calls of the store", highlight=False
+        )
     for round_ in done:
         for line in round_.wrong:
             progress.print(f"{round_.site} {round_.fault}: {line}", highlight=False)
