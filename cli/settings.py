@@ -117,6 +117,8 @@ class Settings(BaseSettings):
     prompt_seconds: int = Field(default=_STORE.prompt_seconds, gt=0)
     max_blob_bytes: int = Field(default=_STORE.max_blob_bytes, gt=0)
     min_free_bytes: int = Field(default=_STORE.min_free_bytes, ge=0)
+    upload_seconds: int = Field(default=_STORE.upload_seconds, gt=0)
+    max_uploads_per_tenant: int = Field(default=_STORE.max_uploads_per_tenant, gt=0)
     max_request_bytes: int = Field(default=_GATEWAY.max_request_bytes, gt=0)
     max_upstream_bytes: int = Field(default=_GATEWAY.max_upstream_bytes, gt=0)
     max_values: int = Field(default=_GATEWAY.turn.max_values, gt=0)
@@ -133,6 +135,8 @@ class Settings(BaseSettings):
             prompt_seconds=self.prompt_seconds,
             max_blob_bytes=self.max_blob_bytes,
             min_free_bytes=self.min_free_bytes,
+            upload_seconds=self.upload_seconds,
+            max_uploads_per_tenant=self.max_uploads_per_tenant,
         )
 
     def remote_config(self, environment: Mapping[str, str]) -> RemoteConfig:

@@ -86,6 +86,7 @@ from .resolving import (
 )
 from .sniff import SNIFF_BYTES, ImageSize, image_size, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
+from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 
 __all__ = [
     "ALL_SCOPES",
@@ -94,6 +95,7 @@ __all__ = [
     "DAEMON_HEADER",
     "DEFAULT_TENANT",
     "DIALECTS",
+    "DIGEST_HEADER",
     "ENVELOPE_KEY",
     "KEEP",
     "KEYS_VERIFY_PATH",
@@ -109,10 +111,12 @@ __all__ = [
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
     "PROMPT_PATH",
+    "REF_HEADER",
     "RESOLVE_PATH",
     "SNIFF_BYTES",
     "SPEAKERS",
     "TENANT_HEADER",
+    "TUS_PATH",
     "BlobEntry",
     "BlobPage",
     "Buffer",

@@ -23,6 +23,14 @@ from .errors import (
     StoreError,
     StoreFullError,
     StoreUnavailableError,
+    TooManyUploadsError,
+    UploadIncompleteError,
+    UploadLengthError,
+    UploadLockedError,
+    UploadLostError,
+    UploadNotFoundError,
+    UploadOffsetError,
+    UploadTooLongError,
 )
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
 from .key_table import KeyInfo
@@ -35,6 +43,8 @@ from .schema import BlobState, HoldKind
 from .shared_folder import SharedFolder
 from .store import Store
 from .sweep import Sweep, Swept
+from .upload import NewUpload, Upload
+from .uploads import Uploads
 from .verdict import Verdict
 
 __all__ = [
@@ -61,6 +71,7 @@ __all__ = [
     "MemoryBackend",
     "Missing",
     "NewKey",
+    "NewUpload",
     "Page",
     "PieceBuffers",
     "PromptMessage",
@@ -84,6 +95,16 @@ __all__ = [
     "StoreUnavailableError",
     "Sweep",
     "Swept",
+    "TooManyUploadsError",
+    "Upload",
+    "UploadIncompleteError",
+    "UploadLengthError",
+    "UploadLockedError",
+    "UploadLostError",
+    "UploadNotFoundError",
+    "UploadOffsetError",
+    "UploadTooLongError",
+    "Uploads",
     "Verdict",
     "has_index",
     "open_keys",

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from coatcheck.protocol import Buffer, Digest
 
 from .errors import StoreFullError, StoreUnavailableError
+from .memory_parts import MemoryParts
 
 
 class MemoryBackend:
-    """A `Backend` and `Measured` over a dict.
+    """A `Backend`, `Measured` and `Resumable` over a dict.
 
     `capacity_bytes` bounds committed and spooled bytes together; `None` is what the
     machine has.
@@ -30,6 +31,8 @@ class MemoryBackend:
         self._kept_bytes = 0
         self._reserved_bytes = 0
         self._lock = threading.Lock()  # bytes are removed in threads
+        self.parts = MemoryParts(self)
+        """Where uploads lie that come over several requests; see `Resumable`."""
 
     def spool(self) -> "MemorySpool":
         """Return a new, empty spool; see `Backend.spool`."""

@@ -28,6 +28,7 @@ from .hot import HotGrants
 from .prompts import Prompts
 from .schema import BlobState
 from .sweep_rows import LeavingBlob, find_leaving, remove_blob, state_of
+from .uploads import Uploads
 from .verdict import Verdict, judge_blobs, judge_grants
 
 _REMOVALS_AT_ONCE = 32  # as many as the index writes in one transaction
@@ -68,6 +69,7 @@ class Sweep:
         locks: DigestLocks,
         finisher: Finisher,
         prompts: Prompts,
+        uploads: Uploads,
         terms: SweepTerms,
         executor: Executor,
         clock: Callable[[], float],
@@ -78,6 +80,7 @@ class Sweep:
         self._locks = locks
         self._finisher = finisher
         self._prompts = prompts
+        self._uploads = uploads
         self._terms = terms
         self._executor = executor
         self._clock = clock
@@ -99,6 +102,7 @@ class Sweep:
             removed_blobs=len(removed),
             removed_bytes=sum(blob.size for blob in removed),
             removed_quarantined=await self._clear_quarantine(),
+            removed_uploads=await self._uploads.expire(),
         )
 
     async def explain(self) -> AsyncGenerator[Verdict]:
