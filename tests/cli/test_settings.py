@@ -95,7 +95,14 @@ def test_defaults_are_the_folders_own() -> None:
     assert settings.store_config() == store
     assert settings.daemon_config({}).gateway == GatewayConfig()
     shared = {item.name for item in fields(StoreConfig)} & Settings.model_fields.keys()
-    assert shared == {"lease_seconds", "prompt_seconds", "max_blob_bytes", "min_free_bytes"}
+    assert shared == {
+        "lease_seconds",
+        "prompt_seconds",
+        "upload_seconds",
+        "max_uploads_per_tenant",
+        "max_blob_bytes",
+        "min_free_bytes",
+    }
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(
