@@ -119,7 +119,11 @@ class DiskPart:
 
     async def read(self, offset: int, buffer: memoryview, take: Callable[[int], object]) -> None:
         """Read; see `Part.read`."""
-        await self._run(lambda: take(self._file.read_into(offset, buffer)))
+
+        def work() -> None:
+            take(self._file.read_into(offset, buffer))
+
+        await self._run(work)
 
     async def commit(self, digest: Digest, rest: Sequence[Buffer] = ()) -> None:
         """Make it a blob; see `Part.commit`."""

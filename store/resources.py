@@ -40,6 +40,7 @@ from .shared_folder import SharedFolder
 from .slab import SLAB_BYTES
 from .sweep import Sweep, SweepTerms
 from .term import Term
+from .upload_upkeep import UploadUpkeep
 from .uploads import Uploads, UploadTerms
 
 # Enough slabs for as many uploads as there are threads to write them; at most 8 MiB that nobody uses.
@@ -147,11 +148,17 @@ async def open_resources(
         terms=UploadTerms(
             config.upload_seconds, config.max_uploads_per_tenant, config.max_blob_bytes
         ),
-        executor=writing,
         clock=clock,
         random=random,
     )
-    await uploads.reconcile()
+    upkeep = UploadUpkeep(
+        database=database,
+        parts=backend.parts,
+        finisher=finisher,
+        executor=writing,
+        clock=clock,
+    )
+    await upkeep.reconcile()
     quarantine = Quarantine(
         backend=backend,
         index=index,
@@ -169,7 +176,7 @@ async def open_resources(
         locks=locks,
         finisher=finisher,
         prompts=prompts,
-        uploads=uploads,
+        uploads=upkeep,
         terms=SweepTerms(config.review_seconds, config.quarantine_seconds),
         executor=writing,
         clock=clock,

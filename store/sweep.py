@@ -28,7 +28,7 @@ from .hot import HotGrants
 from .prompts import Prompts
 from .schema import BlobState
 from .sweep_rows import LeavingBlob, find_leaving, remove_blob, state_of
-from .uploads import Uploads
+from .upload_upkeep import UploadUpkeep
 from .verdict import Verdict, judge_blobs, judge_grants
 
 _REMOVALS_AT_ONCE = 32  # as many as the index writes in one transaction
@@ -69,7 +69,7 @@ class Sweep:
         locks: DigestLocks,
         finisher: Finisher,
         prompts: Prompts,
-        uploads: Uploads,
+        uploads: UploadUpkeep,
         terms: SweepTerms,
         executor: Executor,
         clock: Callable[[], float],

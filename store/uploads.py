@@ -16,12 +16,9 @@
 Every method takes the tenant, and the id that `create` gave.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 from coatcheck.protocol import parse_media_type
 
@@ -49,17 +46,13 @@ from .reception import Reception
 from .seed import Seeds
 from .sums import find_excess
 from .upload import NewUpload, Upload, check_size
+from .upload_ending import UploadEnding
 from .upload_table import (
-    FinishedUpload,
-    all_open,
     count_open,
     declare_length,
-    find_expired,
     find_upload,
     insert_upload,
     move_offset,
-    remove_expired,
-    remove_open,
     remove_upload,
 )
 
@@ -92,26 +85,30 @@ class Uploads:
         allowances: Allowances,
         counts: StoreCounts,
         terms: UploadTerms,
-        executor: Executor,
         clock: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
-        """`slabs` lends buffers of `SLAB_BYTES`; `executor` looks through folders."""
+        """`slabs` lends buffers of `SLAB_BYTES`."""
         self._database = database
         self._index = index
         self._parts = parts
         self._reception = reception
-        self._committer = committer
         self._seeds = seeds
         self._slabs = slabs
         self._finisher = finisher
         self._allowances = allowances
-        self._counts = counts
         self._terms = terms
-        self._executor = executor
         self._clock = clock
         self._random = random
         self._probes = Probes()
+        self._ending = UploadEnding(
+            committer=committer,
+            seeds=seeds,
+            probes=self._probes,
+            slabs=slabs,
+            counts=counts,
+            expiry=self._expiry,
+        )
 
     @property
     def max_blob_bytes(self) -> int:
@@ -157,8 +154,8 @@ class Uploads:
         """Append a body where the upload ends, which is `offset`; return how it is then.
 
         `size` is what the body is said to have, `length` what the upload will have in all, where that
-        was not said before. However the call ends, what arrived is kept, and the upload lives for its
-        whole time again. It does not become a blob before `finish`.
+        was not said before. However the call ends, what arrived is kept; with it the upload's time begins
+        anew. It does not become a blob before `finish`.
 
         Raises:
             UploadNotFoundError: the tenant has no such upload.
@@ -188,6 +185,8 @@ class Uploads:
                     await self._take(appending, found, body, allowance)
             finally:
                 await self._finisher.run(self._end(part, found, appending))
+        if appending.noted == offset:
+            return found
         return replace(found, offset=appending.noted, expires_at=self._expiry())
 
     async def declare_length(self, tenant: str, upload_id: str, length: int) -> Upload:
@@ -238,49 +237,6 @@ class Uploads:
         with self._reception.attend():
             found = await self._require(tenant, upload_id)
             await self._finisher.run(self._terminate(found))
-
-    async def expire(self) -> int:
-        """Remove uploads whose time is over, with their bytes; return how many were unfinished.
-
-        One that is being written to stays. May run at any time, in several processes.
-
-        Raises:
-            StoreClosedError, StoreUnavailableError, StoreFullError: the disk or the index failed.
-        """
-        removed = 0
-        last: Upload | None = None
-        now = self._clock()
-        while page := await self._database.read(partial(find_expired, now=now, after=last)):
-            for upload in page:
-                removed += await self._finisher.run(self._expire(upload, now))
-            last = page[-1]
-        return removed
-
-    async def reconcile(self) -> None:
-        """Remove files that no open upload has, and uploads that have lost their file.
-
-        Others may work on the folder meanwhile. A file is looked for after its row was read and the
-        names are read before, so that nothing that is just made or finished is taken for a rest.
-
-        Raises:
-            StoreUnavailableError, StoreFullError: the disk or the index failed.
-        """
-        loop = asyncio.get_running_loop()
-        names = await loop.run_in_executor(self._executor, self._parts.list)
-        offsets = await self._database.read(all_open)
-
-        def look() -> list[str]:
-            for name in set(names) - set(offsets):
-                self._parts.remove(name)
-            return [
-                upload_id
-                for upload_id, offset in offsets.items()
-                if offset and (self._parts.size_of(upload_id) or 0) < offset
-            ]
-
-        for upload_id in await loop.run_in_executor(self._executor, look):
-            await self._database.run(partial(remove_open, upload_id=upload_id))
-            await loop.run_in_executor(self._executor, self._parts.remove, upload_id)
 
     async def _require(self, tenant: str, upload_id: str) -> Upload:
         found = await self.stat(tenant, upload_id)
@@ -434,48 +390,10 @@ class Uploads:
                 with self._allowances.begin(upload.tenant) as allowance:
                     upload = await self._declare(upload, upload.offset, allowance)
             try:
-                return await self._become_blob(part, upload)
+                return await self._ending.become_blob(part, upload)
             except (DigestMismatchError, UploadLostError):
                 await self._forget(upload, part)
                 raise
-
-    async def _become_blob(self, part: Part, upload: Upload) -> Receipt:
-        probe = await self._seen(part, upload)
-        blob = probe.blob()
-        try:
-            upload.promise.check(blob)
-        except DigestMismatchError:
-            self._counts.mismatched_uploads += 1
-            raise
-        await part.sync()  # its length too, should more have lain there
-        self._probes.keep(upload.id, probe)  # should this fail, it need not be read again
-        receipt = await self._committer.commit(
-            upload.grant, part, blob, finished=FinishedUpload(upload.id, self._expiry())
-        )
-        self._probes.take(upload.id, upload.offset)
-        await part.remove()
-        self._counts.received_blobs += 1
-        self._counts.received_bytes += blob.size
-        return receipt
-
-    async def _seen(self, part: Part, upload: Upload) -> Probe:
-        """Return a probe that has seen all of the upload, read from the disk where it has to be."""
-        probe = self._probes.take(upload.id, upload.offset)
-        if probe is not None:
-            return probe
-        probe = Probe(self._seeds)
-        slab = self._slabs.take()
-        view = memoryview(slab)
-        try:
-            while probe.size < upload.offset:
-                before = probe.size
-                await part.read(before, view, partial(_look, probe, view, upload.offset))
-                if probe.size == before:  # it was cut since it was resumed
-                    raise UploadNotFoundError
-        finally:
-            view.release()
-            self._slabs.give_back(slab)
-        return probe
 
     async def _receipt(self, upload: Upload) -> Receipt:
         assert upload.digest is not None
@@ -490,21 +408,3 @@ class Uploads:
             return
         async with self._locked(found) as (part, upload):
             await self._forget(upload, part)
-
-    async def _expire(self, upload: Upload, now: float) -> bool:
-        """Remove an upload, if it is still due; return whether bytes went that nobody has."""
-        part = self._parts.part(upload.id)
-        try:
-            if not upload.is_finished and not await part.lock():
-                return False
-            removed = await self._database.run(lambda c: remove_expired(c, upload.id, now))
-            if removed and not upload.is_finished:
-                await part.remove()
-            return removed and not upload.is_finished
-        finally:
-            await part.close()
-
-
-def _look(probe: Probe, view: memoryview, size: int, count: int) -> None:
-    """Let a probe see what was read, and nothing behind `size`."""
-    probe.update(view[: min(count, size - probe.size)])

@@ -124,7 +124,8 @@ async def test_several_processes_go_on_with_one_upload(folder: Path) -> None:
                 other = stores[(number + 1) % 3]
                 with pytest.raises(UploadLockedError):
                     await other.uploads.append("a", upload.id, at, rest(0))
-                await other.uploads.reconcile()
+                beside = await Store.open(StoreConfig(folder), shared=shared)  # looks through it
+                await beside.close()
                 yield DATA[at + MIB // 2 : at + MIB]
 
             await stores[number % 3].uploads.append("a", upload.id, at, body())

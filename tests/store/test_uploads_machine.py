@@ -175,7 +175,7 @@ class UploadMachine(RuleBasedStateMachine):
     def expire(self) -> None:
         due = [known for known in self.model.values() if known.expires_at <= self.now]
         left = [known for known in due if not known.gone and not known.finished]
-        assert self.runner.run(self.store.uploads.expire()) == len(left)
+        assert self.runner.run(self.store.sweep.run()).removed_uploads == len(left)
         for known in due:
             known.gone = True
 

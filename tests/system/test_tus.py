@@ -16,7 +16,7 @@ from bench.large_upload import MAX_MEGABYTES, SETTINGS, measure_large_upload
 from bench.run import serve as serve_for_bench
 from tusclient.client import TusClient
 from tusclient.exceptions import TusUploadFailed
-from tusclient.uploader import Uploader
+from tusclient.uploader.uploader import Uploader
 
 from .deployment import make_keys, run_daemon
 
