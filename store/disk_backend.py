@@ -35,7 +35,7 @@ _NO_PLAIN_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
 
 
 class DiskBackend:
-    """A `Backend`, `Measured` and `Resumable` in one folder. `executor` runs what its spools do."""
+    """A `Backend` and `Measured` in one folder. `executor` runs what its spools do."""
 
     def __init__(
         self, folder: Path, spool: SpoolFolder, space: DiskSpace, executor: Executor
@@ -53,7 +53,7 @@ class DiskBackend:
             space=space,
             executor=executor,
         )
-        """Where uploads lie that come over several requests; see `Resumable`."""
+        """Where uploads lie that come over several requests."""
 
     @classmethod
     def at(

@@ -16,7 +16,7 @@ from .memory_parts import MemoryParts
 
 
 class MemoryBackend:
-    """A `Backend`, `Measured` and `Resumable` over a dict.
+    """A `Backend` and `Measured` over a dict.
 
     `capacity_bytes` bounds committed and spooled bytes together; `None` is what the
     machine has.
@@ -32,7 +32,7 @@ class MemoryBackend:
         self._reserved_bytes = 0
         self._lock = threading.Lock()  # bytes are removed in threads
         self.parts = MemoryParts(self)
-        """Where uploads lie that come over several requests; see `Resumable`."""
+        """Where uploads lie that come over several requests."""
 
     def spool(self) -> "MemorySpool":
         """Return a new, empty spool; see `Backend.spool`."""

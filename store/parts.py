@@ -13,7 +13,7 @@ call.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from coatcheck.protocol import Buffer, Digest
 
@@ -124,14 +124,4 @@ class Parts(Protocol):
         Raises:
             StoreUnavailableError: it cannot be removed.
         """
-        ...
-
-
-@runtime_checkable
-class Resumable(Protocol):
-    """Optional: a backend that can receive a blob over several requests."""
-
-    @property
-    def parts(self) -> Parts:
-        """Where their bytes lie meanwhile."""
         ...

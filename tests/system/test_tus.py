@@ -45,13 +45,16 @@ def uploader(large_file: Path) -> Iterator[Uploading]:
     with ExitStack() as stack:
 
         def start(url: str, upload: str | None = None, **options: Any) -> Uploader:
-            client = TusClient(f"{url}/v1/tus", options.pop("headers", {}))
-            return client.uploader(
+            client: Any = TusClient(
+                f"{url}/v1/tus", options.pop("headers", {})
+            )  # not typed in full
+            started: Uploader = client.uploader(
                 file_stream=stack.enter_context(large_file.open("rb")),  # it leaves files open
                 url=upload,
                 metadata={"filetype": "video/mp4"},
                 **options,
             )
+            return started
 
         yield start
 
