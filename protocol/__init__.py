@@ -100,6 +100,7 @@ from .resolving import (
 )
 from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
+from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 
 __all__ = [
     "ALL_SCOPES",
@@ -108,6 +109,7 @@ __all__ = [
     "DAEMON_HEADER",
     "DEFAULT_TENANT",
     "DIALECTS",
+    "DIGEST_HEADER",
     "ENVELOPE_KEY",
     "IMAGE_TYPES",
     "KEEP",
@@ -124,11 +126,13 @@ __all__ = [
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
     "PROMPT_PATH",
+    "REF_HEADER",
     "RESOLVE_PATH",
     "SHA_256",
     "SNIFF_BYTES",
     "SPEAKERS",
     "TENANT_HEADER",
+    "TUS_PATH",
     "BlobEntry",
     "BlobPage",
     "Buffer",

@@ -28,6 +28,14 @@ from .errors import (
     StoreError,
     StoreFullError,
     StoreUnavailableError,
+    TooManyUploadsError,
+    UploadIncompleteError,
+    UploadLengthError,
+    UploadLockedError,
+    UploadLostError,
+    UploadNotFoundError,
+    UploadOffsetError,
+    UploadTooLongError,
 )
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
 from .images import (
@@ -49,6 +57,8 @@ from .schema import BlobState, HoldKind
 from .shared_folder import SharedFolder
 from .store import Store
 from .sweep import Sweep, Swept
+from .upload import NewUpload, Upload
+from .uploads import Uploads
 from .verdict import Verdict
 
 __all__ = [
@@ -85,6 +95,7 @@ __all__ = [
     "MemoryBackend",
     "Missing",
     "NewKey",
+    "NewUpload",
     "Page",
     "PieceBuffers",
     "PromptMessage",
@@ -108,6 +119,16 @@ __all__ = [
     "StoreUnavailableError",
     "Sweep",
     "Swept",
+    "TooManyUploadsError",
+    "Upload",
+    "UploadIncompleteError",
+    "UploadLengthError",
+    "UploadLockedError",
+    "UploadLostError",
+    "UploadNotFoundError",
+    "UploadOffsetError",
+    "UploadTooLongError",
+    "Uploads",
     "Variant",
     "VariantSpec",
     "VariantType",

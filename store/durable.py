@@ -8,7 +8,12 @@ success (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+from coatcheck.protocol import Buffer
+
+_MAX_PARTS = os.sysconf("SC_IOV_MAX")
 
 
 def sync_folder(folder: Path) -> None:
@@ -46,3 +51,18 @@ def let_go(descriptor: int) -> None:
     """
     with contextlib.suppress(OSError):
         os.close(descriptor)
+
+
+def write_all(descriptor: int, parts: Sequence[Buffer]) -> None:
+    """Write all parts, one after another. Blocking; not synced.
+
+    Raises:
+        OSError: some of it may be written.
+    """
+    left = [memoryview(part).cast("B") for part in parts if len(part)]
+    while left:
+        count = os.writev(descriptor, left[:_MAX_PARTS])
+        while left and count >= left[0].nbytes:
+            count -= left.pop(0).nbytes
+        if count:
+            left[0] = left[0][count:]

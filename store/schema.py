@@ -171,8 +171,9 @@ uploads = Table(
     Column("digest", String),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
-    Index("uploads_tenant", "tenant"),
-    Index("uploads_expiry", "expires_at"),
+    # Those that are not finished, which is few rows; and all, as they expire.
+    Index("uploads_open", "tenant", sqlite_where=text("digest IS NULL")),
+    Index("uploads_expiry", "expires_at", "id"),
 )
 
 # The walk over all blobs that verifies them, so that it goes on where it was; one row.

@@ -10,6 +10,7 @@ RETRYABLE = {
     "ImageWorkersBusyError",
     "StoreClosedError",
     "StoreUnavailableError",
+    "UploadLockedError",
 }
 
 ERRORS = [
