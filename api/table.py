@@ -35,6 +35,7 @@ from .maintenance import maintenance_routes, work_route
 from .models import StatsAnswer
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
+from .tus_routes import tus_routes
 
 _BLOBS = BLOB_PATH.rstrip("/")
 _BLOB = f"{BLOB_PATH}{{digest}}"
@@ -58,6 +59,7 @@ def routes(store: Store, config: ApiConfig | None = None) -> Sequence[Route]:
         *_upload_routes(BlobHandlers(store, config)),
         *_read_routes(BlobHandlers(store, config)),
         *_hold_routes(BlobHandlers(store, config)),
+        *tus_routes(store),
         *resolve_routes(store, config),
         *prompt_routes(PromptHandlers(store, config)),
         *key_routes(store.keys, config),

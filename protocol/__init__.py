@@ -38,6 +38,14 @@ from .errors import (
     SseError,
     UnknownDialectError,
 )
+from .image import (
+    IMAGE_TYPES,
+    ImageBudgets,
+    ImageFault,
+    ImageInfo,
+    ImageParser,
+    parse_image,
+)
 from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
 from .key import (
     ALL_SCOPES,
@@ -101,8 +109,9 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
-from .sniff import SNIFF_BYTES, ImageSize, image_size, sniff
+from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
+from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 
 __all__ = [
     "ALL_SCOPES",
@@ -111,8 +120,10 @@ __all__ = [
     "DAEMON_HEADER",
     "DEFAULT_TENANT",
     "DIALECTS",
+    "DIGEST_HEADER",
     "ENVELOPE_KEY",
     "FILE_ID_BYTES",
+    "IMAGE_TYPES",
     "KEEP",
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
@@ -128,11 +139,13 @@ __all__ = [
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
     "PROMPT_PATH",
+    "REF_HEADER",
     "RESOLVE_PATH",
     "SHA_256",
     "SNIFF_BYTES",
     "SPEAKERS",
     "TENANT_HEADER",
+    "TUS_PATH",
     "USER_HEADER",
     "BlobEntry",
     "BlobPage",
@@ -149,7 +162,10 @@ __all__ = [
     "FoundRef",
     "Hasher",
     "HoldEntry",
-    "ImageSize",
+    "ImageBudgets",
+    "ImageFault",
+    "ImageInfo",
+    "ImageParser",
     "InlineBlob",
     "InvalidDigestError",
     "InvalidEndUserError",
@@ -201,7 +217,6 @@ __all__ = [
     "file_id_of",
     "format_digest_field",
     "holds_key",
-    "image_size",
     "inline_ref",
     "is_end_user",
     "is_file_id",
@@ -212,6 +227,7 @@ __all__ = [
     "parse_digest_field",
     "parse_digest_preference",
     "parse_end_user",
+    "parse_image",
     "parse_key",
     "parse_media_type",
     "parse_pointer",

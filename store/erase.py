@@ -34,23 +34,13 @@ from .finisher import Finisher
 from .hot import HotGrants
 from .keys import Keys
 from .prompts import Prompts
+from .upload_upkeep import UploadUpkeep
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _AT_ONCE = 32  # as many as the index writes in one transaction
 _ROUNDS = 3  # what is uploaded meanwhile is gone after the second, if its sender was slow
-
-
-class PartialUploads(Protocol):
-    """Uploads in parts, which lie in files of their own."""
-
-    async def erase(self, tenant: str, end_user: str | None) -> int:
-        """End those of a tenant, or of one of its end users, and remove their bytes.
-
-        Returns how many. May be called again.
-        """
-        ...
 
 
 class _ClearLog(Protocol):
@@ -104,6 +94,7 @@ class Erasure:
         locks: DigestLocks,
         finisher: Finisher,
         prompts: Prompts,
+        uploads: UploadUpkeep,
         keys: Keys,
         counts: StoreCounts,
         executor: Executor,
@@ -119,8 +110,7 @@ class Erasure:
         self._counts = counts
         self._executor = executor
         self._clock = clock
-        self.uploads: PartialUploads | None = None
-        """What ends uploads in parts; None: there are none."""
+        self._uploads = uploads
 
     async def erase_tenant(self, tenant: str, *, rewrite: bool = True) -> Erased:
         """Erase all that there is of a tenant but its keys. May be called at any time, and again.
@@ -173,9 +163,8 @@ class Erasure:
     async def _round(
         self, tenant: str, end_user: str | None, erased: Erased
     ) -> AsyncGenerator[Erased]:
-        if self.uploads is not None:
-            ended = await self._finisher.run(self.uploads.erase(tenant, end_user))
-            erased = replace(erased, removed_uploads=erased.removed_uploads + ended)
+        ended = await self._uploads.erase(tenant, end_user)
+        erased = replace(erased, removed_uploads=erased.removed_uploads + ended)
         while removed := await self._finisher.run(self._prompts.erase_some(tenant, end_user)):
             erased = replace(erased, removed_prompts=erased.removed_prompts + removed)
             yield erased

@@ -234,7 +234,7 @@ def put_pin(connection: Connection, tenant: str, digest: Digest, now: float) -> 
 
 
 def end_prompt_hold(
-    connection: Connection, tenant: str, digest: Digest, prompt: Digest, now: float
+    connection: Connection, tenant: str, digest: Digest, prompt: str, now: float
 ) -> None:
     """Remove the hold, and the grant with it where nothing else holds that."""
     row: Row = {"of_tenant": tenant, "of_digest": digest, "of_kind": HoldKind.PROMPT}

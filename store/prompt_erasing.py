@@ -5,14 +5,14 @@ end user's name to what follows directly, in the transaction that removes the me
 step finds it by that name. So a step that was the last before a crash is gone on with by the next.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Integer, String, bindparam, delete, func, select, update
 
-from coatcheck.protocol import Digest
+from coatcheck.protocol import Digest, InvalidDigestError
 
-from .prompt_table import PromptKey
 from .schema import prompts
 
 _ROWS_AT_ONCE = 200
@@ -22,7 +22,10 @@ _ROWS_AT_ONCE = 200
 class Message:
     """A message that is to go, and the blobs that it names."""
 
-    key: PromptKey
+    tenant: str
+    dialect: str
+    digest: str
+    """As the row has it, which may have rotted."""
     blobs: tuple[Digest, ...]
 
 
@@ -52,19 +55,15 @@ def find(connection: Connection, tenant: str, end_user: str | None) -> list[Mess
             _some.where(_of_tenant, _of_end_user), values | {"of_end_user": end_user}
         )
     return [
-        Message(
-            PromptKey(tenant, row.dialect, Digest(row.digest)),
-            tuple(map(Digest, row.blobs.split())),
-        )
-        for row in rows
+        Message(tenant, row.dialect, row.digest, tuple(_sound(row.blobs.split()))) for row in rows
     ]
 
 
-def remove(connection: Connection, keys: Sequence[PromptKey], end_user: str | None) -> int:
+def remove(connection: Connection, messages: Sequence[Message], end_user: str | None) -> int:
     """Remove messages; what follows them is the end user's from then on. Return how many went."""
     values = [
-        {"of_tenant": key.tenant, "of_dialect": key.dialect, "of_digest": key.digest}
-        for key in keys
+        {"of_tenant": item.tenant, "of_dialect": item.dialect, "of_digest": item.digest}
+        for item in messages
     ]
     if end_user is not None:
         connection.execute(_name_followers, [value | {"of_end_user": end_user} for value in values])
@@ -77,3 +76,10 @@ def count(connection: Connection, tenant: str, end_user: str | None) -> int:
         return connection.execute(_count.where(_of_tenant), {"of_tenant": tenant}).scalar_one()
     values = {"of_tenant": tenant, "of_end_user": end_user}
     return connection.execute(_count.where(_of_tenant, _of_end_user), values).scalar_one()
+
+
+def _sound(texts: Iterable[str]) -> Iterator[Digest]:
+    """Yield the digests; what has rotted names nothing."""
+    for text in texts:
+        with contextlib.suppress(InvalidDigestError):
+            yield Digest(text)

@@ -29,6 +29,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from coatcheck.protocol import Digest
 
+from .prompt_checksum import prompt_checksum
 from .schema import prompts
 
 _ROWS_AT_ONCE = 200
@@ -81,6 +82,21 @@ class Expansion:
     head: PromptHead
 
 
+class DamagedRowError(Exception):
+    """A row fails its checksum. It does not leave the store.
+
+    What names it may have rotted too.
+    """
+
+    def __init__(self, tenant: str, dialect: str, digest: str) -> None:
+        self.named: dict[str, str | float] = {
+            "of_tenant": tenant,
+            "of_dialect": dialect,
+            "of_digest": digest,
+        }
+        super().__init__(f"the message of {digest} is not what was kept")
+
+
 _is_last = and_(
     prompts.c.tenant == bindparam("of_tenant", type_=String),
     prompts.c.dialect == bindparam("of_dialect", type_=String),
@@ -103,9 +119,11 @@ _chain = _last.union_all(
 _find_head = select(prompts.c.depth, prompts.c.list_bytes, prompts.c.expires_at).where(
     _is_last, prompts.c.expires_at > bindparam("now", type_=Float)
 )
-_expand = select(_chain.c.depth, _chain.c.text, _chain.c.list_bytes, _chain.c.expires_at).order_by(
-    _chain.c.depth
+_checked = (
+    *(_chain.c.tenant, _chain.c.dialect, _chain.c.digest, _chain.c.parent),
+    *(_chain.c.depth, _chain.c.text, _chain.c.list_bytes, _chain.c.blobs),
 )
+_expand = select(*_checked, _chain.c.checksum, _chain.c.expires_at).order_by(_chain.c.depth)
 _named_blobs = select(_chain.c.digest, _chain.c.blobs).where(_chain.c.blobs != "")
 _extend = (
     update(prompts)
@@ -130,6 +148,7 @@ _remove_ended = delete(prompts).where(
 _count_live = (
     select(func.count()).select_from(prompts).where(prompts.c.expires_at > bindparam("now"))
 )
+_remove = delete(prompts).where(_is_last)
 _COLUMNS = [column.name for column in prompts.c]
 _parent = prompts.alias("parent")
 _insert = insert(prompts).from_select(
@@ -170,8 +189,15 @@ def find_head(connection: Connection, key: PromptKey, now: float) -> PromptHead 
 
 
 def expand(connection: Connection, key: PromptKey) -> Expansion | None:
-    """Return all of the prompt in one query, if it is there and whole; it may have expired."""
+    """Return all of the prompt in one query, if it is there and whole; it may have expired.
+
+    Raises:
+        DamagedRowError: a row of it is not what was written.
+    """
     rows = connection.execute(_expand, _named(key)).all()
+    for row in rows:
+        if row.checksum != prompt_checksum(*row[: len(_checked)]):
+            raise DamagedRowError(row.tenant, row.dialect, row.digest)
     if not rows or rows[-1].depth != len(rows):
         return None
     last = rows[-1]
@@ -201,6 +227,7 @@ def put_rows(connection: Connection, rows: Sequence[PromptRow]) -> int:
                 "created_at": row.created_at,
                 "expires_at": row.expires_at,
                 "end_user": row.end_user,
+                "checksum": _checksum(row),
             }
             for row in rows
         ],
@@ -223,6 +250,11 @@ def remove_ended(connection: Connection, before: float) -> int:
     return connection.execute(_remove_ended, {"before": before}).rowcount
 
 
+def remove(connection: Connection, damaged: DamagedRowError) -> None:
+    """Remove a row, so that the next append of its message writes it anew."""
+    connection.execute(_remove, damaged.named)
+
+
 def count_live(connection: Connection, now: float) -> int:
     """Return how many messages live."""
     return connection.execute(_count_live, {"now": now}).scalar_one()
@@ -230,3 +262,16 @@ def count_live(connection: Connection, now: float) -> int:
 
 def _named(key: PromptKey) -> dict[str, str | float]:
     return {"of_tenant": key.tenant, "of_dialect": key.dialect, "of_digest": key.digest}
+
+
+def _checksum(row: PromptRow) -> bytes:
+    return prompt_checksum(
+        row.key.tenant,
+        row.key.dialect,
+        row.key.digest,
+        row.parent,
+        row.depth,
+        row.text,
+        row.list_bytes,
+        " ".join(row.blobs),
+    )

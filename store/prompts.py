@@ -10,6 +10,7 @@
    sent alike, or somebody without a name, is nobody's alone and stays.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,12 +23,20 @@ from .database import Database
 from .dead import GRACE_SECONDS
 from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError, StoreFullError
 from .index import Index
-from .prompt_table import PromptHead, PromptKey, PromptRow, message_bytes
+from .prompt_table import (
+    DamagedRowError,
+    Expansion,
+    PromptHead,
+    PromptKey,
+    PromptRow,
+    message_bytes,
+)
 from .prompt_writer import PromptWriter, Renewal
 from .room import Room
 from .term import Term
 
 _HEADS = 4096
+_logger = logging.getLogger(__name__)
 _ALL = Digest.of(b"coatcheck.prompts")  # what a change of any of a tenant's messages is noted under
 
 
@@ -63,6 +72,8 @@ class Prompts:
 
         `is_shared` where other processes ask for the same prompts.
         """
+        self.damaged_messages = 0
+        """Kept messages that had rotted, since the start."""
         self._database = database
         self._index = index
         self._is_shared = is_shared
@@ -138,7 +149,7 @@ class Prompts:
             at = PromptKey(tenant, dialect, row.parent)
         tail.reverse()
         if at.digest != prompt_root(dialect):
-            found = await self._database.read(lambda c: prompt_table.expand(c, at))
+            found = await self._read(at)
             if found is None:
                 return None
             tail = found.texts + tail
@@ -181,11 +192,10 @@ class Prompts:
         if end_user is not None:  # all of a tenant's holds go with its grants
             await self._index.end_prompt_holds(
                 tenant,
-                [(blob, message.key.digest) for message in batch for blob in message.blobs],
+                [(blob, message.digest) for message in batch for blob in message.blobs],
                 self._clock(),
             )
-        keys = [message.key for message in batch]
-        count = await self._database.run(lambda c: prompt_erasing.remove(c, keys, end_user))
+        count = await self._database.run(lambda c: prompt_erasing.remove(c, batch, end_user))
         self._changes.change(tenant, _ALL)
         return count
 
@@ -214,6 +224,18 @@ class Prompts:
     async def close(self) -> None:
         """Write what waits and end the task; no append may follow. May be called twice."""
         await self._writer.close()
+
+    async def _read(self, key: PromptKey) -> Expansion | None:
+        """Return what the table has; a message that rotted is removed, and so is no prompt any more."""
+        try:
+            return await self._database.read(lambda c: prompt_table.expand(c, key))
+        except DamagedRowError as error:
+            _logger.error("%s; it has to be sent again", error)
+            self.damaged_messages += 1
+            damaged = error
+            await self._database.run(lambda c: prompt_table.remove(c, damaged))
+            self._heads.clear()
+            return None
 
     def _require_open(self) -> None:
         if self._writer.is_closing:

@@ -16,6 +16,7 @@ from pathlib import Path
 from .allowance import Allowances
 from .backend import Backend, Measured
 from .changes import Changes
+from .commit import Committer
 from .config import StoreConfig
 from .counts import StoreCounts
 from .database import Database
@@ -31,14 +32,21 @@ from .hot import HotGrants
 from .index import Index
 from .keys import INDEX_FILE, Keys
 from .memory_backend import MemoryBackend
+from .piece_buffers import PieceBuffers
 from .prompts import Prompts
 from .quarantine import Quarantine
 from .receive import Receiver
+from .reception import Reception
 from .seed import Seeds, open_seeds
 from .shared_folder import SharedFolder
+from .slab import SLAB_BYTES
 from .sweep import Sweep, SweepTerms
 from .term import Term
+from .upload_upkeep import UploadUpkeep
+from .uploads import Uploads, UploadTerms
 
+# Enough slabs for as many uploads as there are threads to write them; at most 8 MiB that nobody uses.
+_KEPT_SLABS = 8
 _LOCK_THREADS = 2  # they wait only while another process takes bytes away
 
 
@@ -54,7 +62,9 @@ class Resources:
     hot: HotGrants
     quarantine: Quarantine
     finisher: Finisher
+    reception: Reception
     receiver: Receiver
+    uploads: Uploads
     reading: ThreadPoolExecutor
     prompts: Prompts
     keys: Keys
@@ -109,19 +119,52 @@ async def open_resources(
     hot = HotGrants(config.hot_entries, config.hot_seconds, changes)
     locks = _locks(stack, backend, shared)
     allowances = Allowances(index, config.quotas, config.max_store_bytes, clock)
-    receiver = Receiver(
-        backend=backend,
+    reception = Reception()
+    stack.push_async_callback(reception.close)
+    committer = Committer(
         index=index,
         hot=hot,
-        seeds=seeds,
         locks=locks,
-        finisher=finisher,
         allowances=allowances,
-        max_blob_bytes=config.max_blob_bytes,
         lease=Term(config.lease_seconds),
         clock=clock,
     )
-    stack.push_async_callback(receiver.close)
+    slabs = PieceBuffers(SLAB_BYTES, kept=_KEPT_SLABS)
+    receiver = Receiver(
+        backend=backend,
+        reception=reception,
+        committer=committer,
+        seeds=seeds,
+        slabs=slabs,
+        finisher=finisher,
+        allowances=allowances,
+        max_blob_bytes=config.max_blob_bytes,
+    )
+    uploads = Uploads(
+        database=database,
+        index=index,
+        parts=backend.parts,
+        reception=reception,
+        committer=committer,
+        seeds=seeds,
+        slabs=slabs,
+        finisher=finisher,
+        allowances=allowances,
+        counts=counts,
+        terms=UploadTerms(
+            config.upload_seconds, config.max_uploads_per_tenant, config.max_blob_bytes
+        ),
+        clock=clock,
+        random=random,
+    )
+    upkeep = UploadUpkeep(
+        database=database,
+        parts=backend.parts,
+        finisher=finisher,
+        executor=writing,
+        clock=clock,
+    )
+    await upkeep.reconcile()
     quarantine = Quarantine(
         backend=backend,
         index=index,
@@ -139,6 +182,7 @@ async def open_resources(
         locks=locks,
         finisher=finisher,
         prompts=prompts,
+        uploads=upkeep,
         terms=SweepTerms(config.review_seconds, config.quarantine_seconds),
         executor=writing,
         counts=counts,
@@ -159,6 +203,7 @@ async def open_resources(
         locks=locks,
         finisher=finisher,
         prompts=prompts,
+        uploads=upkeep,
         keys=keys,
         counts=counts,
         executor=writing,
@@ -173,7 +218,9 @@ async def open_resources(
         hot,
         quarantine,
         finisher,
+        reception,
         receiver,
+        uploads,
         reading,
         prompts,
         keys,
@@ -210,7 +257,7 @@ async def _open_backend(
     random: Callable[[int], bytes],
     *,
     is_shared: bool,
-) -> Backend:
+) -> DiskBackend | MemoryBackend:
     loop = asyncio.get_running_loop()
     folder = config.data_folder
     if folder is None:

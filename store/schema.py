@@ -174,8 +174,9 @@ uploads = Table(
     Column("digest", String),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
-    Index("uploads_tenant", "tenant"),
-    Index("uploads_expiry", "expires_at"),
+    # Those that are not finished, which is few rows; and all, as they expire.
+    Index("uploads_open", "tenant", sqlite_where=text("digest IS NULL")),
+    Index("uploads_expiry", "expires_at", "id"),
 )
 
 # The walk over all blobs that verifies them, so that it goes on where it was; one row.
@@ -230,6 +231,8 @@ prompts = Table(
     Column("expires_at", Float, nullable=False),
     # Whom the turn was for; null where its sender did not say, or several had the same message.
     Column("end_user", String),
+    # Of all of the row that never changes; `prompt_checksum.py`.
+    Column("checksum", LargeBinary, nullable=False, server_default=text("''")),
     Index("prompts_expiry", "expires_at"),
     # What follows a message that is erased.
     Index("prompts_parent", "tenant", "dialect", "parent"),

@@ -35,13 +35,14 @@ from .grant import Grant, HeldBlob, Hold, Missing, Page, Receipt, StoreStats
 from .keys import Keys
 from .leases import Leases
 from .piece_buffers import PieceBuffers
+from .promise import Promise
 from .prompts import Prompts
 from .reader import BlobReader
-from .receive import Promise
 from .resources import Resources, open_resources
 from .shared_folder import SharedFolder
 from .sweep import Sweep
 from .term import Term
+from .uploads import Uploads
 
 
 class Store:
@@ -56,6 +57,7 @@ class Store:
         self._quarantine = resources.quarantine
         self._finisher = resources.finisher
         self._receiver = resources.receiver
+        self._reception = resources.reception
         self._reading = resources.reading
         self._clock = resources.clock
         self.config: StoreConfig = resources.config
@@ -87,6 +89,8 @@ class Store:
         """Files: names, purposes and expiries for blobs."""
         self.erasure: Erasure = resources.erasure
         """What removes all that there is of a tenant or of an end user."""
+        self.uploads: Uploads = resources.uploads
+        """Blobs that are received over several requests."""
         self.counts: StoreCounts = resources.counts
         """What was counted since the store was opened."""
 
@@ -335,7 +339,7 @@ class Store:
             quarantined_blobs=totals.quarantined_blobs,
             grants=totals.grants,
             prompts=counts.prompts,
-            uploads_in_progress=self._receiver.in_progress,
+            uploads_in_progress=self._reception.in_progress,
             disk_free_bytes=await self._free_bytes(),
         )
 

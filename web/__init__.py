@@ -56,7 +56,7 @@ from .runner import Server
 from .siblings import Siblings
 from .template import Templates
 from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
-from .upload import Upload, open_upload
+from .upload import Upload, declared_type, open_upload
 
 __all__ = [
     "ANY_METHOD",
@@ -110,6 +110,7 @@ __all__ = [
     "codings_of",
     "connection_of",
     "credential_of",
+    "declared_type",
     "end_user_of",
     "expects_continue",
     "in_thread_if",

@@ -122,3 +122,16 @@ async def test_a_deleted_blob_says_which_files_hold_it(
         assert (await answer.json())["holds"] == [
             {"kind": "file", "name": file.id, "purpose": "vision"}
         ]
+
+
+async def test_a_resumable_upload_is_for_whom_its_beginning_names(
+    store: Store, url: str, http: ClientSession
+) -> None:
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "5", **ANN}
+    for body in (DATA, b""):  # whole at once, and only begun
+        if body:
+            headers["Content-Type"] = "application/offset+octet-stream"
+        async with http.post(f"{url}/v1/tus", data=body, headers=headers) as answer:
+            assert answer.status == 201
+    erased = await store.erasure.erase_end_user("default", "Ann é")
+    assert (erased.ended_grants, erased.removed_uploads) == (1, 1)

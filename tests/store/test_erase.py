@@ -15,12 +15,14 @@ from coatcheck.store import (
     BlobNotFoundError,
     Erased,
     Left,
+    NewUpload,
     PromptMessage,
     PromptNotFoundError,
     Receipt,
     SharedFolder,
     Store,
     StoreConfig,
+    UploadNotFoundError,
 )
 from coatcheck.store.backend import Backend
 from coatcheck.store.database import Database
@@ -42,6 +44,10 @@ async def put(store: Store, tenant: str, data: bytes, end_user: str | None = Non
         yield data
 
     return await store.receive(tenant, body(), end_user=end_user)
+
+
+async def chunks(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 async def keep(
@@ -247,6 +253,17 @@ async def test_damaged_bytes_go_from_quarantine(
     assert list((folder / "quarantine").iterdir()) == []
 
 
+async def test_a_message_that_has_rotted_goes_too(store: Store, databases: Databases) -> None:
+    await put(store, "a", DATA)
+    await keep(store, "a", ROOT, '"look"', "ann", blobs=(DIGEST,))
+    await store.prompts.flush()
+    await databases(store)[1].run(
+        lambda c: c.exec_driver_sql("UPDATE prompts SET digest = 'rot', blobs = 'rot'").close()
+    )
+    erased = await store.erasure.erase_end_user("a", "ann")
+    assert (erased.removed_prompts, erased.left) == (1, NOTHING)
+
+
 async def test_keys_stay_and_are_counted(store: Store, now: list[float]) -> None:
     for tenant in ("a", "b", "a"):
         made = await store.keys.create(tenant=tenant, scopes={"read"})
@@ -360,19 +377,43 @@ async def test_what_a_crash_left_half_erased_a_sweep_ends(
     assert (await disk_store.sweep.run()).removed_blobs == 1
 
 
-async def test_uploads_in_parts_are_ended_by_who_has_them(store: Store) -> None:
-    class Parts:
-        def __init__(self) -> None:
-            self.asked: list[tuple[str, str | None]] = []
+async def test_uploads_in_parts_go_with_their_bytes(disk_store: Store, folder: Path) -> None:
+    uploads = disk_store.uploads
+    for tenant, end_user in (("a", "ann"), ("a", "bob"), ("a", None), ("b", "ann")):
+        begun = await uploads.create(NewUpload(tenant, length=20, end_user=end_user))
+        await uploads.append(tenant, begun.id, 0, chunks(b"half of it"))
+        whole = await uploads.create(NewUpload(tenant, length=5, end_user=end_user))
+        await uploads.append(tenant, whole.id, 0, chunks(DATA))
+        await uploads.finish(tenant, whole.id)
+    erased = await disk_store.erasure.erase_end_user("a", "ann")
+    assert erased == Erased(kept_grants=1, removed_uploads=1, left=NOTHING)
+    assert len(list((folder / "uploads").iterdir())) == 3
+    erased = await disk_store.erasure.erase_tenant("a")
+    assert erased == Erased(ended_grants=1, removed_uploads=2, left=NOTHING)
+    assert len(list((folder / "uploads").iterdir())) == 1
+    assert await disk_store.stat("b", DIGEST) is not None
 
-        async def erase(self, tenant: str, end_user: str | None) -> int:
-            self.asked.append((tenant, end_user))
-            return 2 if len(self.asked) == 1 else 0
 
-    parts = Parts()
-    store.erasure.uploads = parts
-    assert (await store.erasure.erase_end_user("a", "ann")).removed_uploads == 2
-    assert set(parts.asked) == {("a", "ann")}
+async def test_an_upload_that_is_being_written_to_is_gone(disk_store: Store, folder: Path) -> None:
+    uploads = disk_store.uploads
+    begun = await uploads.create(NewUpload("a", length=20))
+    come, go_on = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"half of it"
+        come.set()
+        await go_on.wait()
+        yield b"the second"
+
+    writing = asyncio.create_task(uploads.append("a", begun.id, 0, body()))
+    await come.wait()
+    assert (await disk_store.erasure.erase_tenant("a")).left == NOTHING
+    go_on.set()
+    await asyncio.gather(writing, return_exceptions=True)
+    with pytest.raises(UploadNotFoundError):
+        await uploads.finish("a", begun.id)
+    assert list((folder / "uploads").iterdir()) == []
+    assert (await disk_store.erasure.erase_tenant("a")).left == NOTHING
 
 
 async def test_reports_come_while_it_goes_on(store: Store) -> None:

@@ -109,8 +109,8 @@ def _add_tables() -> None:
         sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("expires_at", sa.Float, nullable=False),
     )
-    op.create_index("uploads_tenant", "uploads", ["tenant"])
-    op.create_index("uploads_expiry", "uploads", ["expires_at"])
+    op.create_index("uploads_open", "uploads", ["tenant"], sqlite_where=sa.text("digest IS NULL"))
+    op.create_index("uploads_expiry", "uploads", ["expires_at", "id"])
     op.create_table(
         "scrubs",
         sa.Column("id", sa.Integer, primary_key=True),
