@@ -50,6 +50,7 @@ STORE: dict[str, Scope] = {
     "POST /v1/keys/verify": "gateway",
     "GET /admin/api/blobs": "admin",
     "GET /admin/api/stats": "admin",
+    "POST /admin/api/erase": "admin",
     "POST /admin/api/sweep": "admin",
     "GET /admin/blobs/{digest}/picture": "admin",
 }
