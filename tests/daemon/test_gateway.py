@@ -554,7 +554,15 @@ async def test_cache_inspection_shows_and_evicts(
                 "verified_at": 1000.0,
             }
         ],
-        "totals": {"entries": 1, "bytes": len(red), "hits": 1, "misses": 1, "hit_ratio": 0.5},
+        "totals": {
+            "entries": 1,
+            "bytes": len(red),
+            "hits": 1,
+            "misses": 1,
+            "hit_ratio": 0.5,
+            "healed": 0,
+        },
+        "heals": [],
     }
     async with daemon.http.get(f"{daemon.url}/admin") as response:
         page = await response.text()
