@@ -120,6 +120,7 @@ class Receiver:
         grant = NewGrant(tenant, declared_type, promise.end_user)
         if promise.size is not None:
             self._check_size(promise.size)
+        await self._seeds.refresh(self._clock())
         spool = self._backend.spool()
         self._in_progress += 1
         self._idle.clear()
@@ -150,7 +151,8 @@ class Receiver:
     async def _fill(
         self, spool: Spool, body: AsyncIterable[bytes], promise: Promise, allowance: Allowance
     ) -> "_Taken":
-        intake = _Intake(spool, Hasher(self._seeds.current), self._slabs)
+        seed = self._seeds.newest
+        intake = _Intake(spool, Hasher(seed.value), self._slabs)
         try:
             if promise.size is not None:
                 await allowance.cover(promise.size)
@@ -164,7 +166,7 @@ class Receiver:
                 elif size > promise.size:
                     raise SizeMismatchError(promise.size, size)
                 await intake.take(chunk)
-            taken = await intake.conclude(self._seeds.version)
+            taken = await intake.conclude(seed.version)
             _check(taken.blob, promise)
         except BaseException:
             await self._finisher.run(spool.discard())

@@ -201,13 +201,27 @@ class Store:
         held = (await ask(tenant, [digest])).get(digest)
         if held is None:
             raise BlobNotFoundError(digest)
-        if held.seed_version not in self._seeds.by_version:
-            held = await self._recheck(held)
-        seed = self._seeds.by_version[held.seed_version]
-        reader = BlobReader(held, seed, self._backend, self._buffers, self._reading, self._report)
-        await reader.open(min(start, held.grant.size - 1) // PIECE_BYTES)
+        try:
+            reader = await self._open(held, start)
+        except CorruptBlobError:
+            # It may have been the index that was damaged, and is mended now.
+            again = (await self._leases.find(tenant, [digest])).get(digest)
+            if again is None or again.checksums == held.checksums:
+                raise
+            reader = await self._open(again, start)
         self.counts.opened_blobs += 1
         return reader
+
+    async def _open(self, held: HeldBlob, start: int) -> BlobReader:
+        seed = await self._seeds.find(held.seed_version)
+        if seed is None:
+            held = await self._recheck(held)
+            seed = await self._seeds.find(held.seed_version)
+            assert seed is not None, "the digest has decided, and given it the newest"
+        reader = BlobReader(
+            held, seed.value, self._backend, self._buffers, self._reading, self._report
+        )
+        return await reader.open(min(start, held.grant.size - 1) // PIECE_BYTES)
 
     async def missing(self, tenant: str, digests: Sequence[Digest]) -> Missing:
         """Say which of the digests the tenant has to upload; the others get a fresh lease."""
@@ -324,8 +338,8 @@ class Store:
         )
 
     async def _report(self, held: HeldBlob) -> None:
-        self.counts.damaged_blobs += 1
-        await self._quarantine.report(held)
+        if await self._quarantine.report(held):
+            self.counts.damaged_blobs += 1
 
     async def _recheck(self, held: HeldBlob) -> HeldBlob:
         try:
