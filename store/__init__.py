@@ -9,6 +9,7 @@ from .errors import (
     BlobNotFoundError,
     BlobTooLargeError,
     CorruptBlobError,
+    DamagedDatabaseError,
     DigestMismatchError,
     EmptyBlobError,
     FolderInUseError,
@@ -18,6 +19,7 @@ from .errors import (
     PromptTooLargeError,
     QuotaExceededError,
     SchemaError,
+    ScrubRunningError,
     SizeMismatchError,
     StoreClosedError,
     StoreError,
@@ -32,7 +34,10 @@ from .memory_backend import MemoryBackend
 from .piece_buffers import PieceBuffers
 from .prompts import PromptMessage, Prompts
 from .reader import BlobReader
+from .reconcile import Disagreement, Reconcile, ReconcileProgress
+from .recovery import Recovery
 from .schema import BlobState, HoldKind
+from .scrub import Scrub, ScrubProgress
 from .shared_folder import SharedFolder
 from .store import Store
 from .sweep import Sweep, Swept
@@ -46,8 +51,10 @@ __all__ = [
     "BlobState",
     "BlobTooLargeError",
     "CorruptBlobError",
+    "DamagedDatabaseError",
     "Database",
     "DigestMismatchError",
+    "Disagreement",
     "DiskBackend",
     "EmptyBlobError",
     "FolderInUseError",
@@ -73,7 +80,13 @@ __all__ = [
     "QuotaExceededError",
     "Quotas",
     "Receipt",
+    "Reconcile",
+    "ReconcileProgress",
+    "Recovery",
     "SchemaError",
+    "Scrub",
+    "ScrubProgress",
+    "ScrubRunningError",
     "SharedFolder",
     "SizeMismatchError",
     "Spool",

@@ -19,7 +19,6 @@ from typing import Final, Protocol, runtime_checkable
 
 from coatcheck.protocol import Buffer, Digest
 
-
 SHARDS: Final = 256
 """By the first two digits of a digest."""
 

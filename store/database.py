@@ -25,12 +25,14 @@ from sqlalchemy.pool import StaticPool
 
 from .batch import Waiting, do_all
 from .errors import (
+    DamagedDatabaseError,
     SchemaError,
     StoreClosedError,
     StoreFullError,
     StoreUnavailableError,
     disk_error,
 )
+from .health import is_damage_at_work, note_damage, seal
 from .migrate import MIGRATIONS, migrate
 from .turn import Turn
 
@@ -49,12 +51,14 @@ class Database:
 
     def __init__(
         self,
+        path: Path | None,
         thread: ThreadPoolExecutor,
         turn: Turn | None,
         engine: Engine,
         connection: Connection,
     ) -> None:
         """Called by `open`."""
+        self._path = path
         self._thread = thread
         self._turn = turn
         self._engine = engine
@@ -101,7 +105,7 @@ class Database:
         turn = Turn(path.with_name(f"{path.name}-turn")) if path else None
         try:
             with _have(turn):  # two processes must not bring one file to a schema
-                return cls(thread, turn, *_connect(path, history, synchronous))
+                return cls(path, thread, turn, *_connect(path, history, synchronous))
         except BaseException:
             if turn:
                 turn.close()
@@ -169,7 +173,10 @@ class Database:
             with self._connection.begin():
                 return work(self._connection)
         except (SQLAlchemyError, sqlite3.Error) as error:
-            raise sql_error(error) from error
+            failure = sql_error(error)
+            if isinstance(failure, DamagedDatabaseError) and self._path is not None:
+                note_damage(self._path, str(failure))
+            raise failure from error
 
     async def close(self) -> None:
         """Close the database after all that was asked before. May be called twice."""
@@ -196,6 +203,8 @@ def sql_error(
     cause = error if isinstance(error, sqlite3.Error) else getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
         return StoreFullError("no space left for the index")
+    if is_damage_at_work(cause):
+        return DamagedDatabaseError(f"the index is damaged; a restart makes a new one: {cause}")
     return StoreUnavailableError(f"the index failed: {cause or error}")
 
 
@@ -235,6 +244,9 @@ def _connect(
         connection = engine.connect()
         with connection.begin():
             migrate(connection, history.name, folder=history.parent)
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            seal(driver)
     except SQLAlchemyError as error:
         engine.dispose()
         cause = getattr(error, "orig", None)

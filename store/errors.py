@@ -73,6 +73,21 @@ class StoreUnavailableError(StoreError):
     retryable = True
 
 
+class DamagedDatabaseError(StoreUnavailableError):
+    """The index or the prompts are damaged; a restart puts them right."""
+
+    retryable = False
+
+
+class ScrubRunningError(StoreError):
+    """Another scrub of this store runs, perhaps the one that a server does by itself."""
+
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("another scrub runs; it can be watched, and goes on by itself")
+
+
 class BlobNotFoundError(StoreError):
     """The tenant holds no live grant for this digest, whoever else may."""
 

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from weakref import WeakValueDictionary
 
 from coatcheck.protocol import PIECE_BYTES, Digest, Hasher
@@ -28,6 +29,17 @@ from .schema import BlobState
 from .seed import Seed, Seeds
 
 _logger = logging.getLogger(__name__)
+
+
+class Settled(StrEnum):
+    """What became of a blob that was read."""
+
+    MENDED = "mended"
+    """Its bytes are right, and so is its row now."""
+    TAKEN = "taken"
+    """It is in quarantine."""
+    OUTDATED = "outdated"
+    """It was replaced, removed or taken in meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +118,18 @@ class Quarantine:
         """
         return await self._finisher.run(self._judge(digest, generation))
 
-    async def settle(self, digest: Digest, generation: int, found: FoundBytes | None) -> bool:
+    async def settle(self, digest: Digest, generation: int, found: FoundBytes | None) -> Settled:
         """Do what follows from a reading of all of a blob's bytes; None: they were gone.
 
-        Returns whether they were right. Not to be cancelled while it runs.
+        Not to be cancelled while it runs.
 
         Raises:
             StoreUnavailableError, StoreFullError: the index failed.
         """
         if found is None or found.digest != digest:
-            await self.take(digest, generation)
-            return False
-        await self._index.mend(
+            taken = await self.take(digest, generation)
+            return Settled.TAKEN if taken else Settled.OUTDATED
+        mended = await self._index.mend(
             digest,
             generation,
             size=found.size,
@@ -125,7 +137,7 @@ class Quarantine:
             seed_version=found.seed_version,
         )
         self._hot.forget_blob(digest)
-        return True
+        return Settled.MENDED if mended else Settled.OUTDATED
 
     async def take(self, digest: Digest, generation: int) -> bool:
         """Take bytes in that are damaged or gone; return whether they were still those.
@@ -170,7 +182,8 @@ class Quarantine:
         found = await asyncio.get_running_loop().run_in_executor(
             self._executor, read_all, self._backend, digest, self._seeds.newest
         )
-        return found if await self.settle(digest, generation, found) else None
+        await self.settle(digest, generation, found)
+        return found if found is not None and found.digest == digest else None
 
 
 def read_all(backend: Backend, digest: Digest, seed: Seed) -> FoundBytes | None:

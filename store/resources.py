@@ -16,6 +16,7 @@ from pathlib import Path
 from .allowance import Allowances
 from .backend import Backend, Measured
 from .changes import Changes
+from .clean_end import begin_unclean, end_clean
 from .config import StoreConfig
 from .counts import StoreCounts
 from .database import Database
@@ -25,13 +26,18 @@ from .durable import sync_folder
 from .errors import disk_error
 from .file_lock import FileLock, lock_folder
 from .finisher import Finisher
+from .folder_use import FolderUse
 from .hot import HotGrants
 from .index import Index
-from .keys import INDEX_FILE, Keys
+from .keys import Keys
 from .memory_backend import MemoryBackend
 from .prompts import Prompts
 from .quarantine import Quarantine
 from .receive import Receiver
+from .reconcile import Reconcile
+from .recovery import Recovery
+from .restore import INDEX_FILE, PROMPTS_FILE, Restore
+from .scrub import Scrub
 from .seed import Seeds, open_seeds
 from .shared_folder import SharedFolder
 from .sweep import Sweep, SweepTerms
@@ -58,6 +64,9 @@ class Resources:
     keys: Keys
     sweep: Sweep
     counts: StoreCounts
+    scrub: Scrub
+    reconcile: Reconcile
+    recovery: Recovery
 
 
 async def open_resources(
@@ -83,15 +92,23 @@ async def open_resources(
     stack.callback(changes.close)
     reading = _threads(stack, "read", config.read_threads)
     writing = _threads(stack, "write", config.write_threads)
+    clean_end = _CleanEnd(folder if shared is None else None)
+    stack.callback(clean_end.close)
     async with _gate(folder):
+        was_clean = await loop.run_in_executor(None, _begin, folder)
         backend = await _open_backend(config, stack, writing, random, is_shared=shared is not None)
+        if folder is not None:
+            use = await loop.run_in_executor(None, FolderUse.open, folder)
+            stack.callback(use.close)
+            await Restore(folder, backend, config.lease_seconds, clock).run(use)
         database = await Database.open(
             folder and folder / INDEX_FILE, history="index", synchronous="FULL"
         )
         stack.push_async_callback(database.close)
         seeds = await open_seeds(database, folder and folder / "seed", now=clock(), random=random)
         index = Index(database)
-        keys = Keys(database, clock=clock, random=random)
+        keys = Keys(database, clock=clock, random=random, folder=folder)
+        await keys.mark()
         stack.push_async_callback(keys.close)
         prompts = await _open_prompts(config, stack, index, backend, writing, clock, shared)
         if folder is not None:
@@ -138,6 +155,33 @@ async def open_resources(
         counts=counts,
         clock=clock,
     )
+    reconcile = Reconcile(
+        database=database,
+        index=index,
+        backend=backend,
+        quarantine=quarantine,
+        locks=locks,
+        finisher=finisher,
+        executor=reading,
+        clock=clock,
+    )
+    scrub = Scrub(
+        database=database,
+        backend=backend,
+        quarantine=quarantine,
+        reconcile=reconcile,
+        seeds=seeds,
+        finisher=finisher,
+        executor=reading,
+        counts=counts,
+        folder=folder,
+        clock=clock,
+    )
+    recovery = Recovery(reconcile, folder)
+    stack.push_async_callback(recovery.close)
+    if not was_clean:
+        recovery.start()
+    clean_end.is_due = True
     return Resources(
         config,
         clock,
@@ -153,7 +197,30 @@ async def open_resources(
         keys,
         sweep,
         counts,
+        scrub,
+        reconcile,
+        recovery,
     )
+
+
+class _CleanEnd:
+    """Makes the mark of a clean end when the store that has its folder alone is closed."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self.is_due = False
+
+    def close(self) -> None:
+        if self._folder is not None and self.is_due:
+            end_clean(self._folder)
+
+
+def _begin(folder: Path | None) -> bool:
+    """Return whether nothing has to be reconciled: the last end was clean, or there was none."""
+    if folder is None:
+        return True
+    is_new = not (folder / INDEX_FILE).exists() and not (folder / "blobs").exists()
+    return begin_unclean(folder) or is_new
 
 
 @asynccontextmanager
@@ -214,7 +281,7 @@ async def _open_prompts(
     clock: Callable[[], float],
     shared: SharedFolder | None,
 ) -> Prompts:
-    path = config.data_folder and config.data_folder / "prompts.sqlite"
+    path = config.data_folder and config.data_folder / PROMPTS_FILE
     database = await Database.open(path, history="prompts", synchronous="NORMAL")
     stack.push_async_callback(database.close)
 

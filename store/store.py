@@ -36,7 +36,10 @@ from .piece_buffers import PieceBuffers
 from .prompts import Prompts
 from .reader import BlobReader
 from .receive import Promise
+from .reconcile import Reconcile
+from .recovery import Recovery
 from .resources import Resources, open_resources
+from .scrub import Scrub
 from .shared_folder import SharedFolder
 from .sweep import Sweep
 from .term import Term
@@ -81,6 +84,12 @@ class Store:
         """Who may ask a server of this store."""
         self.sweep: Sweep = resources.sweep
         """What removes what nothing holds any more."""
+        self.scrub: Scrub = resources.scrub
+        """What verifies every blob."""
+        self.reconcile: Reconcile = resources.reconcile
+        """What brings files and rows to agree."""
+        self.recovery: Recovery = resources.recovery
+        """What reconciles after an end that was not clean."""
         self.counts: StoreCounts = resources.counts
         """What was counted since the store was opened."""
 
