@@ -1,7 +1,9 @@
 """Keeps bytes: each blob once, for every tenant that holds it, and the prompts that name them."""
 
 from .backend import Backend, BlobFile, Measured, Spool
+from .check import Check, CheckProgress
 from .config import Quotas, StoreConfig
+from .consistency import Finding, FindingKind
 from .counts import StoreCounts
 from .database import Database
 from .disk_backend import DiskBackend
@@ -50,6 +52,8 @@ __all__ = [
     "BlobReader",
     "BlobState",
     "BlobTooLargeError",
+    "Check",
+    "CheckProgress",
     "CorruptBlobError",
     "DamagedDatabaseError",
     "Database",
@@ -57,6 +61,8 @@ __all__ = [
     "Disagreement",
     "DiskBackend",
     "EmptyBlobError",
+    "Finding",
+    "FindingKind",
     "FolderInUseError",
     "Grant",
     "Hold",

@@ -14,7 +14,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -32,7 +32,7 @@ from .errors import (
     StoreUnavailableError,
     disk_error,
 )
-from .health import is_damage_at_work, note_damage, seal
+from .health import is_damage_at_work, note_damage, open_to_read, seal
 from .migrate import MIGRATIONS, migrate
 from .turn import Turn
 
@@ -140,6 +140,35 @@ class Database:
             raise StoreClosedError
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, work)
 
+    async def inspect(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work`, which reads much, beside everything else: over a connection of its own.
+
+        A database in memory has one connection; all else waits for it then.
+
+        Raises:
+            StoreClosedError: `close` was called before.
+            DamagedDatabaseError, StoreUnavailableError: SQLite failed.
+        """
+        if self._closed:
+            raise StoreClosedError
+        if self._path is None:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, self._inspect_here, work)
+        return await asyncio.to_thread(_inspect, self._path, work)
+
+    async def note_damage(self, reason: str) -> None:
+        """Let the next start look at all of the file, because it was found damaged."""
+        if self._path is not None:
+            await asyncio.to_thread(note_damage, self._path, reason)
+
+    def _inspect_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        try:
+            return work(driver)
+        except sqlite3.Error as error:
+            raise sql_error(error) from error
+
     def _write_waiting(self) -> None:
         batch: list[Waiting[Any]] = []
         while self._waiting and len(batch) < _MOST_AT_ONCE:
@@ -206,6 +235,14 @@ def sql_error(
     if is_damage_at_work(cause):
         return DamagedDatabaseError(f"the index is damaged; a restart makes a new one: {cause}")
     return StoreUnavailableError(f"the index failed: {cause or error}")
+
+
+def _inspect(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
+    try:
+        with closing(open_to_read(path)) as connection:
+            return work(connection)
+    except sqlite3.Error as error:
+        raise sql_error(error) from error
 
 
 def _have(turn: Turn | None) -> AbstractContextManager[object]:

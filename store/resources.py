@@ -16,6 +16,7 @@ from pathlib import Path
 from .allowance import Allowances
 from .backend import Backend, Measured
 from .changes import Changes
+from .check import Check
 from .clean_end import begin_unclean, end_clean
 from .config import StoreConfig
 from .counts import StoreCounts
@@ -67,6 +68,7 @@ class Resources:
     scrub: Scrub
     reconcile: Reconcile
     recovery: Recovery
+    check: Check
 
 
 async def open_resources(
@@ -110,7 +112,9 @@ async def open_resources(
         keys = Keys(database, clock=clock, random=random, folder=folder)
         await keys.mark()
         stack.push_async_callback(keys.close)
-        prompts = await _open_prompts(config, stack, index, backend, writing, clock, shared)
+        prompts, prompts_database = await _open_prompts(
+            config, stack, index, backend, writing, clock, shared
+        )
         if folder is not None:
             await loop.run_in_executor(writing, _sync, folder)
 
@@ -200,6 +204,7 @@ async def open_resources(
         scrub,
         reconcile,
         recovery,
+        Check(index=database, prompts=prompts_database, reconcile=reconcile),
     )
 
 
@@ -280,7 +285,7 @@ async def _open_prompts(
     executor: ThreadPoolExecutor,
     clock: Callable[[], float],
     shared: SharedFolder | None,
-) -> Prompts:
+) -> tuple[Prompts, Database]:
     path = config.data_folder and config.data_folder / PROMPTS_FILE
     database = await Database.open(path, history="prompts", synchronous="NORMAL")
     stack.push_async_callback(database.close)
@@ -304,7 +309,7 @@ async def _open_prompts(
     )
     prompts.start()
     stack.push_async_callback(prompts.close)
-    return prompts
+    return prompts, database
 
 
 def _threads(stack: AsyncExitStack, name: str, count: int) -> ThreadPoolExecutor:

@@ -3,8 +3,8 @@
 1. A pass walks all blobs by digest and reads every byte, at no more than the given rate. SHA-256
    decides: what does not have its digest goes to quarantine; what the index says of the rest is put
    right, and its checksums are made with the newest seed.
-2. Files and rows are reconciled before it. After it the sums of the index are counted where they are
-   wrong, and seeds that nothing uses any more are forgotten: a pass mends what `check` finds.
+2. Files and rows are reconciled before it. After it rows that do not agree are mended, and seeds that
+   nothing uses any more are forgotten: a pass mends what `check` finds.
 3. It goes on where the last one stopped, also in another process: its place is written every few
    seconds. What was checked since then is checked again.
 4. One pass runs at a time, of all processes that have the folder.
@@ -24,6 +24,7 @@ from typing import Final
 
 from .backend import Backend
 from .blob_rows import BlobFacts, present_after
+from .consistency import find_inconsistencies, mend_rows
 from .counts import StoreCounts
 from .database import Database
 from .errors import ScrubRunningError
@@ -33,7 +34,7 @@ from .quarantine import Quarantine, Settled
 from .reconcile import Reconcile
 from .scrub_rows import ScrubPlace, read_scrub, write_scrub
 from .seed import Seeds
-from .sums import mend_sums, read_totals
+from .sums import read_totals
 from .verify import Pace, Reading, read_blobs
 
 _LOCK_FILE: Final = "scrub"
@@ -216,8 +217,10 @@ class Scrub:
         )
 
     async def _finish(self, place: ScrubPlace) -> float:
-        if await self._database.run(mend_sums):
-            _logger.error("the sums of the index were wrong and were counted anew")
+        if findings := await self._database.inspect(find_inconsistencies):
+            names = ", ".join(finding.kind.value for finding in findings)
+            _logger.error("rows of the index did not agree and are mended: %s", names)
+            await self._database.run(partial(mend_rows, now=self._clock()))
         await self._seeds.forget_unused()
         now = self._clock()
         finished = replace(place, updated_at=now, finished_at=now)

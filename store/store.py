@@ -20,6 +20,7 @@ from coatcheck.protocol import PIECE_BYTES, Digest
 
 from .backend import Measured
 from .census import Census
+from .check import Check
 from .config import StoreConfig
 from .counts import StoreCounts
 from .errors import (
@@ -88,6 +89,8 @@ class Store:
         """What verifies every blob."""
         self.reconcile: Reconcile = resources.reconcile
         """What brings files and rows to agree."""
+        self.examination: Check = resources.check
+        """What looks at all of it and says what is wrong."""
         self.recovery: Recovery = resources.recovery
         """What reconciles after an end that was not clean."""
         self.counts: StoreCounts = resources.counts
@@ -215,7 +218,7 @@ class Store:
         except CorruptBlobError:
             # It may have been the index that was damaged, and is mended now.
             again = (await self._leases.find(tenant, [digest])).get(digest)
-            if again is None or again.checksums == held.checksums:
+            if again is None or _facts(again) == _facts(held):
                 raise
             reader = await self._open(again, start)
         self.counts.opened_blobs += 1
@@ -366,3 +369,8 @@ class Store:
     def _require_open(self) -> None:
         if self._closed:
             raise StoreClosedError
+
+
+def _facts(held: HeldBlob) -> tuple[int, bytes, int]:
+    """Return what the index says of the bytes."""
+    return held.grant.size, held.checksums, held.seed_version

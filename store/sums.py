@@ -32,27 +32,6 @@ _grant_bytes = Prepared(
     select(tenants.c.grant_bytes).where(tenants.c.tenant == bindparam("tenant", type_=String))
 )
 
-# Only rows that are wrong are written.
-_MEND_TOTALS = """
-    UPDATE blob_totals SET blobs = counted.n, bytes = counted.size
-    FROM (
-      SELECT known.state, count(blobs.digest) AS n, coalesce(sum(blobs.size), 0) AS size
-      FROM blob_totals AS known LEFT JOIN blobs ON blobs.state = known.state GROUP BY known.state
-    ) AS counted
-    WHERE counted.state = blob_totals.state
-      AND (blob_totals.blobs, blob_totals.bytes) != (counted.n, counted.size)
-"""
-_MEND_TENANTS = """
-    UPDATE tenants SET grants = counted.n, grant_bytes = counted.size
-    FROM (
-      SELECT known.tenant, count(grants.digest) AS n, coalesce(sum(blobs.size), 0) AS size
-      FROM tenants AS known LEFT JOIN grants ON grants.tenant = known.tenant
-      LEFT JOIN blobs ON blobs.digest = grants.digest GROUP BY known.tenant
-    ) AS counted
-    WHERE counted.tenant = tenants.tenant
-      AND (tenants.grants, tenants.grant_bytes) != (counted.n, counted.size)
-"""
-
 
 def read_totals(connection: Connection) -> Totals:
     """Return the sums over all tenants."""
@@ -86,14 +65,3 @@ def find_excess(
     if used_bytes + size <= quota_bytes:
         return None
     return QuotaExceededError(used_bytes, quota_bytes)
-
-
-def mend_sums(connection: Connection) -> bool:
-    """Count the rows where the sums say something else; return whether they did.
-
-    Reads all of them.
-    """
-    changed = 0
-    for statement in (_MEND_TOTALS, _MEND_TENANTS):
-        changed += connection.exec_driver_sql(statement).rowcount
-    return changed > 0
