@@ -47,6 +47,7 @@ nightly: $(READY)
 	$(BIN)/python -m bench --rounds 30 --check
 	$(BIN)/coatcheck demo --uplink 5mbit --turns 4
 	$(BIN)/python -m bench.soak
+	$(BIN)/python -m bench.holding
 
 build: $(READY)
 	$(BIN)/python -m build --no-isolation

@@ -27,5 +27,4 @@ async def send_blob(store: Store, request: Request, *, renew: bool = True) -> St
         return selection
     start = selection.start
     async with await store.open_blob(tenant, digest, start=start, renew=renew) as reader:
-        chunks = reader.chunks(start, selection.stop)
-        return await web.send_blob(request, reader.grant, selection, chunks)
+        return await web.send_blob(request, reader.grant, selection, reader)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from coatcheck.protocol import (
     BLOB_PATH,
+    PROBLEM_TYPE,
     BlobEntry,
     BlobPage,
     Descriptor,
@@ -36,9 +37,10 @@ from .resolve import resolve_routes
 _BLOBS = BLOB_PATH.rstrip("/")
 _BLOB = f"{BLOB_PATH}{{digest}}"
 _ANY_TYPE = ("*/*", "multipart/form-data")
-_DIGEST_FIELDS = (
+_UPLOAD_FIELDS = (
     Parameter("Repr-Digest", "SHA-256 of the blob (RFC 9530); compared", "header"),
     Parameter("Content-Digest", "SHA-256 of the body (RFC 9530); compared", "header"),
+    Parameter("Expect", "`100-continue`: wait to be asked for the body", "header"),
 )
 _PAGING = (
     Parameter("limit", "blobs in the page", schema={"type": "integer", "minimum": 1}),
@@ -103,9 +105,10 @@ def _upload_routes(blobs: BlobHandlers) -> list[Route]:
                 "blobs",
                 answers,
                 body=_ANY_TYPE,
-                parameters=_DIGEST_FIELDS,
+                parameters=_UPLOAD_FIELDS,
                 description="A raw body, or the one file of a form. Problems: `body_empty`, "
-                "`body_incomplete`, `blob_too_large`, `digest_mismatch`, `store_full`.",
+                "`body_incomplete`, `blob_too_large`, `digest_mismatch`, "
+                "`digest_algorithm_unsupported`, `expectation_failed`, `store_full`.",
             ),
             scope="write",
         ),
@@ -118,7 +121,7 @@ def _upload_routes(blobs: BlobHandlers) -> list[Route]:
                 "blobs",
                 answers,
                 body=_ANY_TYPE,
-                parameters=_DIGEST_FIELDS,
+                parameters=_UPLOAD_FIELDS,
                 description="Other bytes are answered 422 `digest_mismatch`, and not kept.",
             ),
             scope="write",
@@ -142,8 +145,10 @@ def _upload_routes(blobs: BlobHandlers) -> list[Route]:
 def _read_routes(blobs: BlobHandlers) -> list[Route]:
     answers = {
         200: Answer("the bytes", "*/*"),
-        206: Answer("the range asked for", "*/*"),
+        206: Answer("the ranges asked for", "*/*"),
         304: Answer("the client has them"),
+        412: Answer("`precondition_failed`: `If-Match` names another blob", PROBLEM_TYPE),
+        416: Answer("`range_not_satisfiable`: no byte of any range is there", PROBLEM_TYPE),
     }
     return [
         Route(

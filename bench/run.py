@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .caller import Caller
 from .finding import Finding, Unmeasured
+from .growth import measure_growth
 from .linearity import measure_linearity
 from .neighbours import measure_neighbours
 from .peak_memory import measure_memory
@@ -16,7 +17,7 @@ from .turn_bodies import inline_turn, photographs, refs_turn, text_turn
 from .turns import MAX_REFS_RATIO, MAX_TEXT_RATIO, TurnCase, compare_turns
 from .workers import measure_workers
 
-PARTS = ("gateway", "spooling", "neighbours", "workers")
+PARTS = ("gateway", "spooling", "neighbours", "workers", "growth")
 _IMAGES = 15
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,6 +54,8 @@ def run_bench(
     if part in (None, "workers"):
         say("two workers beside one")
         yield from measure_workers(folder)
+    if part in (None, "growth"):
+        yield from measure_growth(folder, say)
 
 
 def _run_gateway(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Finding]:

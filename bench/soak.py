@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -103,9 +103,12 @@ async def soak(folder: Path, seconds: float, hours: float) -> tuple[list[Growth]
     """
     speed = hours * 3600 / seconds
     with ExitStack() as stack:
-        store = stack.enter_context(_server(folder, "store", [str(speed), "api"]))
-        sizes = [store.url, str(_CACHE_BYTES)]
-        daemon = stack.enter_context(_server(folder, "daemon", [str(speed), "daemon"], sizes))
+        store = stack.enter_context(
+            server(folder, "store", speed, "api", {"data": str(folder / "store")})
+        )
+        settings: dict[str, object] = {"cache": str(folder / "daemon"), "store": store.url}
+        settings["max_cache_bytes"] = _CACHE_BYTES
+        daemon = stack.enter_context(server(folder, "daemon", speed, "daemon", settings))
         soaked = [
             Soaked("store", store, folder / "store"),
             Soaked("daemon", daemon, folder / "daemon"),
@@ -121,11 +124,13 @@ async def soak(folder: Path, seconds: float, hours: float) -> tuple[list[Growth]
         return [one for name, taken in samples.items() for one in growths(name, taken)], load.tally
 
 
-def _server(
-    folder: Path, name: str, arguments: Sequence[str], more: Sequence[str] = ()
+def server(
+    folder: Path, name: str, speed: float, command_name: str, settings: Mapping[str, object]
 ) -> ServerProcess:
-    (folder / name).mkdir()
-    command = [sys.executable, "-m", "bench.soak_process", *arguments, str(folder / name), *more]
+    """Return a server under a clock that runs `speed` times as fast, to be entered."""
+    (folder / name).mkdir(exist_ok=True)
+    given = json.dumps(settings)
+    command = [sys.executable, "-m", "bench.soak_process", str(speed), command_name, given]
     return ServerProcess(command, cwd=Path.cwd(), log=folder / f"{name}.log")
 
 

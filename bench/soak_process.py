@@ -1,10 +1,11 @@
 """One server of a soak, under a clock that runs ahead: leases, prompts and beliefs age with it.
 
-`python -m bench.soak_process SPEED COMMAND [FLAGS]` serves what `coatcheck COMMAND` does, with a
-route more that says how many tasks the loop holds.
+`python -m bench.soak_process SPEED COMMAND SETTINGS` serves what `coatcheck COMMAND` does under these
+settings, in JSON, with a route more that says how many tasks the loop holds.
 """
 
 import asyncio
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -15,9 +16,9 @@ from functools import partial
 from aiohttp import web as http
 
 from coatcheck import web
-from coatcheck.cli.assembly import Assemble, Assembly, assemble_api
-from coatcheck.cli.daemon_assembly import assemble_daemon
+from coatcheck.cli.assembly import Assemble, Assembly
 from coatcheck.cli.service import run
+from coatcheck.cli.services import SERVICES
 from coatcheck.cli.settings import Settings, load_settings
 from coatcheck.cli.surroundings import Surroundings
 
@@ -36,29 +37,27 @@ async def _tasks(request: http.Request) -> http.StreamResponse:
 
 async def _assemble(
     inner: Assemble,
-    clock: Callable[[], float],
+    speed: float,
     settings: Settings,
     surroundings: Surroundings,
     stack: AsyncExitStack,
 ) -> Assembly:
-    """Open what `inner` opens, under the clock, with the route for tasks."""
-    assembly = await inner(settings, replace(surroundings, clock=clock), stack)
+    """Open what `inner` opens, under clocks that run ahead, with the route for tasks."""
+    around = replace(
+        surroundings, clock=ahead(speed, time.time), monotonic=ahead(speed, time.monotonic)
+    )
+    assembly = await inner(settings, around, stack)
     face = web.Face(routes=[web.Route("GET", TASKS_PATH, _tasks, scope=None)])
     return replace(assembly, faces=[face, *assembly.faces])
 
 
 def main() -> None:
     """Serve until SIGTERM."""
-    speed, command, data = float(sys.argv[1]), sys.argv[2], sys.argv[3]
-    flags: dict[str, object] = {"port": 0, "log_level": "error"}
-    inner = assemble_api if command == "api" else assemble_daemon
-    flags |= {"data": data} if command == "api" else {"cache": data, "store": sys.argv[4]}
-    if command == "daemon":
-        flags["max_cache_bytes"] = int(sys.argv[5])
-    settings = load_settings(None, flags)
+    speed, command, given = float(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+    settings = load_settings(None, {"port": 0, "log_level": "error", **given})
     asyncio.run(
         run(
-            partial(_assemble, inner, ahead(speed, time.time)),
+            partial(_assemble, SERVICES[command].assemble, speed),
             settings,
             lambda urls: print(f"listening on {urls[0]}", flush=True),
         )

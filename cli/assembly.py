@@ -4,7 +4,6 @@
 processes may serve the same together: then each opens its own store on the one data folder.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -91,7 +90,7 @@ async def _open_store(
         settings.data,
         settings.maintenance_config(),
         clock=surroundings.clock,
-        monotonic=time.monotonic,
+        monotonic=surroundings.monotonic,
     )
     stack.push_async_callback(maintenance.close)
     maintenance.start()

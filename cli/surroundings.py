@@ -17,3 +17,5 @@ class Surroundings:
     """The data folder, where several processes serve it together; else the store takes it."""
     clock: Callable[[], float] = time.time
     """Unix seconds, by which leases, prompts and keys end."""
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds that passed, whatever becomes of the clock."""

@@ -5,9 +5,9 @@ from functools import partial
 from coatcheck.protocol import (
     Descriptor,
     Digest,
+    ImageInfo,
     Ref,
     format_digest_field,
-    image_size,
     parse_media_type,
 )
 
@@ -39,7 +39,7 @@ def put(
             descriptor = yield from stat(digest)  # None: it went away just now
         if descriptor is None:
             descriptor = yield from upload(content, digest, declared, progress)
-        return _as_declared(_with_pixels(descriptor, content.head), declared)
+        return _as_declared(_with_pixels(descriptor, content.image), declared)
     finally:
         yield from Work(content.close)
 
@@ -78,10 +78,11 @@ def _name(content: Content) -> Exchange[Digest]:
     return content.named
 
 
-def _with_pixels(descriptor: Descriptor, head: bytes) -> Descriptor:
-    if descriptor.width is not None or (size := image_size(head)) is None:
+def _with_pixels(descriptor: Descriptor, image: ImageInfo | None) -> Descriptor:
+    if descriptor.width is not None or image is None:
         return descriptor
-    return descriptor.model_copy(update={"width": size.width, "height": size.height})
+    pixels = {"width": image.width, "height": image.height, "frames": image.frames}
+    return descriptor.model_copy(update=pixels)
 
 
 def _as_declared(descriptor: Descriptor, declared: str | None) -> Descriptor:

@@ -1,10 +1,8 @@
 """GET and HEAD of a blob from the daemon's own cache, said as the store says it."""
 
-from collections.abc import AsyncGenerator
-
 from aiohttp import web
 
-from coatcheck.protocol import BLOB_PATH, PIECE_BYTES, Digest
+from coatcheck.protocol import BLOB_PATH, PIECE_BYTES, PROBLEM_TYPE, Digest
 from coatcheck.web import (
     BLOB_CONDITIONS,
     Answer,
@@ -20,9 +18,7 @@ from coatcheck.web import (
 
 from .errors import DaemonError
 from .remote import RemoteBlobs
-from .source import PieceReader, Resolved
-
-_CHUNK_BYTES = 1024 * 1024
+from .source import Resolved
 
 
 class BlobHandlers:
@@ -58,7 +54,7 @@ class BlobHandlers:
             raise _not_found(digest)
         reader = await self._blobs.open_at(tenant, digest, selection.start // PIECE_BYTES)
         try:
-            return await send_blob(request, blob, selection, _chunks(reader, selection))
+            return await send_blob(request, blob, selection, reader)
         finally:
             await reader.close()
 
@@ -68,8 +64,10 @@ def blob_routes(blobs: BlobHandlers) -> list[Route]:
     path = f"{BLOB_PATH}{{digest}}"
     answers = {
         200: Answer("the bytes", "*/*"),
-        206: Answer("the range asked for", "*/*"),
+        206: Answer("the ranges asked for", "*/*"),
         304: Answer("the client has them"),
+        412: Answer("`precondition_failed`: `If-Match` names another blob", PROBLEM_TYPE),
+        416: Answer("`range_not_satisfiable`: no byte of any range is there", PROBLEM_TYPE),
     }
     return [
         Route(
@@ -87,18 +85,6 @@ def blob_routes(blobs: BlobHandlers) -> list[Route]:
             scope="admin",
         ),
     ]
-
-
-async def _chunks(reader: PieceReader, selection: Selection) -> AsyncGenerator[memoryview]:
-    """Yield views, each good until the next one is asked for."""
-    start = selection.start
-    while start < selection.stop:
-        index, offset = divmod(start, PIECE_BYTES)
-        piece = await reader.read_piece(index)
-        end = min(piece.nbytes, offset + selection.stop - start)
-        for at in range(offset, end, _CHUNK_BYTES):
-            yield piece[at : min(at + _CHUNK_BYTES, end)]
-        start += end - offset
 
 
 def _not_found(digest: Digest) -> ProblemError:

@@ -1,7 +1,7 @@
 """The daemon: its parts joined, and the face that a process serves.
 
-It owns the upstreams' connections and the keeper's background work, and closes both; the sources
-belong to whoever made them.
+It owns the upstreams' connections, the workers that decode for `echo`, and the keeper's background
+work, and closes them; the sources belong to whoever made them.
 """
 
 import secrets
@@ -12,6 +12,7 @@ from functools import partial
 from typing import Self
 
 from coatcheck.protocol import Dialect, dialect
+from coatcheck.store import ImageWorkerConfig, ImageWorkers
 from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
 
 from .admin import cache_routes, cache_section
@@ -37,6 +38,8 @@ class DaemonConfig:
 
     upstreams: Sequence[UpstreamConfig] = ()
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    images: ImageWorkerConfig = field(default_factory=ImageWorkerConfig)
+    """Of the workers that decode for `echo`."""
 
 
 class Daemon:
@@ -88,7 +91,7 @@ class Daemon:
         upstreams = Upstreams(
             [
                 MeteredUpstream(upstream, meters, time.monotonic)
-                for upstream in _upstreams(config.upstreams, clock)
+                for upstream in _upstreams(config, clock)
             ]
         )
         keeper = Keeper(blobs, prompts)
@@ -162,7 +165,8 @@ class Daemon:
         )
 
 
-def _upstreams(configs: Sequence[UpstreamConfig], clock: Callable[[], float]) -> list[Upstream]:
+def _upstreams(config: DaemonConfig, clock: Callable[[], float]) -> list[Upstream]:
     """Make every upstream. `echo` serves every model when it is alone, else its own name first."""
-    upstreams: list[Upstream] = [HttpUpstream.open(config) for config in configs]
-    return [EchoUpstream(clock, models=(ECHO,) if configs else ("*",)), *upstreams]
+    upstreams: list[Upstream] = [HttpUpstream.open(each) for each in config.upstreams]
+    models = (ECHO,) if upstreams else ("*",)
+    return [EchoUpstream(clock, ImageWorkers(config.images), models), *upstreams]

@@ -28,9 +28,10 @@ from coatcheck.protocol import (
     sniff,
     write_event,
 )
+from coatcheck.store import ImageWorkers
 
 from .body import Body
-from .errors import DaemonError, RequestRefusedError
+from .errors import DecoderUnavailableError, RequestRefusedError
 from .picture import glance
 from .upstream import ECHO, Headers, Outgoing, UpstreamConfig
 
@@ -44,8 +45,15 @@ _SSE = "text/event-stream; charset=utf-8"
 class EchoUpstream:
     """Speaks `openai.chat` without a network. `clock` gives the `created` of its answers."""
 
-    def __init__(self, clock: Callable[[], float], models: tuple[str, ...] = ("*",)) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        images: ImageWorkers,
+        models: tuple[str, ...] = ("*",),
+    ) -> None:
+        """`images` decodes what comes, and is closed with this."""
         self._clock = clock
+        self._images = images
         self._config = UpstreamConfig(name=ECHO, dialect=_DIALECT, models=models)
 
     @property
@@ -58,13 +66,14 @@ class EchoUpstream:
         """Answer a request; see `Upstream.send`. A refusal is an answer too."""
         try:
             request = await _read(outgoing.body)
-            words = await _describe(request)
+            words = await _describe(request, self._images)
             yield _spoken(request, words, int(self._clock()))
-        except RequestRefusedError as error:
+        except (RequestRefusedError, DecoderUnavailableError) as error:
             yield _refusal(error.problem)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """End the workers. May be called twice."""
+        await self._images.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,7 @@ async def _read(body: Body | None) -> JsonObject:
     return request
 
 
-async def _describe(request: JsonObject) -> str:
+async def _describe(request: JsonObject, images: ImageWorkers) -> str:
     """Check the messages and say what they hold."""
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -113,7 +122,7 @@ async def _describe(request: JsonObject) -> str:
     except MalformedRequestError as error:
         raise RequestRefusedError(str(error), error.code, error.path) from error
     _refuse_urls(messages, slots)
-    seen = [await asyncio.to_thread(_describe_slot, slot) for slot in slots]
+    seen = [await _describe_slot(slot, images) for slot in slots]
     text = _last_text(messages)
     pictures = "".join(f"\n{number}. {what}" for number, what in enumerate(seen, 1))
     count = f"{len(messages)} message{'s' if len(messages) > 1 else ''}"
@@ -135,7 +144,18 @@ def _refuse_urls(messages: Sequence[Json], slots: Sequence[Slot]) -> None:
                 )
 
 
-def _describe_slot(slot: Slot) -> str:
+async def _describe_slot(slot: Slot, images: ImageWorkers) -> str:
+    data, kind, named = await asyncio.to_thread(_open_slot, slot)
+    if slot.path[-1] != "image_url":
+        return f"{kind or 'bytes'}, {named}"
+    try:
+        return f"{await glance(images, data)}, {named}"
+    except RequestRefusedError as error:
+        raise RequestRefusedError(str(error), error.problem.code, dotted(slot.path)) from error
+
+
+def _open_slot(slot: Slot) -> tuple[bytes, str | None, str]:
+    """Return the bytes, the media type that they show, and what they are called."""
     found, path = slot.found, dotted(slot.path)
     if not isinstance(found, FoundInline):
         raise RequestRefusedError("a reference is not an image", "invalid_image_url", path)
@@ -149,13 +169,7 @@ def _describe_slot(slot: Slot) -> str:
             "invalid_image_format",
             path,
         )
-    named = f"{Digest.of(data)}, {len(data)} bytes"
-    if slot.path[-1] != "image_url":
-        return f"{kind or 'bytes'}, {named}"
-    try:
-        return f"{glance(data)}, {named}"
-    except DaemonError as error:
-        raise RequestRefusedError(str(error), error.problem.code, path) from error
+    return data, kind, f"{Digest.of(data)}, {len(data)} bytes"
 
 
 def _last_text(messages: Sequence[Json]) -> str:

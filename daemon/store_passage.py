@@ -1,7 +1,8 @@
 """The store's client routes, passed through, so that one base URL serves every client.
 
-What comes goes on as it is, both ways, streamed, with the client's own key: the store decides. Only
-a daemon's key may say for whom it speaks.
+What comes goes on as it is, both ways, streamed, with the client's own key: the store decides, also
+whether it wants the body of a client that waits to be asked for it. Only a daemon's key may say for
+whom it speaks.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ from coatcheck.web import (
     BrokenAnswerError,
     ProblemError,
     Route,
+    expects_continue,
     principal_of,
     tenant_of,
 )
@@ -79,6 +81,8 @@ class StorePassage:
         tenant = None if is_daemon and TENANT_HEADER not in request.headers else tenant_of(request)
         headers = store_request_headers(request.headers.items(), keeps_tenant=is_daemon)
         headers.append((DAEMON_HEADER, self._name))
+        if expects_continue(request):
+            headers.append(("Expect", "100-continue"))  # the client is told what the store tells us
         incoming = Incoming(request)
         target = request.rel_url.raw_path_qs
         outgoing = Outgoing(request.method, target, headers, incoming.body(_uncounted))
@@ -114,6 +118,8 @@ class StorePassage:
 async def _relay(request: web.Request, answer: Answer) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status)
     response.headers.extend(store_answer_headers(answer.headers.items()))
+    if not request.content.is_eof():
+        response.force_close()  # what is left of the body is not a request
     await response.prepare(request)
     try:
         async with aclosing(answer.chunks()) as chunks:

@@ -36,6 +36,14 @@ from .errors import (
     SseError,
     UnknownDialectError,
 )
+from .image import (
+    IMAGE_TYPES,
+    ImageBudgets,
+    ImageFault,
+    ImageInfo,
+    ImageParser,
+    parse_image,
+)
 from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
 from .key import (
     ALL_SCOPES,
@@ -69,7 +77,13 @@ from .provider import Provider, error_event
 from .providers import SPEAKERS, meant_provider, speaker
 from .ref import BLOB_PATH, Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
 from .ref_form import InlineBlob, RefForm, ref_form
-from .repr_digest import format_digest_field, parse_digest_field
+from .repr_digest import (
+    SHA_256,
+    digest_algorithms,
+    format_digest_field,
+    parse_digest_field,
+    parse_digest_preference,
+)
 from .resolving import (
     MAX_PROMPT_BLOBS,
     MAX_PROMPT_MESSAGES,
@@ -84,7 +98,7 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
-from .sniff import SNIFF_BYTES, ImageSize, image_size, sniff
+from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 
 __all__ = [
@@ -95,6 +109,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "DIALECTS",
     "ENVELOPE_KEY",
+    "IMAGE_TYPES",
     "KEEP",
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
@@ -110,6 +125,7 @@ __all__ = [
     "PROMPT_HEADER",
     "PROMPT_PATH",
     "RESOLVE_PATH",
+    "SHA_256",
     "SNIFF_BYTES",
     "SPEAKERS",
     "TENANT_HEADER",
@@ -128,7 +144,10 @@ __all__ = [
     "FoundRef",
     "Hasher",
     "HoldEntry",
-    "ImageSize",
+    "ImageBudgets",
+    "ImageFault",
+    "ImageInfo",
+    "ImageParser",
     "InlineBlob",
     "InvalidDigestError",
     "InvalidFieldDigestError",
@@ -171,13 +190,13 @@ __all__ = [
     "copy_json",
     "decode_json",
     "dialect",
+    "digest_algorithms",
     "dotted",
     "encode_json",
     "error_event",
     "event_end",
     "format_digest_field",
     "holds_key",
-    "image_size",
     "inline_ref",
     "is_file_id",
     "is_tenant",
@@ -185,6 +204,8 @@ __all__ = [
     "meant_provider",
     "parse_blob_url",
     "parse_digest_field",
+    "parse_digest_preference",
+    "parse_image",
     "parse_key",
     "parse_media_type",
     "parse_pointer",

@@ -15,6 +15,11 @@ from .errors import (
     DigestMismatchError,
     EmptyBlobError,
     FolderInUseError,
+    ImageRefusal,
+    ImageRefusedError,
+    ImageWorkerCrashedError,
+    ImageWorkerLostError,
+    ImageWorkersBusyError,
     InvalidCursorError,
     KeyNotFoundError,
     PromptNotFoundError,
@@ -29,6 +34,14 @@ from .errors import (
     StoreUnavailableError,
 )
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
+from .images import (
+    Glance,
+    ImageWorkerConfig,
+    ImageWorkers,
+    Variant,
+    VariantSpec,
+    VariantType,
+)
 from .key_table import KeyInfo
 from .keys import Keys, NewKey, has_index, open_keys
 from .maintenance import Maintenance, MaintenanceConfig
@@ -64,9 +77,17 @@ __all__ = [
     "Finding",
     "FindingKind",
     "FolderInUseError",
+    "Glance",
     "Grant",
     "Hold",
     "HoldKind",
+    "ImageRefusal",
+    "ImageRefusedError",
+    "ImageWorkerConfig",
+    "ImageWorkerCrashedError",
+    "ImageWorkerLostError",
+    "ImageWorkers",
+    "ImageWorkersBusyError",
     "InvalidCursorError",
     "KeyInfo",
     "KeyNotFoundError",
@@ -106,6 +127,9 @@ __all__ = [
     "StoreUnavailableError",
     "Sweep",
     "Swept",
+    "Variant",
+    "VariantSpec",
+    "VariantType",
     "Verdict",
     "has_index",
     "open_keys",

@@ -6,6 +6,7 @@ folder: they become `StoreFullError` or `StoreUnavailableError`.
 """
 
 import errno
+from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
@@ -167,6 +168,41 @@ class PromptNotFoundError(StoreError):
     def __init__(self, digest: Digest) -> None:
         self.digest = digest
         super().__init__(f"no such prompt: {digest}")
+
+
+class ImageRefusal(StrEnum):
+    """Why an image is not decoded."""
+
+    NO_IMAGE = "no_image"
+    TOO_LARGE = "too_large"
+    BROKEN = "broken"
+
+
+class ImageRefusedError(StoreError):
+    """The image is not decoded, for what it is; its bytes are kept all the same."""
+
+    def __init__(self, refusal: ImageRefusal, message: str) -> None:
+        self.refusal = refusal
+        super().__init__(message)
+
+
+class ImageWorkerCrashedError(StoreError):
+    """The image ended the process that decoded it, or would not let it end; it would again."""
+
+
+class ImageWorkerLostError(StoreError):
+    """The process that was to decode the image is gone, or too slow: not the image's doing."""
+
+    retryable = True
+
+
+class ImageWorkersBusyError(StoreError):
+    """More images wait to be decoded than may."""
+
+    retryable = True
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} images wait to be decoded already")
 
 
 def disk_error(error: OSError) -> StoreFullError | StoreUnavailableError:

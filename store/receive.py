@@ -22,7 +22,7 @@ from coatcheck.protocol import (
     Buffer,
     Digest,
     Hasher,
-    image_size,
+    ImageParser,
     parse_media_type,
     sniff,
 )
@@ -217,6 +217,7 @@ class _Intake:
         self._small = bytearray()
         self._slab: mmap.mmap | None = None
         self._filled_bytes = 0
+        self._parser = ImageParser()
         self._head: bytes | None = None
         self._blob: NewBlob | None = None
         self.size = 0
@@ -275,19 +276,20 @@ class _Intake:
 
     def _hash(self, data: Buffer) -> None:
         self._hasher.update(data)
+        self._parser.feed(data)
         if self._head is None:
             self._head = bytes(memoryview(data)[:SNIFF_BYTES])
 
     def _describe(self, seed_version: int) -> NewBlob:
         head = self._head or b""
-        image = image_size(head)
+        image = self._parser.info()
         return NewBlob(
             digest=self._hasher.digest(),
             size=self._hasher.size,
             sniffed_type=sniff(head),
             width=image.width if image else None,
             height=image.height if image else None,
-            frames=None,
+            frames=image.frames if image else None,
             checksums=self._hasher.checksums(),
             seed_version=seed_version,
         )

@@ -4,7 +4,7 @@ from .admin import AdminSection
 from .app import build_app
 from .balance import BALANCE_BYTES, BALANCE_SLOTS, Balance
 from .blob_answer import BLOB_CONDITIONS, select_bytes, send_blob
-from .body import body_chunks, read_body, require_identity
+from .body import body_chunks, expects_continue, read_body, require_identity
 from .conditions import Selection
 from .connection import Connection, connection_of
 from .connections import RequestMeter, Traffic
@@ -108,6 +108,7 @@ __all__ = [
     "codings_of",
     "connection_of",
     "credential_of",
+    "expects_continue",
     "in_thread_if",
     "inflate",
     "inflate_head",

@@ -7,11 +7,12 @@ from aiohttp import web
 from .edge import Gate, make_edge
 from .keyring import Keyring, OpenKeyring
 from .passed_answer import keep_untyped
-from .route import Route, close_paths
+from .route import UNMATCHED, Route, close_paths
 from .server_name import name_server
 
 KEYRING: web.AppKey[Keyring] = web.AppKey("keyring")
 _NO_BOUND = 0
+_ANY_PATH = "/{path:(?s:.*)}"
 
 
 def build_app(
@@ -33,7 +34,14 @@ def build_app(
         resource = app.router.add_resource(route.path)
         added = resource.add_route(route.method, route.handler, expect_handler=_continue_later)
         table[added] = route
+    # aiohttp's own route for paths that nobody has would say 100 Continue at once.
+    unmatched = app.router.add_resource(_ANY_PATH, name=UNMATCHED)
+    unmatched.add_route("*", _refuse_path, expect_handler=_continue_later)
     return app
+
+
+async def _refuse_path(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
 
 
 async def _continue_later(request: web.Request) -> None:

@@ -8,11 +8,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion11, StreamReader, web
 
 from .connection import connection_of
 from .errors import ProblemError, refuse
 from .limits import Limits
+
+_CONTINUE = "100-continue"
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
@@ -33,8 +35,8 @@ async def body_chunks(request: web.Request, max_bytes: int | None) -> AsyncGener
 
     Without `max_bytes`, whoever takes the chunks bounds them.
 
-    A client that sent `Expect: 100-continue` is told to go on here, not earlier, so that a refused
-    body is never sent (RFC 9110 section 10.1.1).
+    A client that sent `Expect: 100-continue` is told to go on here, with the first chunk asked for and
+    not earlier, so that a refused body is never sent (RFC 9110 section 10.1.1).
 
     Raises:
         ProblemError: 413 `body_too_large`; 408 `body_timeout`, slower than the server's `Limits`
@@ -43,9 +45,9 @@ async def body_chunks(request: web.Request, max_bytes: int | None) -> AsyncGener
     """
     if max_bytes is not None and (request.content_length or 0) > max_bytes:
         raise too_large(max_bytes)
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await _send_continue(request)
     content = request.content
+    if expects_continue(request):
+        await _send_continue(request)
     pace = _Pace(connection_of(request).connections.limits)
     # A long body comes in chunks that are large already: joining them is one more copy of it all.
     # The chunks of the chunked coding may be tiny: those are joined.
@@ -98,6 +100,28 @@ def require_chunked(request: web.Request) -> None:
         )
 
 
+def require_known_expectation(request: web.Request) -> None:
+    """Refuse what nobody here can promise.
+
+    Raises:
+        ProblemError: 417 `expectation_failed`, anything but `100-continue` (RFC 9110 section 10.1.1).
+    """
+    if "Expect" in request.headers and _expectations(request) - {_CONTINUE}:
+        raise refuse(
+            417,
+            "expectation_failed",
+            "Expectation failed",
+            "the only expectation that can be met is 100-continue",
+        )
+
+
+def expects_continue(request: web.Request) -> bool:
+    """True while a client waits to be told whether to send its body."""
+    if "Expect" not in request.headers or request.content.at_eof():
+        return False
+    return _CONTINUE in _expectations(request)
+
+
 def too_large(max_bytes: int) -> ProblemError:
     """Return the error for a body over its bound."""
     return refuse(
@@ -143,6 +167,14 @@ async def _next_chunk(read: Callable[[], Awaitable[bytes]], pace: _Pace, receive
         ) from error
     finally:
         pace.waited += clock() - began
+
+
+def _expectations(request: web.Request) -> set[str]:
+    """Return what a client expects; one of HTTP/1.0 knows no interim answers, so nothing."""
+    if request.version < HttpVersion11:
+        return set()
+    expected = ",".join(request.headers.getall("Expect")).lower().split(",")
+    return {item.strip() for item in expected} - {""}
 
 
 async def _send_continue(request: web.Request) -> None:

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Middleware
 from coatcheck.protocol import Problem, ProtocolError
 
 from .admission import admit
-from .body import require_chunked
+from .body import require_chunked, require_known_expectation
 from .connection import Connection, connection_of
 from .errors import NO_HEADERS, BrokenAnswerError, ProblemError, WebError
 from .keyring import Keyring
@@ -46,6 +46,7 @@ def make_edge(
         route = table.get(request.match_info.route)
         try:
             require_chunked(request)
+            require_known_expectation(request)
             if gate is not None:
                 gate(request)
             await admit(request, route.scope if route else None, keyring, guard)

@@ -7,6 +7,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from .connections import Traffic
+from .route import UNMATCHED
 
 SECONDS_BUCKETS = (
     0.001,
@@ -111,4 +112,6 @@ def _route_of(request: web.BaseRequest | None) -> str:
     if not isinstance(request, web.Request):
         return "malformed"
     resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "unmatched"
+    if resource is None or resource.name == UNMATCHED:
+        return UNMATCHED
+    return resource.canonical

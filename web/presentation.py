@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from coatcheck.protocol import OCTET_STREAM, Digest, format_digest_field
+from coatcheck.protocol import OCTET_STREAM, Digest
 
 from .conditions import entity_tag
 
@@ -85,11 +85,12 @@ _NAME_DIGITS = 16
 def blob_headers(facts: BlobFacts) -> dict[str, str]:
     """Return the headers of every successful answer with this blob, whole, part or HEAD.
 
-    `Coatcheck-*` carry the rest of the descriptor.
+    `Coatcheck-*` carry the rest of the descriptor. A part has all of them too, also after If-Range,
+    where RFC 9110 section 15.3.7 would have them left out: without its type a browser would guess.
     """
     return {
         **validators(facts),
-        "Content-Type": _shown_type(facts),
+        "Content-Type": shown_type(facts),
         "Content-Disposition": _disposition(facts),
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
@@ -102,10 +103,13 @@ def blob_headers(facts: BlobFacts) -> dict[str, str]:
 
 
 def validators(facts: BlobFacts) -> dict[str, str]:
-    """Return what a 304 repeats: the entity tag, the digest field and the caching rule."""
+    """Return what a 304 repeats: the entity tag and the caching rule (RFC 9110 section 15.4.5).
+
+    A 200 has no Content-Location, Expires or Vary, so a 304 has none. It has no digest fields either:
+    the client has them with its copy, and the tag says the same.
+    """
     return {
         "ETag": entity_tag(facts.digest),
-        "Repr-Digest": format_digest_field(facts.digest),
         "Cache-Control": "private, max-age=31536000, immutable",
     }
 
@@ -118,7 +122,8 @@ def _sizes(facts: BlobFacts) -> dict[str, int | None]:
     }
 
 
-def _shown_type(facts: BlobFacts) -> str:
+def shown_type(facts: BlobFacts) -> str:
+    """Return the type that a blob is served as."""
     sniffed = facts.sniffed_type
     is_known = sniffed in _SUFFIXES_SHOWN or sniffed in _SUFFIXES_SAVED
     return sniffed if sniffed is not None and is_known else OCTET_STREAM
@@ -126,7 +131,7 @@ def _shown_type(facts: BlobFacts) -> str:
 
 def _disposition(facts: BlobFacts) -> str:
     """The name is made of the digest, so no uploader's text is in the header."""
-    shown = _shown_type(facts)
+    shown = shown_type(facts)
     suffix = _SUFFIXES_SHOWN.get(shown) or _SUFFIXES_SAVED.get(shown, ".bin")
     kind = "inline" if shown in _SUFFIXES_SHOWN else "attachment"
     return f'{kind}; filename="{facts.digest.hex[:_NAME_DIGITS]}{suffix}"'

@@ -18,6 +18,8 @@ The request says in whose form, where several protocols share a path.
 """
 
 ANY_METHOD = "*"
+UNMATCHED = "unmatched"
+"""What measures call the requests whose path no route has."""
 
 
 @dataclass(frozen=True, slots=True)

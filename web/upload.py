@@ -7,9 +7,17 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from coatcheck.protocol import OCTET_STREAM, Digest, parse_digest_field, parse_media_type
+from coatcheck.protocol import (
+    OCTET_STREAM,
+    SHA_256,
+    Digest,
+    digest_algorithms,
+    parse_digest_field,
+    parse_media_type,
+)
 
 from .body import body_chunks, require_identity
+from .conditions import field_value
 from .errors import ProblemError, refuse
 from .form import FormFile, is_form
 
@@ -39,16 +47,19 @@ async def open_upload(request: web.Request) -> Upload:
     """Begin to read an upload.
 
     The digest fields of a form cover the form, not its file (RFC 9530 section 2): they are compared
-    here, before `chunks` ends. Fields of the file's own part are handed on in `digest`.
+    here, before `chunks` ends. Fields of the file's own part are handed on in `digest`. A raw body is
+    not asked for before `chunks` is iterated; a form's beginning is.
 
     Raises:
-        ProblemError: 415, the body is compressed; 400 and 408 as in `body_chunks` and `FormFile`.
-            Iterating raises the same, and 422 `digest_mismatch`.
+        ProblemError: 415, the body is compressed; 400 `digest_algorithm_unsupported`, there are
+            digests and none is a SHA-256; 422 `digest_mismatch`, they contradict each other; 400 and
+            408 as in `body_chunks` and `FormFile`. Iterating raises these too, and 422
+            `digest_mismatch`.
         InvalidMediaTypeError: the declared type is none.
         InvalidFieldDigestError: a digest field cannot be read.
     """
     require_identity(request)
-    promised = _promised({name: ", ".join(_lines(request, name)) for name in _DIGEST_FIELDS})
+    promised = _promised(_digest_fields(request))
     content_type = request.headers.get("Content-Type", OCTET_STREAM)
     if not is_form(content_type):
         body = body_chunks(request, max_bytes=None)
@@ -80,19 +91,40 @@ def _declared(content_type: str) -> str | None:
 
 
 def _promised(headers: Mapping[str, str]) -> Digest | None:
+    """Return the digest that both fields name; `headers` have lower-case names."""
     found: Digest | None = None
-    for name in _DIGEST_FIELDS:
-        value = headers.get(name)
-        digest = parse_digest_field(value) if value else None
+    fields = {name: headers[name] for name in _DIGEST_FIELDS if name in headers}
+    for value in fields.values():
+        digest = parse_digest_field(value)
         if digest is not None and found is not None and digest != found:
             # Without a content encoding both are digests of the same bytes.
             raise digest_mismatch(found, digest)
         found = digest or found
+    if found is None:
+        _require_comparable(fields)
     return found
 
 
-def _lines(request: web.Request, name: str) -> list[str]:
-    return request.headers.getall(name, [])
+def _require_comparable(fields: Mapping[str, str]) -> None:
+    """Refuse a promise that cannot be compared: its sender counts on its being kept."""
+    named = [(name, item) for name, value in fields.items() for item in digest_algorithms(value)]
+    if named:
+        error = refuse(
+            400,
+            "digest_algorithm_unsupported",
+            "Unsupported digest algorithm",
+            f"the bytes can be compared with a {SHA_256} only",
+            unsupported_algorithms=[
+                {"algorithm": item, "header": name.title()} for name, item in named
+            ],
+        )
+        error.headers = {f"Want-{name.title()}": f"{SHA_256}=10" for name in fields}
+        raise error
+
+
+def _digest_fields(request: web.Request) -> dict[str, str]:
+    values = {name: field_value(request.headers, name) for name in _DIGEST_FIELDS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 async def _compared(

@@ -48,6 +48,7 @@ async def test_post_answers_with_the_descriptor(url: str, http: ClientSession) -
             "media_type": "image/png",
             "width": 3,
             "height": 2,
+            "frames": 1,
         }
 
 

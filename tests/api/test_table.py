@@ -27,7 +27,12 @@ from coatcheck.web import Principal, Server
 Serve = Callable[..., Awaitable[Server]]
 DIGEST = Digest.of(b"x")
 # Raised where no request is being answered, or answered by another face.
-NOT_OF_BLOBS = {"SchemaError", "FolderInUseError", "KeyNotFoundError"}
+NOT_OF_BLOBS = {"SchemaError", "FolderInUseError", "KeyNotFoundError"} | {
+    "ImageRefusedError",
+    "ImageWorkerCrashedError",
+    "ImageWorkerLostError",
+    "ImageWorkersBusyError",
+}
 
 
 def test_every_error_that_a_request_can_cause_has_a_row() -> None:

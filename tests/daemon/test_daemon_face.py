@@ -1,5 +1,6 @@
 """A daemon's face over a store elsewhere: blobs from the cache, the store's routes passed through."""
 
+import asyncio
 import io
 import json
 import random
@@ -16,7 +17,7 @@ from PIL import Image
 from yarl import URL
 
 from coatcheck.daemon import Daemon, DaemonConfig, RemoteStore
-from coatcheck.protocol import PIECE_BYTES, Digest
+from coatcheck.protocol import PIECE_BYTES, Digest, format_digest_field
 from coatcheck.web import Server, build_app, join_faces
 
 from .remote import ALICE, BOB, KEY, Keyring, StoreServer, forever, open_remote
@@ -250,6 +251,30 @@ async def test_a_store_that_hangs_makes_no_probe_wait(front: Front) -> None:
     async with front.http.get(f"{front.url}/readyz") as answer:
         assert (await answer.json())["status"] == "degraded"
     assert front.remote.cache.counts.misses == 0
+
+
+async def test_the_store_decides_whether_a_body_is_asked_for(front: Front) -> None:
+    digest, other = Digest.of(PNG), Digest.of(b"other")
+    head = (
+        f"PUT /v1/blobs/{digest} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+        f"Authorization: Bearer {ALICE}\r\nContent-Length: {len(PNG)}\r\n"
+    )
+    url = URL(front.url)
+    for promised in (other, digest):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        async with asyncio.timeout(10):
+            field = f"Content-Digest: {format_digest_field(promised)}\r\n\r\n"
+            writer.write((head + field).encode())
+            if promised == other:
+                answer = await reader.readuntil(b"nothing was read")
+                assert answer.startswith(b"HTTP/1.1 422 ")
+                assert b"Connection: close" in answer
+            else:
+                assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+                writer.write(PNG)
+                assert await reader.readuntil(b"\r\n") == b"HTTP/1.1 201 Created\r\n"
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_dot_segments_are_not_passed_on(front: Front) -> None:

@@ -174,7 +174,7 @@ async def test_a_store_that_comes_back_is_asked_again(
 async def test_a_store_that_hangs_holds_up_one_request(store: StoreServer) -> None:
     clock = Clock()
     availability = Availability("s", clock)
-    link = link_to(store, answer_seconds=0.05)
+    link = link_to(store, answer_seconds=0.5)
     store.before = forever
 
     async def ask() -> None:

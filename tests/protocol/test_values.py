@@ -1,6 +1,7 @@
 """Small values: media types, digest fields, descriptors, problems, dialect names."""
 
 import base64
+import contextlib
 
 import pytest
 from hypothesis import given
@@ -16,8 +17,10 @@ from coatcheck.protocol import (
     Problem,
     UnknownDialectError,
     dialect,
+    digest_algorithms,
     format_digest_field,
     parse_digest_field,
+    parse_digest_preference,
     parse_media_type,
     parse_pointer,
 )
@@ -45,13 +48,64 @@ def test_digest_fields_read_and_write() -> None:
     assert parse_digest_field(f"md5=:AAAA:, {field};x=1") == DIGEST
     assert parse_digest_field("sha-512=:AAAA:") is None
 
+    assert parse_digest_field(f'x=:AA==:;note="a, b";n , {field}') == DIGEST
+    assert parse_digest_field(f"sha-256=:AAAA:, {field}") == DIGEST  # the last of a name counts
+    assert parse_digest_field("") is None
+    assert digest_algorithms(f"md5=:AAAA:, {field}, id-sha=:AA==:") == ["md5", "sha-256", "id-sha"]
+
 
 @pytest.mark.parametrize(
-    "text", ["", "sha-256", "sha-256=abc", "sha-256=:AAAA:", "sha-256=:@:", "sha-256=:A:"]
+    "text",
+    [
+        "sha-256",
+        "sha-256=abc",
+        "sha-256=1",
+        "sha-256=(:AAAA:)",
+        "sha-256=:AAAA:",
+        "sha-256=:@:",
+        "sha-256=:A:",
+        f"{format_digest_field(DIGEST)},",
+        f"{format_digest_field(DIGEST)}, md5=5",
+        f"{format_digest_field(DIGEST)} md5=:AAAA:",
+        f"SHA-256{format_digest_field(DIGEST)[7:]}",
+        f"{format_digest_field(DIGEST)};x=é",
+        f"{format_digest_field(DIGEST)};x=@99999999999999",
+    ],
 )
 def test_malformed_digest_fields_are_refused(text: str) -> None:
     with pytest.raises(InvalidFieldDigestError):
         parse_digest_field(text)
+
+
+@given(st.text(max_size=60) | st.text('sha-256=:;, ()@%"0x\ud800', max_size=60))
+def test_any_text_is_a_digest_field_or_refused(text: str) -> None:
+    with contextlib.suppress(InvalidFieldDigestError):
+        parse_digest_field(text)
+    assert parse_digest_preference(text) in (None, *range(11))
+
+
+@pytest.mark.parametrize(
+    ("text", "weight"),
+    [
+        ("sha-256=1", 1),
+        ("sha-256=0", 0),
+        ("sha-512=3, sha-256=10;x, unixsum=0", 10),
+        ("sha-256=1, sha-256=2", 2),
+        ("sha-512=10", None),
+        ("", None),
+        ("sha-256", None),
+        ("sha-256=11", None),
+        ("sha-256=-1", None),
+        ("sha-256=1.0", None),
+        ("sha-256=?1", None),
+        ("sha-256=5, sha-512=11", None),
+        ("sha-256=5, sha-512", None),
+        ("sha-256=5,", None),
+        ("sha-256: 5", None),
+    ],
+)
+def test_a_preference_has_a_weight_or_is_ignored(text: str, weight: int | None) -> None:
+    assert parse_digest_preference(text) == weight
 
 
 def test_a_descriptor_leaves_out_what_is_not_known() -> None:

@@ -107,6 +107,36 @@ async def test_digest_fields_are_read(post: Post, name: str) -> None:
     assert (status, problem["code"]) == (400, "digest_field_invalid")
 
 
+@pytest.mark.parametrize("name", ["Repr-Digest", "Content-Digest"])
+async def test_a_promise_that_cannot_be_compared_is_refused(
+    http: ClientSession, url: str, name: str
+) -> None:
+    headers = {name: "sha-512=:AAAA:, md5=:AAAA:"}
+    async with http.post(url, data=b"abc", headers=headers) as answer:
+        problem = await answer.json(content_type=None)
+        assert (answer.status, problem["code"]) == (400, "digest_algorithm_unsupported")
+        assert answer.headers[f"Want-{name}"] == "sha-256=10"
+        assert problem["unsupported_algorithms"] == [
+            {"algorithm": "sha-512", "header": name},
+            {"algorithm": "md5", "header": name},
+        ]
+
+
+async def test_one_digest_that_can_be_compared_is_enough(post: Post) -> None:
+    right, wrong = (format_digest_field(Digest.of(data)) for data in (b"abc", b"abd"))
+    for field, status in ((right, 200), (wrong, 422)):
+        sent = {"Repr-Digest": "md5=:AAAA:", "Content-Digest": field}
+        assert (await post(b"abc", **sent))[0] == status
+    assert (await post(b"abc", Repr_Digest=""))[0] == 200
+
+
+async def test_the_lines_of_a_digest_field_are_one_field(http: ClientSession, url: str) -> None:
+    wrong = format_digest_field(Digest.of(b"abd"))
+    lines = [("Repr-Digest", "md5=:AAAA:"), ("Repr-Digest", wrong)]
+    async with http.post(url, data=b"abc", headers=lines) as answer:
+        assert answer.status == 422
+
+
 async def test_digest_fields_that_contradict_each_other_are_a_mismatch(post: Post) -> None:
     right, wrong = (format_digest_field(Digest.of(data)) for data in (b"abc", b"abd"))
     status, problem = await post(b"abc", Repr_Digest=right, Content_Digest=wrong)
@@ -137,6 +167,8 @@ async def test_a_part_may_promise_its_own_digest(post: Post) -> None:
     wrong = part(b"abd\r\n", FILE, f"Content-Digest: {field}") + END
     assert (await post(right, Content_Type=TYPE))[0] == 200
     assert (await post(wrong, Content_Type=TYPE))[1]["code"] == "digest_mismatch"
+    other = part(b"abc\r\n", FILE, "Content-Digest: md5=:AAAA:") + END
+    assert (await post(other, Content_Type=TYPE))[1]["code"] == "digest_algorithm_unsupported"
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\r\n", b"\r\n--", b"\r\n--A\r\n", b"--B"])
