@@ -3,12 +3,26 @@
 from .config import ApiConfig
 from .errors import store_problem
 from .keyring import StoreKeyring
-from .maintenance import SWEEP, SweepRequest, Work
+from .maintenance import (
+    CHECK,
+    MIN_SCRUB_RATE,
+    SCRUB,
+    SWEEP,
+    CheckRequest,
+    ScrubRequest,
+    SweepRequest,
+    Work,
+)
 from .table import face, readiness, routes
 
 __all__ = [
+    "CHECK",
+    "MIN_SCRUB_RATE",
+    "SCRUB",
     "SWEEP",
     "ApiConfig",
+    "CheckRequest",
+    "ScrubRequest",
     "StoreKeyring",
     "SweepRequest",
     "Work",

@@ -20,6 +20,7 @@ from coatcheck.store import (
     PromptNotFoundError,
     PromptTooLargeError,
     QuotaExceededError,
+    ScrubRunningError,
     SizeMismatchError,
     StoreClosedError,
     StoreError,
@@ -49,6 +50,7 @@ _TABLE = (
     _Row(InvalidCursorError, 400, "cursor_invalid", "Invalid cursor"),
     _Row(QuotaExceededError, 429, "quota_exceeded", "Quota exceeded"),
     _Row(StoreFullError, 507, "store_full", "Store full"),
+    _Row(ScrubRunningError, 503, "scrub_running", "Another scrub runs"),
     _Row(StoreUnavailableError, 503, "store_unavailable", "Store unavailable"),
     _Row(StoreClosedError, 503, "store_closed", "Store closed"),
 )

@@ -34,7 +34,7 @@ from .key_table import (
     use_key,
 )
 from .keyed import mark_keyed
-from .restore import INDEX_FILE, require_index
+from .restore import INDEX_FILE, is_lost, require_index
 
 _USE_SECONDS = 60.0
 _NO_HASH = bytes(32)
@@ -196,8 +196,8 @@ async def open_keys(
 
 
 def has_index(folder: Path) -> bool:
-    """Return whether a folder holds a store's index. Blocking."""
-    return (folder / INDEX_FILE).is_file()
+    """Return whether a folder holds a store, be its index lost or not. Blocking."""
+    return (folder / INDEX_FILE).is_file() or is_lost(folder)
 
 
 def _hash(key: Key) -> bytes:

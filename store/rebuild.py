@@ -28,7 +28,7 @@ from coatcheck.protocol import (
     PIECE_BYTES,
     SNIFF_BYTES,
     Digest,
-    image_size,
+    parse_image,
     sniff,
 )
 
@@ -166,7 +166,7 @@ class _Filling:
             self._connection.executemany(
                 "INSERT INTO blobs (digest, size, sniffed_type, width, height, frames, checksums, "
                 "seed_version, state, generation, created_at, state_since) "
-                "VALUES (?, ?, ?, ?, ?, NULL, x'', ?, 'live', 1, ?, ?)",
+                "VALUES (?, ?, ?, ?, ?, ?, x'', ?, 'live', 1, ?, ?)",
                 [self._new_row(digest, stored[digest]) for digest in some],
             )
             self._connection.executemany(
@@ -190,7 +190,7 @@ class _Filling:
 
     def _new_row(self, digest: str, size: int) -> tuple[Value, ...]:
         head = self._head(Digest(digest))
-        image = image_size(head)
+        image = parse_image(head)
         now = self._terms.now
         return (
             digest,
@@ -198,6 +198,7 @@ class _Filling:
             sniff(head),
             image.width if image else None,
             image.height if image else None,
+            image.frames if image else None,
             UNKNOWN_VERSION,
             now,
             now,

@@ -26,9 +26,12 @@ class Recovery:
         self._reconcile = reconcile
         self._folder = folder
         self._task: asyncio.Task[ReconcileProgress | None] | None = None
+        self.is_over = True
+        """Whether nothing is left to be done by it."""
 
     def start(self) -> None:
         """Start it; once."""
+        self.is_over = False
         self._task = asyncio.create_task(self._run())
 
     async def done(self) -> ReconcileProgress | None:
@@ -52,7 +55,9 @@ class Recovery:
                 lock = await asyncio.to_thread(FileLock.take, self._folder / _LOCK_FILE)
                 if lock is None:
                     return None
-            return await self._reconcile.run()
+            done = await self._reconcile.run()
+            self.is_over = True
+            return done
         except StoreError as error:
             _logger.error("files and index could not be reconciled: %s", error)
             return None

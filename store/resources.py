@@ -185,7 +185,7 @@ async def open_resources(
     stack.push_async_callback(recovery.close)
     if not was_clean:
         recovery.start()
-    clean_end.is_due = True
+    clean_end.recovery = recovery
     return Resources(
         config,
         clock,
@@ -213,10 +213,11 @@ class _CleanEnd:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self.is_due = False
+        self.recovery: Recovery | None = None
+        """Of a store that was opened."""
 
     def close(self) -> None:
-        if self._folder is not None and self.is_due:
+        if self._folder is not None and self.recovery is not None and self.recovery.is_over:
             end_clean(self._folder)
 
 

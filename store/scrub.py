@@ -7,11 +7,13 @@
    nothing uses any more are forgotten: a pass mends what `check` finds.
 3. It goes on where the last one stopped, also in another process: its place is written every few
    seconds. What was checked since then is checked again.
-4. One pass runs at a time, of all processes that have the folder.
+4. One pass runs at a time, of all processes that have the folder. One that a server runs by itself gives
+   way to one that somebody asks for.
 5. Bytes that an upload has replaced since they were read are left alone.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -38,8 +40,13 @@ from .sums import read_totals
 from .verify import Pace, Reading, read_blobs
 
 _LOCK_FILE: Final = "scrub"
+_WANTED_FILE: Final = "scrub-wanted"
+"""Locked by who was asked to scrub, so that who does it by itself ends."""
+_TRIES: Final = 200
+_TRY_SECONDS: Final = 0.1
 _PAGE_BLOBS: Final = 64
 _KEEP_SECONDS: Final = 5.0
+_PATIENCE_SECONDS: Final = 1.0
 _logger = logging.getLogger(__name__)
 
 
@@ -67,6 +74,10 @@ class ScrubProgress:
     def is_clean(self) -> bool:
         """Whether nothing was damaged, unreadable or in disagreement."""
         return not (self.damaged_blobs or self.unreadable_blobs or self.reconciled)
+
+
+class _GivenWayError(Exception):
+    """Another scrub is wanted; never leaves this module."""
 
 
 class Scrub:
@@ -98,6 +109,7 @@ class Scrub:
         self._folder = folder
         self._clock = clock
         self._is_running = False
+        self._is_wanted = False
 
     async def run(
         self,
@@ -105,6 +117,7 @@ class Scrub:
         bytes_per_second: float | None = None,
         restart: bool = False,
         rotate_seed: bool = False,
+        gives_way: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> AsyncGenerator[ScrubProgress]:
@@ -112,21 +125,27 @@ class Scrub:
 
         It ends when every blob was checked. Closing the generator ends it before that, and the next
         run goes on. `restart` begins anew; so does `rotate_seed`, with a new seed, so that all
-        checksums are made with it. Without a rate it is as fast as one thread reads.
+        checksums are made with it. Without a rate it is as fast as one thread reads. One that
+        `gives_way` ends within a second, unfinished, when another one is asked for.
 
         Raises:
-            ScrubRunningError: another one runs.
+            ScrubRunningError: another one runs, and does not give way.
             StoreClosedError: the store was closed.
             StoreFullError, StoreUnavailableError: the index failed; the next run goes on.
         """
-        async with self._alone():
+        async with self._asked(gives_way=gives_way), self._alone(gives_way=gives_way):
             if rotate_seed:
                 await self._finisher.run(self._seeds.rotate(self._clock()))
             place = await self._begin(anew=restart or rotate_seed)
-            pace = Pace(bytes_per_second, monotonic, pause)
-            async with aclosing(self._pass(place, pace, monotonic)) as steps:
-                async for progress in steps:
-                    yield progress
+            pace = Pace(
+                bytes_per_second, monotonic, self._giving_way(pause) if gives_way else pause
+            )
+            with contextlib.suppress(_GivenWayError):
+                async with aclosing(self._pass(place, pace, monotonic)) as steps:
+                    async for progress in steps:
+                        yield progress
+                        if gives_way and await self._is_another_wanted():
+                            break
 
     async def status(self) -> ScrubProgress | None:
         """Return how far the last pass came, as it was written; None when there was none.
@@ -138,21 +157,76 @@ class Scrub:
         return None if place is None else await self._progress(place)
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncGenerator[None]:
-        if self._is_running:
+    async def _asked(self, *, gives_way: bool) -> AsyncGenerator[None]:
+        """Let others give way, if this one does not."""
+        if gives_way:
+            yield
+            return
+        if self._is_wanted:
             raise ScrubRunningError
-        self._is_running = True
+        self._is_wanted = True
         lock: FileLock | None = None
         try:
-            if self._folder is not None:
-                lock = await asyncio.to_thread(FileLock.take, self._folder / _LOCK_FILE)
-                if lock is None:
-                    raise ScrubRunningError
+            lock = await self._take(_WANTED_FILE, tries=3)  # who gives way takes it for a moment
+            yield
+        finally:
+            self._is_wanted = False
+            if lock is not None:
+                lock.close()
+
+    @asynccontextmanager
+    async def _alone(self, *, gives_way: bool) -> AsyncGenerator[None]:
+        lock: FileLock | None = None
+        tries = 1 if gives_way else _TRIES
+        await self._until_idle(tries)
+        self._is_running = True
+        try:
+            lock = await self._take(_LOCK_FILE, tries=tries)
             yield
         finally:
             self._is_running = False
             if lock is not None:
                 lock.close()
+
+    async def _until_idle(self, tries: int) -> None:
+        for left in reversed(range(tries)):
+            if not self._is_running:
+                return
+            if left:
+                await asyncio.sleep(_TRY_SECONDS)
+        raise ScrubRunningError
+
+    async def _take(self, name: str, *, tries: int) -> FileLock | None:
+        if self._folder is None:
+            return None
+        for left in reversed(range(tries)):
+            lock = await asyncio.to_thread(FileLock.take, self._folder / name)
+            if lock is not None:
+                return lock
+            if left:
+                await asyncio.sleep(_TRY_SECONDS)
+        raise ScrubRunningError
+
+    async def _is_another_wanted(self) -> bool:
+        if self._is_wanted or self._folder is None:
+            return self._is_wanted
+        lock = await asyncio.to_thread(FileLock.take, self._folder / _WANTED_FILE)
+        if lock is not None:
+            lock.close()
+        return lock is None
+
+    def _giving_way(
+        self, pause: Callable[[float], Awaitable[None]]
+    ) -> Callable[[float], Awaitable[None]]:
+        async def wait(seconds: float) -> None:
+            while seconds > 0:
+                part = min(seconds, _PATIENCE_SECONDS)
+                await pause(part)
+                seconds -= part
+                if await self._is_another_wanted():
+                    raise _GivenWayError
+
+        return wait
 
     async def _begin(self, *, anew: bool) -> ScrubPlace:
         place = await self._database.read(read_scrub)

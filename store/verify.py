@@ -19,7 +19,7 @@ from .seed import Seed
 
 _SMALL_BYTES: Final = PIECE_BYTES // 4
 _SMALL_AT_ONCE: Final = 32
-_LEAST_BYTES: Final = 4096
+LEAST_BYTES: Final = 4096
 """What a blob counts as at least: to find and open it costs as much as to read a page."""
 
 
@@ -77,7 +77,7 @@ async def read_blobs(
         if some[0].size > _SMALL_BYTES:
             yield [await _read_large(backend, some[0], seed, executor, pace)]
         else:
-            await pace.spend(sum(max(blob.size, _LEAST_BYTES) for blob in some))
+            await pace.spend(sum(max(blob.size, LEAST_BYTES) for blob in some))
             yield await loop.run_in_executor(executor, _read_some, backend, some, seed)
 
 

@@ -274,6 +274,22 @@ async def test_after_another_end_it_runs_beside_the_first_requests(
     assert await store.stat("a", DIGEST) is None
 
 
+async def test_a_recovery_that_is_cut_off_is_begun_again(
+    open_store: Open, put: Put, folder: Path, blob_path: BlobPath
+) -> None:
+    store = await open_store(StoreConfig(folder))
+    await put(store, "a", DATA)
+    await store.close()
+    (folder / "clean").unlink()
+    blob_path(DIGEST).unlink()
+    await (await open_store(StoreConfig(folder))).close()  # at once
+    assert not (folder / "clean").exists()
+    store = await open_store(StoreConfig(folder))
+    done = await store.recovery.done()
+    assert done is not None
+    assert done.quarantined == 1
+
+
 async def test_a_start_that_fails_does_not_pass_for_a_clean_end(
     open_store: Open, put: Put, folder: Path
 ) -> None:
