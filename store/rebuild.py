@@ -15,7 +15,7 @@ All of it blocks, in a thread of its own. The file that is filled is nobody's un
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -26,7 +26,6 @@ from coatcheck.protocol import (
     CHECKSUM_BYTES,
     DEFAULT_TENANT,
     PIECE_BYTES,
-    SNIFF_BYTES,
     Digest,
     parse_image,
     sniff,
@@ -34,6 +33,7 @@ from coatcheck.protocol import (
 
 from .backend import SHARDS, Backend
 from .errors import StoreError
+from .graft import graft
 from .salvage import Damaged, Value
 from .schema import blobs, end_users, grants, holds, keys, seeds, tenants, uploads
 from .seed import MAX_VERSION, UNKNOWN_VERSION
@@ -51,6 +51,8 @@ _SALVAGED: Final[tuple[Table, ...]] = (
     uploads,
 )
 _AT_ONCE: Final = 1000
+_HEAD_BYTES: Final = 64 * 1024
+"""In which a picture nearly always says how large it is."""
 _SAY_SECONDS: Final = 5.0
 _LOST_KEY: Final = "lostkeys"
 _logger = logging.getLogger(__name__)
@@ -90,7 +92,11 @@ def rebuild_index(new: Path, old: Path, backend: Backend, terms: RebuildTerms) -
         sqlite3.Error: the new index cannot be written.
         StoreUnavailableError: the folder of the blobs cannot be read.
     """
-    with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+    with ExitStack() as stack:
+        damaged = _open_damaged(new, old) if old.is_file() else None
+        if damaged is not None:
+            stack.callback(damaged.close)
+        connection = stack.enter_context(closing(sqlite3.connect(new, isolation_level=None)))
         for pragma in (
             "journal_mode = DELETE",
             "journal_mode = MEMORY",  # a crash costs a new beginning
@@ -101,11 +107,32 @@ def rebuild_index(new: Path, old: Path, backend: Backend, terms: RebuildTerms) -
             connection.execute(f"PRAGMA {pragma}").fetchall()
         connection.execute("BEGIN")
         filling = _Filling(connection, backend, terms)
-        filling.salvage(old)
+        if damaged is not None:
+            filling.salvage(damaged)
         filling.walk()
         rebuilt = filling.conclude()
         connection.execute("COMMIT")
     return rebuilt
+
+
+def grafted(new: Path) -> Path:
+    """Return where a copy of the old index lies while it is read, if it has to be copied."""
+    return new.with_name(f"{new.name}-grafted")
+
+
+def _open_damaged(new: Path, old: Path) -> Damaged:
+    """Open the old index; with the first pages of the new one where its own are lost."""
+    damaged = Damaged.open(old)
+    if all(map(damaged.has, (tenants, seeds, keys, blobs, grants, holds))):
+        return damaged
+    copy = grafted(new)
+    try:
+        graft(old, new, copy)
+    except (OSError, sqlite3.Error) as error:
+        _logger.warning("the tables of the old index cannot be looked for: %s", error)
+        return damaged
+    damaged.close()
+    return Damaged.open(copy)
 
 
 class _Filling:
@@ -119,17 +146,16 @@ class _Filling:
         self._terms = terms
         self._said_at = terms.monotonic()
 
-    def salvage(self, old: Path) -> None:
+    def salvage(self, damaged: Damaged) -> None:
         """Take what can be read of the old index."""
-        with closing(Damaged.open(old)) as damaged:
-            for table in _SALVAGED:
-                before = self._count(table.name)
-                marks = ", ".join("?" * len(table.columns))
-                insert = f'INSERT OR IGNORE INTO "{table.name}" VALUES ({marks})'
-                for rows in _some(damaged.rows(table)):
-                    self._connection.executemany(insert, rows)
-                    self._say(f"reading {table.name} of the old one")
-                _logger.info("%d rows of %s were read", self._count(table.name) - before, table)
+        for table in _SALVAGED:
+            before = self._count(table.name)
+            marks = ", ".join("?" * len(table.columns))
+            insert = f'INSERT OR IGNORE INTO "{table.name}" VALUES ({marks})'
+            for rows in _some(damaged.rows(table)):
+                self._connection.executemany(insert, rows)
+                self._say(f"reading {table.name} of the old one")
+            _logger.info("%d rows of %s were read", self._count(table.name) - before, table)
         self._execute(
             "UPDATE blobs SET checksums = x'', seed_version = ? "
             "WHERE seed_version NOT BETWEEN 0 AND ? OR size < 0 OR generation < 1 "
@@ -211,7 +237,7 @@ class _Filling:
             if file is None:
                 return b""
             try:
-                buffer = bytearray(min(file.size, SNIFF_BYTES))
+                buffer = bytearray(min(file.size, _HEAD_BYTES))
                 return bytes(buffer[: file.read_into(0, memoryview(buffer))])
             finally:
                 file.close()

@@ -144,7 +144,7 @@ class Reconcile:
         async with self._locks.removing(digest):
             row = await self._index.blob(digest)
             size = await self._size(digest)
-            found = _disagreement(size, row and row.size, row and row.state)
+            found = _disagreement(size, *((row.size, row.state) if row else (None, None)))
             if found is None:
                 return done
             if mend and found is Disagreement.NO_ROW:

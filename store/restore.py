@@ -31,6 +31,10 @@ INDEX_FILE: Final = "index.sqlite"
 PROMPTS_FILE: Final = "prompts.sqlite"
 _MAGIC: Final = b"SQLite format 3\0"
 _PARTS: Final = ("-wal", "-shm", "")  # the log first: it must not meet another file of its name
+_LEFT_BY_REBUILD: Final = (
+    *("", "-wal", "-shm", "-journal", "-turn"),
+    *("-grafted", "-grafted-wal", "-grafted-shm"),
+)
 _logger = logging.getLogger(__name__)
 
 
@@ -71,11 +75,16 @@ class Restore:
     def _reason(self) -> str | None:
         """Return why there has to be a new index, or None."""
         index = self.folder / INDEX_FILE
+        is_there = index.is_file() and index.stat().st_size > 0
+        if is_there and (reason := _look(index)) is not None and self._is_ours(index):
+            return reason
         if is_lost(self.folder):
             return "it is lost"
-        if not (is_keyed(self.folder) or _has_blobs(self.folder) or _is_database(index)):
-            return None  # somebody else's file in somebody else's folder, which opening it refuses
-        return _look(index)
+        return None
+
+    def _is_ours(self, index: Path) -> bool:
+        """Return whether it is no foreign file in a foreign folder, which opening it refuses."""
+        return is_keyed(self.folder) or _has_blobs(self.folder) or _is_database(index)
 
     async def _rebuild(self, index: Path, reason: str) -> None:
         _logger.error("a new index is made from the blobs: %s", reason)
@@ -204,7 +213,7 @@ def _ready(index: Path) -> Path:
 def _remove(path: Path) -> None:
     """Remove what a rebuild left that came to no end."""
     try:
-        for part in ("", "-wal", "-shm", "-journal", "-turn"):
+        for part in _LEFT_BY_REBUILD:
             path.with_name(path.name + part).unlink(missing_ok=True)
     except OSError as error:
         raise disk_error(error) from error

@@ -44,6 +44,14 @@ class Damaged:
             connection.execute("PRAGMA writable_schema = ON")
         return cls(connection)
 
+    def has(self, table: Table) -> bool:
+        """Return whether its schema can be read, and names the table."""
+        query = "SELECT 1 FROM sqlite_schema WHERE name = ?"
+        try:
+            return self._connection.execute(query, (table.name,)).fetchone() is not None
+        except (sqlite3.Error, UnicodeError):
+            return False
+
     def rows(self, table: Table) -> Generator[tuple[Value, ...]]:
         """Yield the rows of a table that can be read and make sense, some of them twice."""
         fields = [_field(column) for column in table.columns]

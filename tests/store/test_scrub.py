@@ -32,9 +32,9 @@ BLOBS = [b"%d" % number * 100 for number in range(100)]
 LARGE = bytes(range(256)) * (2 * PIECE_BYTES // 256) + b"and some more"
 
 
-async def scrub(store: Store, **how: bool) -> ScrubProgress:
+async def scrub(store: Store, *, rotate_seed: bool = False) -> ScrubProgress:
     """Run one to its end and return what it said last."""
-    async with aclosing(store.scrub.run(**how)) as steps:
+    async with aclosing(store.scrub.run(rotate_seed=rotate_seed)) as steps:
         return [step async for step in steps][-1]
 
 
