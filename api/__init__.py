@@ -1,6 +1,7 @@
 """The HTTP face of the store: blobs, their holds, and the admin pages about them."""
 
 from .config import ApiConfig
+from .erase import ERASE, EraseRequest
 from .errors import store_problem
 from .keyring import StoreKeyring
 from .maintenance import (
@@ -17,11 +18,13 @@ from .table import face, readiness, routes
 
 __all__ = [
     "CHECK",
+    "ERASE",
     "MIN_SCRUB_RATE",
     "SCRUB",
     "SWEEP",
     "ApiConfig",
     "CheckRequest",
+    "EraseRequest",
     "ScrubRequest",
     "StoreKeyring",
     "SweepRequest",

@@ -44,6 +44,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "sweep": "sweep",
         "scrub": "scrub",
         "check": "scrub",
+        "erase": "erase",
         "keys": "keys",
         "report": "report",
         "doctor": "doctor",

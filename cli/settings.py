@@ -126,6 +126,8 @@ class Settings(BaseSettings):
     scrub_days: float = Field(default=30, ge=0)
     review_seconds: int = Field(default=_STORE.review_seconds, ge=0)
     quarantine_seconds: int = Field(default=_STORE.quarantine_seconds, ge=0)
+    upload_seconds: int = Field(default=_STORE.upload_seconds, gt=0)
+    max_uploads_per_tenant: int = Field(default=_STORE.max_uploads_per_tenant, gt=0)
     max_request_bytes: int = Field(default=_GATEWAY.max_request_bytes, gt=0)
     max_upstream_bytes: int = Field(default=_GATEWAY.max_upstream_bytes, gt=0)
     max_values: int = Field(default=_GATEWAY.turn.max_values, gt=0)
@@ -158,6 +160,8 @@ class Settings(BaseSettings):
             quotas=Quotas(self.tenant_quota_bytes, self.tenant_quotas),
             review_seconds=self.review_seconds,
             quarantine_seconds=self.quarantine_seconds,
+            upload_seconds=self.upload_seconds,
+            max_uploads_per_tenant=self.max_uploads_per_tenant,
         )
 
     def maintenance_config(self) -> MaintenanceConfig:

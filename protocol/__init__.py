@@ -20,10 +20,12 @@ from .descriptor import Descriptor
 from .dialect import Dialect
 from .dialects import DIALECTS, dialect
 from .digest import Digest
+from .end_user import MAX_END_USER_CHARACTERS, USER_HEADER, is_end_user, parse_end_user
 from .envelope import ENVELOPE_KEY, KEEP, PROMPT_HEADER, Envelope, read_envelope
 from .errors import (
     EnvelopeError,
     InvalidDigestError,
+    InvalidEndUserError,
     InvalidFieldDigestError,
     InvalidMediaTypeError,
     InvalidRefError,
@@ -75,7 +77,16 @@ from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
 from .provider import Provider, error_event
 from .providers import SPEAKERS, meant_provider, speaker
-from .ref import BLOB_PATH, Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
+from .ref import (
+    BLOB_PATH,
+    FILE_ID_BYTES,
+    Ref,
+    file_id_of,
+    is_file_id,
+    looks_like_ref,
+    parse_blob_url,
+    parse_ref,
+)
 from .ref_form import InlineBlob, RefForm, ref_form
 from .repr_digest import (
     SHA_256,
@@ -100,6 +111,7 @@ from .resolving import (
 )
 from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
+from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 
 __all__ = [
     "ALL_SCOPES",
@@ -108,7 +120,9 @@ __all__ = [
     "DAEMON_HEADER",
     "DEFAULT_TENANT",
     "DIALECTS",
+    "DIGEST_HEADER",
     "ENVELOPE_KEY",
+    "FILE_ID_BYTES",
     "IMAGE_TYPES",
     "KEEP",
     "KEYS_VERIFY_PATH",
@@ -116,6 +130,7 @@ __all__ = [
     "KEY_PREFIX",
     "MAX_DEPTH",
     "MAX_DIGESTS",
+    "MAX_END_USER_CHARACTERS",
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
@@ -124,11 +139,14 @@ __all__ = [
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
     "PROMPT_PATH",
+    "REF_HEADER",
     "RESOLVE_PATH",
     "SHA_256",
     "SNIFF_BYTES",
     "SPEAKERS",
     "TENANT_HEADER",
+    "TUS_PATH",
+    "USER_HEADER",
     "BlobEntry",
     "BlobPage",
     "Buffer",
@@ -150,6 +168,7 @@ __all__ = [
     "ImageParser",
     "InlineBlob",
     "InvalidDigestError",
+    "InvalidEndUserError",
     "InvalidFieldDigestError",
     "InvalidMediaTypeError",
     "InvalidRefError",
@@ -195,9 +214,11 @@ __all__ = [
     "encode_json",
     "error_event",
     "event_end",
+    "file_id_of",
     "format_digest_field",
     "holds_key",
     "inline_ref",
+    "is_end_user",
     "is_file_id",
     "is_tenant",
     "looks_like_ref",
@@ -205,6 +226,7 @@ __all__ = [
     "parse_blob_url",
     "parse_digest_field",
     "parse_digest_preference",
+    "parse_end_user",
     "parse_image",
     "parse_key",
     "parse_media_type",

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from .attachment import Slot
-from .json_value import Json
+from .json_value import Json, JsonObject
 from .provider import Provider
 
 
@@ -28,6 +28,13 @@ class Dialect(Protocol):
     @property
     def messages_key(self) -> str:
         """The top-level key of the message list."""
+        ...
+
+    def end_user(self, body: JsonObject) -> str | None:
+        """Return whom a request's body says that it is for; None where it names nobody.
+
+        A name that no end user may have counts as none: the field is the provider's, not ours.
+        """
         ...
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:

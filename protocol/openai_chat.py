@@ -21,11 +21,14 @@ from .attachment import (
     read_base64,
     read_data_url,
 )
+from .end_user import is_end_user
 from .errors import InvalidRefError, MalformedMessageError
 from .json_value import Json, JsonObject
 from .provider_openai import OpenAI
 from .ref import Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
 
+# The second is what the first was called before.
+_END_USER_KEYS = ("safety_identifier", "user")
 _MAX_BLOB_URL = 2048  # characters looked at; a data URL is not searched to its end
 
 
@@ -83,6 +86,13 @@ class OpenAIChat:
     name = "openai.chat"
     provider = OpenAI()
     messages_key = "messages"
+
+    def end_user(self, body: JsonObject) -> str | None:
+        """Return whom the body says that it is for; see `Dialect.end_user`."""
+        for key in _END_USER_KEYS:
+            if isinstance(name := body.get(key), str) and is_end_user(name):
+                return name
+        return None
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find the attachments; see `Dialect.walk`."""

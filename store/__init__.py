@@ -7,6 +7,7 @@ from .consistency import Finding, FindingKind
 from .counts import StoreCounts
 from .database import Database
 from .disk_backend import DiskBackend
+from .erase import Erased, Erasure, Left
 from .errors import (
     BlobNotFoundError,
     BlobTooLargeError,
@@ -29,10 +30,20 @@ from .errors import (
     ScrubRunningError,
     SizeMismatchError,
     StoreClosedError,
+    StoredFileNotFoundError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
+    TooManyUploadsError,
+    UploadIncompleteError,
+    UploadLengthError,
+    UploadLockedError,
+    UploadLostError,
+    UploadNotFoundError,
+    UploadOffsetError,
+    UploadTooLongError,
 )
+from .files import Files, StoredFile
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
 from .images import (
     Glance,
@@ -56,6 +67,8 @@ from .scrub import Scrub, ScrubProgress
 from .shared_folder import SharedFolder
 from .store import Store
 from .sweep import Sweep, Swept
+from .upload import NewUpload, Upload
+from .uploads import Uploads
 from .verdict import Verdict
 
 __all__ = [
@@ -74,6 +87,9 @@ __all__ = [
     "Disagreement",
     "DiskBackend",
     "EmptyBlobError",
+    "Erased",
+    "Erasure",
+    "Files",
     "Finding",
     "FindingKind",
     "FolderInUseError",
@@ -92,12 +108,14 @@ __all__ = [
     "KeyInfo",
     "KeyNotFoundError",
     "Keys",
+    "Left",
     "Maintenance",
     "MaintenanceConfig",
     "Measured",
     "MemoryBackend",
     "Missing",
     "NewKey",
+    "NewUpload",
     "Page",
     "PieceBuffers",
     "PromptMessage",
@@ -125,8 +143,20 @@ __all__ = [
     "StoreFullError",
     "StoreStats",
     "StoreUnavailableError",
+    "StoredFile",
+    "StoredFileNotFoundError",
     "Sweep",
     "Swept",
+    "TooManyUploadsError",
+    "Upload",
+    "UploadIncompleteError",
+    "UploadLengthError",
+    "UploadLockedError",
+    "UploadLostError",
+    "UploadNotFoundError",
+    "UploadOffsetError",
+    "UploadTooLongError",
+    "Uploads",
     "Variant",
     "VariantSpec",
     "VariantType",

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from .durable import sync_folder
+from .durable import let_go, sync_folder
 from .errors import disk_error
 
 _NAME: Final = "clean"
@@ -35,5 +35,5 @@ def begin_unclean(folder: Path) -> bool:
 def end_clean(folder: Path) -> None:
     """Make the mark, if the disk takes it: without it the next start looks at all blobs. Blocking."""
     with contextlib.suppress(OSError):
-        os.close(os.open(folder / _NAME, os.O_WRONLY | os.O_CREAT, 0o600))
+        let_go(os.open(folder / _NAME, os.O_WRONLY | os.O_CREAT, 0o600))
         sync_folder(folder)

@@ -6,6 +6,8 @@ folder: they become `StoreFullError` or `StoreUnavailableError`.
 """
 
 import errno
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
@@ -80,6 +82,15 @@ class DamagedDatabaseError(StoreUnavailableError):
     retryable = False
 
 
+class UploadLostError(StoreUnavailableError):
+    """The disk may have dropped bytes of this upload while it synced them; the upload has ended.
+
+    Trying again would report success without them: the sender begins a new one.
+    """
+
+    retryable = False
+
+
 class ScrubRunningError(StoreError):
     """Another scrub of this store runs, perhaps the one that a server does by itself."""
 
@@ -95,6 +106,14 @@ class BlobNotFoundError(StoreError):
     def __init__(self, digest: Digest) -> None:
         self.digest = digest
         super().__init__(f"no such blob: {digest}")
+
+
+class StoredFileNotFoundError(StoreError):
+    """The tenant has no file with this id, or it has expired."""
+
+    def __init__(self, file_id: str) -> None:
+        self.file_id = file_id
+        super().__init__(f"no such file: {file_id}")
 
 
 class CorruptBlobError(BlobNotFoundError):
@@ -203,6 +222,77 @@ class ImageWorkersBusyError(StoreError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} images wait to be decoded already")
+
+
+class UploadNotFoundError(StoreError):
+    """The tenant has no such upload: it never had, or it was ended, or has expired, or was lost.
+
+    What is to be uploaded has to begin anew.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("no such upload: it was ended, has expired or never was; begin a new one")
+
+
+class UploadOffsetError(StoreError):
+    """The part does not begin where the upload ends; whoever sends it has to ask where that is."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        super().__init__(f"the upload goes on at byte {offset}")
+
+
+class UploadLockedError(StoreError):
+    """Another request is writing to this upload; it ends by itself, or when its connection does."""
+
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("another request is writing to this upload; try again when it has ended")
+
+
+class UploadTooLongError(StoreError):
+    """The part goes beyond the length that was declared for the upload."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        super().__init__(f"the upload has {length} bytes in all, and this goes beyond them")
+
+
+class UploadLengthError(StoreError):
+    """The length is declared as another one than before, or as less than was received."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
+class UploadIncompleteError(StoreError):
+    """The upload cannot be finished: bytes are still to come."""
+
+    def __init__(self, offset: int, length: int) -> None:
+        self.offset = offset
+        self.length = length
+        super().__init__(f"{offset} of {length} bytes were received")
+
+
+class TooManyUploadsError(StoreError):
+    """The tenant has as many unfinished uploads as it may; it has to finish or end some."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(
+            f"at most {limit} uploads may be unfinished at once: finish or terminate some, "
+            "or wait until they expire"
+        )
+
+
+@contextmanager
+def disk_errors() -> Generator[None]:
+    """Name errors of the operating system in the store's terms, here and in functions decorated by it."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error) from error
 
 
 def disk_error(error: OSError) -> StoreFullError | StoreUnavailableError:

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Final, Self
 
+from .durable import let_go
 from .errors import disk_error
 
 _NAME: Final = "users"
@@ -55,7 +56,7 @@ class FolderUse:
     def close(self) -> None:
         """Give the share back. May be called twice."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            let_go(self._descriptor)
             self._descriptor = None
 
     def _lock(self, operation: int) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-from .durable import sync_folder
-from .errors import StoreUnavailableError, disk_error
+from .durable import let_go, sync_folder
+from .errors import StoreUnavailableError, disk_error, disk_errors
 
 _WHOLE_BYTES: Final = 64 * 1024 * 1024
 """Files up to this size are looked at whole, which takes a fraction of a second."""
@@ -104,25 +104,24 @@ def note_damage(path: Path, reason: str) -> None:
             os.write(descriptor, f"{reason}\n".encode())
             os.fsync(descriptor)
         finally:
-            os.close(descriptor)
+            let_go(descriptor)
         sync_folder(note.parent)
 
 
+@disk_errors()
 def is_damage_noted(path: Path) -> bool:
     """Return whether there is such a note. Blocking."""
     return _note(path).exists()
 
 
+@disk_errors()
 def clear_note(path: Path) -> None:
     """Remove the note, once what it says is no longer so. Blocking.
 
     Raises:
         StoreUnavailableError: the disk refused.
     """
-    try:
-        _note(path).unlink(missing_ok=True)
-    except OSError as error:
-        raise disk_error(error) from error
+    _note(path).unlink(missing_ok=True)
 
 
 def _note(path: Path) -> Path:

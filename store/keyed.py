@@ -8,12 +8,13 @@ import os
 from pathlib import Path
 from typing import Final
 
-from .durable import sync_folder
-from .errors import disk_error
+from .durable import let_go, sync_folder
+from .errors import disk_errors
 
 _NAME: Final = "keyed"
 
 
+@disk_errors()
 def mark_keyed(folder: Path) -> None:
     """Make the mark, durably. May be called twice. Blocking.
 
@@ -22,17 +23,15 @@ def mark_keyed(folder: Path) -> None:
     """
     if is_keyed(folder):
         return
+    descriptor = os.open(folder / _NAME, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        descriptor = os.open(folder / _NAME, os.O_WRONLY | os.O_CREAT, 0o600)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        sync_folder(folder)
-    except OSError as error:
-        raise disk_error(error) from error
+        os.fsync(descriptor)
+    finally:
+        let_go(descriptor)
+    sync_folder(folder)
 
 
+@disk_errors()
 def is_keyed(folder: Path) -> bool:
     """Return whether the mark is there. Blocking."""
     return (folder / _NAME).exists()

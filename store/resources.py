@@ -18,32 +18,42 @@ from .backend import Backend, Measured
 from .changes import Changes
 from .check import Check
 from .clean_end import begin_unclean, end_clean
+from .commit import Committer
 from .config import StoreConfig
 from .counts import StoreCounts
 from .database import Database
 from .digest_locks import DigestLocks, FolderLocks
 from .disk_backend import DiskBackend
 from .durable import sync_folder
-from .errors import disk_error
+from .erase import Erasure
+from .errors import disk_error, disk_errors
 from .file_lock import FileLock, lock_folder
+from .files import Files
 from .finisher import Finisher
 from .folder_use import FolderUse
 from .hot import HotGrants
 from .index import Index
 from .keys import Keys
 from .memory_backend import MemoryBackend
+from .piece_buffers import PieceBuffers
 from .prompts import Prompts
 from .quarantine import Quarantine
 from .receive import Receiver
+from .reception import Reception
 from .reconcile import Reconcile
 from .recovery import Recovery
 from .restore import INDEX_FILE, PROMPTS_FILE, Restore
 from .scrub import Scrub
 from .seed import Seeds, open_seeds
 from .shared_folder import SharedFolder
+from .slab import SLAB_BYTES
 from .sweep import Sweep, SweepTerms
 from .term import Term
+from .upload_upkeep import UploadUpkeep
+from .uploads import Uploads, UploadTerms
 
+# Enough slabs for as many uploads as there are threads to write them; at most 8 MiB that nobody uses.
+_KEPT_SLABS = 8
 _LOCK_THREADS = 2  # they wait only while another process takes bytes away
 
 
@@ -59,12 +69,16 @@ class Resources:
     hot: HotGrants
     quarantine: Quarantine
     finisher: Finisher
+    reception: Reception
     receiver: Receiver
+    uploads: Uploads
     reading: ThreadPoolExecutor
     prompts: Prompts
     keys: Keys
     sweep: Sweep
     counts: StoreCounts
+    files: Files
+    erasure: Erasure
     scrub: Scrub
     reconcile: Reconcile
     recovery: Recovery
@@ -107,13 +121,13 @@ async def open_resources(
             folder and folder / INDEX_FILE, history="index", synchronous="FULL"
         )
         stack.push_async_callback(database.close)
-        seeds = await open_seeds(database, folder and folder / "seed", now=clock(), random=random)
+        seeds = await open_seeds(database, folder and folder / "seed", clock=clock, random=random)
         index = Index(database)
         keys = Keys(database, clock=clock, random=random, folder=folder)
         await keys.mark()
         stack.push_async_callback(keys.close)
         prompts, prompts_database = await _open_prompts(
-            config, stack, index, backend, writing, clock, shared
+            config, stack, index, backend, writing, clock, changes, is_shared=shared is not None
         )
         if folder is not None:
             await loop.run_in_executor(writing, _sync, folder)
@@ -124,19 +138,52 @@ async def open_resources(
     hot = HotGrants(config.hot_entries, config.hot_seconds, changes)
     locks = _locks(stack, backend, shared)
     allowances = Allowances(index, config.quotas, config.max_store_bytes, clock)
-    receiver = Receiver(
-        backend=backend,
+    reception = Reception()
+    stack.push_async_callback(reception.close)
+    committer = Committer(
         index=index,
         hot=hot,
-        seeds=seeds,
         locks=locks,
-        finisher=finisher,
         allowances=allowances,
-        max_blob_bytes=config.max_blob_bytes,
         lease=Term(config.lease_seconds),
         clock=clock,
     )
-    stack.push_async_callback(receiver.close)
+    slabs = PieceBuffers(SLAB_BYTES, kept=_KEPT_SLABS)
+    receiver = Receiver(
+        backend=backend,
+        reception=reception,
+        committer=committer,
+        seeds=seeds,
+        slabs=slabs,
+        finisher=finisher,
+        allowances=allowances,
+        max_blob_bytes=config.max_blob_bytes,
+    )
+    uploads = Uploads(
+        database=database,
+        index=index,
+        parts=backend.parts,
+        reception=reception,
+        committer=committer,
+        seeds=seeds,
+        slabs=slabs,
+        finisher=finisher,
+        allowances=allowances,
+        counts=counts,
+        terms=UploadTerms(
+            config.upload_seconds, config.max_uploads_per_tenant, config.max_blob_bytes
+        ),
+        clock=clock,
+        random=random,
+    )
+    upkeep = UploadUpkeep(
+        database=database,
+        parts=backend.parts,
+        finisher=finisher,
+        executor=writing,
+        clock=clock,
+    )
+    await upkeep.reconcile()
     quarantine = Quarantine(
         backend=backend,
         index=index,
@@ -154,9 +201,31 @@ async def open_resources(
         locks=locks,
         finisher=finisher,
         prompts=prompts,
+        uploads=upkeep,
         terms=SweepTerms(config.review_seconds, config.quarantine_seconds),
         executor=writing,
         counts=counts,
+        clock=clock,
+    )
+    files = Files(
+        database=database,
+        prompts=prompts,
+        hot=hot,
+        finisher=finisher,
+        clock=clock,
+        random=random,
+    )
+    erasure = Erasure(
+        database=database,
+        backend=backend,
+        hot=hot,
+        locks=locks,
+        finisher=finisher,
+        prompts=prompts,
+        uploads=upkeep,
+        keys=keys,
+        counts=counts,
+        executor=writing,
         clock=clock,
     )
     reconcile = Reconcile(
@@ -195,12 +264,16 @@ async def open_resources(
         hot,
         quarantine,
         finisher,
+        reception,
         receiver,
+        uploads,
         reading,
         prompts,
         keys,
         sweep,
         counts,
+        files,
+        erasure,
         scrub,
         reconcile,
         recovery,
@@ -221,6 +294,7 @@ class _CleanEnd:
             end_clean(self._folder)
 
 
+@disk_errors()
 def _begin(folder: Path | None) -> bool:
     """Return whether nothing has to be reconciled: the last end was clean, or there was none."""
     if folder is None:
@@ -255,7 +329,7 @@ async def _open_backend(
     random: Callable[[int], bytes],
     *,
     is_shared: bool,
-) -> Backend:
+) -> DiskBackend | MemoryBackend:
     loop = asyncio.get_running_loop()
     folder = config.data_folder
     if folder is None:
@@ -285,7 +359,9 @@ async def _open_prompts(
     backend: Backend,
     executor: ThreadPoolExecutor,
     clock: Callable[[], float],
-    shared: SharedFolder | None,
+    changes: Changes,
+    *,
+    is_shared: bool,
 ) -> tuple[Prompts, Database]:
     path = config.data_folder and config.data_folder / PROMPTS_FILE
     database = await Database.open(path, history="prompts", synchronous="NORMAL")
@@ -306,7 +382,8 @@ async def _open_prompts(
         pending_bytes=config.pending_prompt_bytes,
         free_bytes=free_bytes,
         clock=clock,
-        is_shared=shared is not None,
+        changes=changes,
+        is_shared=is_shared,
     )
     prompts.start()
     stack.push_async_callback(prompts.close)

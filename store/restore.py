@@ -20,8 +20,8 @@ from typing import Final
 
 from .backend import Backend
 from .database import Database, sql_error
-from .durable import make_folder, sync_folder
-from .errors import DamagedDatabaseError, disk_error
+from .durable import let_go, make_folder, sync_folder
+from .errors import DamagedDatabaseError, disk_errors
 from .folder_use import FolderUse
 from .health import clear_note, examine, has_table, is_damage_noted
 from .keyed import is_keyed
@@ -72,6 +72,7 @@ class Restore:
         finally:
             use.share()
 
+    @disk_errors()
     def _reason(self) -> str | None:
         """Return why there has to be a new index, or None."""
         index = self.folder / INDEX_FILE
@@ -98,6 +99,7 @@ class Restore:
         await asyncio.to_thread(_remove, new)
         _tell(rebuilt, self.monotonic() - began)
 
+    @disk_errors()
     def _fill(self, new: Path, old: Path) -> Rebuilt:
         terms = RebuildTerms(
             now=self.clock(),
@@ -112,11 +114,10 @@ class Restore:
             sync_folder(old.parent)
         except sqlite3.Error as error:
             raise sql_error(error) from error
-        except OSError as error:
-            raise disk_error(error) from error
         return rebuilt
 
 
+@disk_errors()
 def require_index(folder: Path) -> None:
     """Refuse a folder whose index a start of the server has to put right first. Blocking.
 
@@ -130,6 +131,7 @@ def require_index(folder: Path) -> None:
         )
 
 
+@disk_errors()
 def is_lost(folder: Path) -> bool:
     """Return whether a folder has blobs, and no index of them. Blocking.
 
@@ -140,56 +142,56 @@ def is_lost(folder: Path) -> bool:
 
 
 def _has_blobs(folder: Path) -> bool:
-    return any((folder / "blobs" / "sha256").glob("??/*"))
+    root = folder / "blobs" / "sha256"
+    if not root.exists():
+        return False
+    shards = [root / name for name in os.listdir(root)]
+    return any(os.listdir(shard) for shard in shards if shard.is_dir())
 
 
+@disk_errors()
 def _is_database(path: Path) -> bool:
     """Return whether a file begins as one of SQLite's does."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_MAGIC)) == _MAGIC
-    except OSError:
-        return False
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
+@disk_errors()
 def _look(path: Path) -> str | None:
     """Return what is wrong with a database; None where there is none, or nothing is."""
     if not path.is_file() or not path.stat().st_size:
         return None
     noted = is_damage_noted(path)
     reason = examine(path, whole=noted)
+    if reason is not None:  # a disk that reads wrongly once is no reason to take anything away
+        reason = examine(path, whole=True)
     if noted and reason is None:
         _logger.warning("%s was said to be damaged, and is sound", path.name)
         clear_note(path)
     return reason
 
 
+@disk_errors()
 def _settle(index: Path) -> None:
     """Put a new index that is whole in the place of the old one."""
     ready = _ready(index)
-    try:
-        if ready.exists():
-            _put_aside(index)
-            ready.rename(index)
-            sync_folder(index.parent)
-    except OSError as error:
-        raise disk_error(error) from error
+    if ready.exists():
+        _put_aside(index)
+        ready.rename(index)
+        sync_folder(index.parent)
 
 
+@disk_errors()
 def _put_aside(path: Path) -> None:
     """Move a database with its log to the quarantine, and what was noted of it away."""
-    try:
-        if any(path.with_name(path.name + part).exists() for part in _PARTS):
-            aside = _aside(path)
-            for part in _PARTS:
-                there = path.with_name(path.name + part)
-                if there.exists():
-                    there.rename(aside / there.name)
-            sync_folder(aside)
-            sync_folder(path.parent)
-            _logger.warning("the old files are in %s", aside)
-    except OSError as error:
-        raise disk_error(error) from error
+    parts = [there for part in _PARTS if (there := path.with_name(path.name + part)).exists()]
+    if parts:
+        aside = _aside(path)
+        for there in parts:
+            there.rename(aside / there.name)
+        sync_folder(aside)
+        sync_folder(path.parent)
+        _logger.warning("the old files are in %s", aside)
     clear_note(path)
 
 
@@ -210,13 +212,11 @@ def _ready(index: Path) -> Path:
     return index.with_name(f"{index.name}.rebuilt")
 
 
+@disk_errors()
 def _remove(path: Path) -> None:
     """Remove what a rebuild left that came to no end."""
-    try:
-        for part in _LEFT_BY_REBUILD:
-            path.with_name(path.name + part).unlink(missing_ok=True)
-    except OSError as error:
-        raise disk_error(error) from error
+    for part in _LEFT_BY_REBUILD:
+        path.with_name(path.name + part).unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
@@ -224,7 +224,7 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
 
 
 def _tell(rebuilt: Rebuilt, seconds: float) -> None:

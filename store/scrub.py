@@ -135,7 +135,7 @@ class Scrub:
         """
         async with self._asked(gives_way=gives_way), self._alone(gives_way=gives_way):
             if rotate_seed:
-                await self._finisher.run(self._seeds.rotate(self._clock()))
+                await self._finisher.run(self._seeds.rotate())
             place = await self._begin(anew=restart or rotate_seed)
             pace = Pace(
                 bytes_per_second, monotonic, self._giving_way(pause) if gives_way else pause

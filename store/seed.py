@@ -20,7 +20,7 @@ from sqlalchemy import Connection, delete, exists, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from .database import Database
-from .durable import sync_folder
+from .durable import let_go, sync_folder
 from .errors import disk_error
 from .file_lock import FileLock
 from .schema import blobs, seeds
@@ -51,7 +51,7 @@ class Seeds:
         path: Path | None,
         known: Mapping[int, int],
         *,
-        now: float,
+        clock: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
         """Called by `open_seeds`."""
@@ -59,7 +59,8 @@ class Seeds:
         self._path = path
         self._random = random
         self._known = known
-        self._read_at = now
+        self._clock = clock
+        self._read_at = clock()
 
     @property
     def newest(self) -> Seed:
@@ -78,17 +79,18 @@ class Seeds:
         value = self._known.get(version)
         return None if value is None else Seed(version, value)
 
-    async def refresh(self, now: float) -> None:
+    async def refresh(self) -> None:
         """Look the seeds up again, if that was a minute ago.
 
         Raises:
             StoreUnavailableError: the index cannot be read.
         """
+        now = self._clock()
         if not 0 <= now - self._read_at < _BELIEVED_SECONDS:
             self._read_at = now
             self._known = await self._database.read(_read_all)
 
-    async def rotate(self, now: float) -> Seed:
+    async def rotate(self) -> Seed:
         """Make a new seed and return it; the old ones stay for as long as anything uses them.
 
         It is in the index before anything uses it, and in the file after that. What is left between
@@ -98,6 +100,7 @@ class Seeds:
             StoreFullError, StoreUnavailableError: the index or the file could not be written.
         """
         value = int.from_bytes(self._random(_SEED_BYTES))
+        now = self._clock()
         self._known = await self._database.run(lambda c: _add_next(c, value, now))
         if self._path is not None:
             await asyncio.to_thread(_replace, self._path, self.newest)
@@ -115,7 +118,11 @@ class Seeds:
 
 
 async def open_seeds(
-    database: Database, path: Path | None, *, now: float, random: Callable[[int], bytes]
+    database: Database,
+    path: Path | None,
+    *,
+    clock: Callable[[], float],
+    random: Callable[[int], bytes],
 ) -> Seeds:
     """Read the seeds, make one where there is none, and bring the file up to date.
 
@@ -126,13 +133,13 @@ async def open_seeds(
     """
     try:
         in_file = await asyncio.to_thread(_read, path) if path else None
-        known = await database.run(lambda c: _settle(c, in_file, now, random))
+        known = await database.run(lambda c: _settle(c, in_file, clock(), random))
         version = max(known)
         if path and in_file != (version, known[version]):
             await asyncio.to_thread(_write, path, version, known[version])
     except OSError as error:
         raise disk_error(error) from error
-    return Seeds(database, path, known, now=now, random=random)
+    return Seeds(database, path, known, clock=clock, random=random)
 
 
 def _settle(
@@ -208,9 +215,11 @@ def _write(path: Path, version: int, seed: int) -> None:
     spooled.unlink(missing_ok=True)
     descriptor = os.open(spooled, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.write(descriptor, f"{version} {seed.to_bytes(_SEED_BYTES).hex()}\n".encode())
+        left = f"{version} {seed.to_bytes(_SEED_BYTES).hex()}\n".encode()
+        while left:
+            left = left[os.write(descriptor, left) :]
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
     spooled.rename(path)
     sync_folder(path.parent)

@@ -29,6 +29,7 @@ from .hot import HotGrants
 from .prompts import Prompts
 from .schema import BlobState
 from .sweep_rows import LeavingBlob, find_leaving, remove_blob, state_of
+from .upload_upkeep import UploadUpkeep
 from .verdict import Verdict, judge_blobs, judge_grants
 
 _REMOVALS_AT_ONCE = 32  # as many as the index writes in one transaction
@@ -69,6 +70,7 @@ class Sweep:
         locks: DigestLocks,
         finisher: Finisher,
         prompts: Prompts,
+        uploads: UploadUpkeep,
         terms: SweepTerms,
         executor: Executor,
         counts: StoreCounts,
@@ -81,6 +83,7 @@ class Sweep:
         self._locks = locks
         self._finisher = finisher
         self._prompts = prompts
+        self._uploads = uploads
         self._terms = terms
         self._executor = executor
         self._counts = counts
@@ -103,6 +106,7 @@ class Sweep:
             removed_blobs=blobs,
             removed_bytes=size,
             removed_quarantined=await self._clear_quarantine(),
+            removed_uploads=await self._uploads.expire(),
         )
 
     async def explain(self) -> AsyncGenerator[Verdict]:

@@ -10,6 +10,7 @@ RETRYABLE = {"ScrubRunningError"} | {
     "ImageWorkersBusyError",
     "StoreClosedError",
     "StoreUnavailableError",
+    "UploadLockedError",
 }
 
 ERRORS = [
