@@ -4,14 +4,28 @@ from .config import ApiConfig
 from .erase import ERASE, EraseRequest
 from .errors import store_problem
 from .keyring import StoreKeyring
-from .maintenance import SWEEP, SweepRequest, Work
+from .maintenance import (
+    CHECK,
+    MIN_SCRUB_RATE,
+    SCRUB,
+    SWEEP,
+    CheckRequest,
+    ScrubRequest,
+    SweepRequest,
+    Work,
+)
 from .table import face, readiness, routes
 
 __all__ = [
+    "CHECK",
     "ERASE",
+    "MIN_SCRUB_RATE",
+    "SCRUB",
     "SWEEP",
     "ApiConfig",
+    "CheckRequest",
     "EraseRequest",
+    "ScrubRequest",
     "StoreKeyring",
     "SweepRequest",
     "Work",

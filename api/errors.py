@@ -20,6 +20,7 @@ from coatcheck.store import (
     PromptNotFoundError,
     PromptTooLargeError,
     QuotaExceededError,
+    ScrubRunningError,
     SizeMismatchError,
     StoreClosedError,
     StoredFileNotFoundError,
@@ -67,6 +68,7 @@ _TABLE = (
     _Row(TooManyUploadsError, 429, "too_many_uploads", "Too many uploads"),
     _Row(UploadLostError, 503, "upload_lost", "Upload lost"),
     _Row(StoreFullError, 507, "store_full", "Store full"),
+    _Row(ScrubRunningError, 503, "scrub_running", "Another scrub runs"),
     _Row(StoreUnavailableError, 503, "store_unavailable", "Store unavailable"),
     _Row(StoreClosedError, 503, "store_closed", "Store closed"),
 )

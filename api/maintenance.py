@@ -5,16 +5,18 @@ does the same work on a folder that no server has. If it fails when lines were s
 one is of kind `error`. Whoever goes away ends the work at the next line.
 """
 
+import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Generic, Literal, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from coatcheck.protocol import HoldEntry
-from coatcheck.store import Store, StoreError, Verdict
+from coatcheck.store import CheckProgress, Store, StoreError, Verdict
 from coatcheck.web import Answer, Operation, Route, read_model
 
 from .errors import store_problem
@@ -24,6 +26,11 @@ LINES_TYPE = "application/x-ndjson"
 _MAX_REQUEST_BYTES = 16 * 1024
 _FLUSH_BYTES = 32 * 1024  # many short lines go out together
 
+_SAY_SECONDS = 0.2
+MIN_SCRUB_RATE = 64 * 1024
+"""Bytes a second. A slower one would say nothing for longer than anybody waits for a line."""
+
+S = TypeVar("S")
 R = TypeVar("R", bound=BaseModel)
 
 
@@ -149,6 +156,109 @@ def _verdict_line(verdict: Verdict) -> VerdictLine:
     )
 
 
+class ScrubRequest(_Line):
+    """How to scrub."""
+
+    bytes_per_second: int | None = Field(default=None, ge=MIN_SCRUB_RATE)
+    """None: as fast as one thread reads."""
+    restart: bool = False
+    """Begin anew, though a pass was begun."""
+    rotate_seed: bool = False
+    """Begin anew with a new seed, with which all checksums are made then."""
+
+
+class _ScrubCounts(_Line):
+    checked_blobs: int
+    checked_bytes: int
+    total_blobs: int
+    total_bytes: int
+    damaged_blobs: int
+    rewritten_blobs: int
+    unreadable_blobs: int
+    reconciled: int
+    started_at: float
+
+
+class ScrubbingLine(_ScrubCounts):
+    """How far a scrub is."""
+
+    kind: Literal["progress"] = "progress"
+
+
+class ScrubbedLine(_ScrubCounts):
+    """What a scrub found."""
+
+    kind: Literal["done"] = "done"
+    finished_at: float
+
+
+class CheckRequest(_Line):
+    """A check has nothing to choose."""
+
+
+class CheckingLine(_Line):
+    """What a check looks at."""
+
+    kind: Literal["progress"] = "progress"
+    step: str
+    share: float
+
+
+class FindingEntry(_Line):
+    """One kind of thing that is wrong."""
+
+    kind: str
+    count: int
+    examples: tuple[str, ...]
+
+
+class CheckedLine(_Line):
+    """All that is wrong."""
+
+    kind: Literal["done"] = "done"
+    findings: tuple[FindingEntry, ...]
+
+
+async def _scrub(store: Store, request: ScrubRequest) -> AsyncGenerator[BaseModel]:
+    running = store.scrub.run(
+        bytes_per_second=request.bytes_per_second,
+        restart=request.restart,
+        rotate_seed=request.rotate_seed,
+    )
+    async with aclosing(running) as steps:
+        async for said in _seldom(steps, lambda step: step.finished_at is not None):
+            counts = asdict(said)
+            finished_at = counts.pop("finished_at")
+            if finished_at is None:
+                yield ScrubbingLine(**counts)
+            else:
+                yield ScrubbedLine(**counts, finished_at=finished_at)
+
+
+async def _check(store: Store, request: CheckRequest) -> AsyncGenerator[BaseModel]:
+    said: CheckProgress | None = None
+    async with aclosing(store.examination.run()) as steps:
+        async for said in _seldom(steps, lambda step: step.step == "files" and step.share == 1):
+            yield CheckingLine(step=said.step, share=said.share)
+    findings = said.findings if said is not None else ()
+    yield CheckedLine(
+        findings=tuple(
+            FindingEntry(kind=found.kind, count=found.count, examples=tuple(found.examples))
+            for found in findings
+        )
+    )
+
+
+async def _seldom(steps: AsyncGenerator[S], is_last: Callable[[S], bool]) -> AsyncGenerator[S]:
+    """Yield the first step, then some, a few in a second, and the last one."""
+    clock = asyncio.get_running_loop().time
+    said_at = -math.inf
+    async for step in steps:
+        if is_last(step) or clock() - said_at >= _SAY_SECONDS:
+            said_at = clock()
+            yield step
+
+
 SWEEP = Work(
     "sweep",
     SweepRequest,
@@ -157,10 +267,25 @@ SWEEP = Work(
     "with `dry_run` a `verdict` for each grant and blob; at the end `done` with the counts",
 )
 
+SCRUB = Work(
+    "scrub",
+    ScrubRequest,
+    _scrub,
+    "Verify every blob, from where the last pass stopped",
+    "`progress`, some in a second; at the end `done` with the counts",
+)
+CHECK = Work(
+    "check",
+    CheckRequest,
+    _check,
+    "Say what is wrong with the store, and change nothing",
+    "`progress`; at the end `done` with the findings",
+)
+
 
 def maintenance_routes(store: Store) -> list[Route]:
     """Return a route for each kind of work."""
-    return [work_route(store, SWEEP)]
+    return [work_route(store, SWEEP), work_route(store, SCRUB), work_route(store, CHECK)]
 
 
 def work_route(store: Store, work: Work[R]) -> Route:

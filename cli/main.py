@@ -42,6 +42,8 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "pin": "blob_commands",
         "unpin": "blob_commands",
         "sweep": "sweep",
+        "scrub": "scrub",
+        "check": "scrub",
         "erase": "erase",
         "keys": "keys",
         "report": "report",

@@ -39,6 +39,12 @@ def _count_passing(metrics: web.Metrics, blobs: store.Store) -> None:
         "coatcheck_blob_bytes_removed_total",
         "Bytes of the blobs that sweeps and erasures removed.",
     )
+    scrubbed = _following(
+        metrics, "coatcheck_blobs_scrubbed_total", "Blobs that scrubs read to verify them."
+    )
+    scrubbed_bytes = _following(
+        metrics, "coatcheck_blob_bytes_scrubbed_total", "Bytes of the blobs that scrubs read."
+    )
     failures = _failures(metrics)
     damaged = web.Following(failures.labels("store"))
     mismatched = web.Following(failures.labels("upload"))
@@ -50,6 +56,8 @@ def _count_passing(metrics: web.Metrics, blobs: store.Store) -> None:
         opened.follow(counts.opened_blobs)
         removed.follow(counts.removed_blobs)
         removed_bytes.follow(counts.removed_bytes)
+        scrubbed.follow(counts.scrubbed_blobs)
+        scrubbed_bytes.follow(counts.scrubbed_bytes)
         damaged.follow(counts.damaged_blobs + blobs.prompts.damaged_messages)
         mismatched.follow(counts.mismatched_uploads)
 

@@ -123,6 +123,7 @@ class Settings(BaseSettings):
     tenant_quota_bytes: int | None = Field(default=None, ge=0)
     tenant_quotas: Mapping[str, int] = Field(default_factory=dict[str, int])
     sweep_seconds: float = Field(default=_MAINTENANCE.sweep_seconds, gt=0)
+    scrub_days: float = Field(default=30, ge=0)
     review_seconds: int = Field(default=_STORE.review_seconds, ge=0)
     quarantine_seconds: int = Field(default=_STORE.quarantine_seconds, ge=0)
     upload_seconds: int = Field(default=_STORE.upload_seconds, gt=0)
@@ -165,7 +166,10 @@ class Settings(BaseSettings):
 
     def maintenance_config(self) -> MaintenanceConfig:
         """Return what the store does by itself."""
-        return MaintenanceConfig(sweep_seconds=self.sweep_seconds)
+        return MaintenanceConfig(
+            sweep_seconds=self.sweep_seconds,
+            scrub_seconds=self.scrub_days * 86400 or None,
+        )
 
     def remote_config(self, environment: Mapping[str, str]) -> RemoteConfig:
         """Return what a daemon is told of its store; the key is in a file, or the environment.

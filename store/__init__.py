@@ -1,7 +1,9 @@
 """Keeps bytes: each blob once, for every tenant that holds it, and the prompts that name them."""
 
 from .backend import Backend, BlobFile, Measured, Spool
+from .check import Check, CheckProgress
 from .config import Quotas, StoreConfig
+from .consistency import Finding, FindingKind
 from .counts import StoreCounts
 from .database import Database
 from .disk_backend import DiskBackend
@@ -10,6 +12,7 @@ from .errors import (
     BlobNotFoundError,
     BlobTooLargeError,
     CorruptBlobError,
+    DamagedDatabaseError,
     DigestMismatchError,
     EmptyBlobError,
     FolderInUseError,
@@ -24,6 +27,7 @@ from .errors import (
     PromptTooLargeError,
     QuotaExceededError,
     SchemaError,
+    ScrubRunningError,
     SizeMismatchError,
     StoreClosedError,
     StoredFileNotFoundError,
@@ -56,7 +60,10 @@ from .memory_backend import MemoryBackend
 from .piece_buffers import PieceBuffers
 from .prompts import PromptMessage, Prompts
 from .reader import BlobReader
+from .reconcile import Disagreement, Reconcile, ReconcileProgress
+from .recovery import Recovery
 from .schema import BlobState, HoldKind
+from .scrub import Scrub, ScrubProgress
 from .shared_folder import SharedFolder
 from .store import Store
 from .sweep import Sweep, Swept
@@ -71,14 +78,20 @@ __all__ = [
     "BlobReader",
     "BlobState",
     "BlobTooLargeError",
+    "Check",
+    "CheckProgress",
     "CorruptBlobError",
+    "DamagedDatabaseError",
     "Database",
     "DigestMismatchError",
+    "Disagreement",
     "DiskBackend",
     "EmptyBlobError",
     "Erased",
     "Erasure",
     "Files",
+    "Finding",
+    "FindingKind",
     "FolderInUseError",
     "Glance",
     "Grant",
@@ -112,7 +125,13 @@ __all__ = [
     "QuotaExceededError",
     "Quotas",
     "Receipt",
+    "Reconcile",
+    "ReconcileProgress",
+    "Recovery",
     "SchemaError",
+    "Scrub",
+    "ScrubProgress",
+    "ScrubRunningError",
     "SharedFolder",
     "SizeMismatchError",
     "Spool",

@@ -13,10 +13,24 @@ upload arrives in pieces; its methods are called one after another, `discard` al
 cancelled call.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
 
 from coatcheck.protocol import Buffer, Digest
+
+SHARDS: Final = 256
+"""By the first two digits of a digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies in one shard."""
+
+    sizes: Mapping[str, int]
+    """Bytes as stored, by the text of the digest."""
+    foreign: Sequence[str] = ()
+    """Names of what is no blob and was put there by somebody else."""
 
 
 class Spool(Protocol):
@@ -132,6 +146,14 @@ class Backend(Protocol):
 
     def quarantined(self) -> Sequence[Digest]:
         """Return the digests of which bytes were moved aside.
+
+        Raises:
+            StoreUnavailableError: the disk does not say.
+        """
+        ...
+
+    def listing(self, shard: int) -> Listing:
+        """Return what lies in a shard, one of `SHARDS`, as it is now or was a moment ago.
 
         Raises:
             StoreUnavailableError: the disk does not say.

@@ -19,3 +19,6 @@ class StoreCounts:
     removed_bytes: int = 0
     damaged_blobs: int = 0
     """Times that bytes on the disk were not what was stored."""
+    scrubbed_blobs: int = 0
+    """Blobs that scrubs read to verify them."""
+    scrubbed_bytes: int = 0

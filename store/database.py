@@ -14,7 +14,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -25,12 +25,14 @@ from sqlalchemy.pool import StaticPool
 
 from .batch import Waiting, do_all
 from .errors import (
+    DamagedDatabaseError,
     SchemaError,
     StoreClosedError,
     StoreFullError,
     StoreUnavailableError,
     disk_error,
 )
+from .health import is_damage_at_work, note_damage, open_to_read, seal
 from .migrate import MIGRATIONS, migrate
 from .turn import Turn
 
@@ -58,12 +60,14 @@ class Database:
 
     def __init__(
         self,
+        path: Path | None,
         thread: ThreadPoolExecutor,
         turn: Turn | None,
         engine: Engine,
         connection: Connection,
     ) -> None:
         """Called by `open`."""
+        self._path = path
         self._thread = thread
         self._turn = turn
         self._engine = engine
@@ -110,7 +114,7 @@ class Database:
         turn = Turn(path.with_name(f"{path.name}-turn")) if path else None
         try:
             with _have(turn):  # two processes must not bring one file to a schema
-                return cls(thread, turn, *_connect(path, history, synchronous))
+                return cls(path, thread, turn, *_connect(path, history, synchronous))
         except BaseException:
             if turn:
                 turn.close()
@@ -144,6 +148,35 @@ class Database:
         if self._closed:
             raise StoreClosedError
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, work)
+
+    async def inspect(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work`, which reads much, beside everything else: over a connection of its own.
+
+        A database in memory has one connection; all else waits for it then.
+
+        Raises:
+            StoreClosedError: `close` was called before.
+            DamagedDatabaseError, StoreUnavailableError: SQLite failed.
+        """
+        if self._closed:
+            raise StoreClosedError
+        if self._path is None:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, self._inspect_here, work)
+        return await asyncio.to_thread(_inspect, self._path, work)
+
+    async def note_damage(self, reason: str) -> None:
+        """Let the next start look at all of the file, because it was found damaged."""
+        if self._path is not None:
+            await asyncio.to_thread(note_damage, self._path, reason)
+
+    def _inspect_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        try:
+            return work(driver)
+        except sqlite3.Error as error:
+            raise sql_error(error) from error
 
     async def clear_log(self, *, rewrite: bool) -> bool:
         """Bring the log into the file, and cut it to nothing: what was deleted is in neither then.
@@ -209,7 +242,10 @@ class Database:
                 return work(self._connection)
         except (SQLAlchemyError, sqlite3.Error) as error:
             self._let_go_of_what_failed(error)
-            raise sql_error(error) from error
+            failure = sql_error(error)
+            if isinstance(failure, DamagedDatabaseError) and self._path is not None:
+                note_damage(self._path, str(failure))
+            raise failure from error
 
     def _let_go_of_what_failed(self, error: SQLAlchemyError | sqlite3.Error) -> None:
         """Let the next work open the file anew, where this connection would go on failing.
@@ -244,7 +280,10 @@ def sql_error(
     """Name an error of SQLite in the store's terms."""
     if _code(error) == sqlite3.SQLITE_FULL:
         return StoreFullError("no space left for the index")
-    return StoreUnavailableError(f"the index failed: {_cause(error) or error}")
+    cause = _cause(error)
+    if is_damage_at_work(cause):
+        return DamagedDatabaseError(f"the index is damaged; a restart makes a new one: {cause}")
+    return StoreUnavailableError(f"the index failed: {cause or error}")
 
 
 def _cause(error: SQLAlchemyError | sqlite3.Error) -> sqlite3.Error | None:
@@ -256,6 +295,14 @@ def _code(error: SQLAlchemyError | sqlite3.Error) -> int | None:
     """Return SQLite's primary result code; None for an error that is not SQLite's."""
     code = getattr(_cause(error), "sqlite_errorcode", None)  # the driver's own errors have none
     return None if code is None else code & 0xFF
+
+
+def _inspect(path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
+    try:
+        with closing(open_to_read(path)) as connection:
+            return work(connection)
+    except sqlite3.Error as error:
+        raise sql_error(error) from error
 
 
 def _have(turn: Turn | None) -> AbstractContextManager[object]:
@@ -318,6 +365,9 @@ def _connect_once(
         connection = engine.connect()
         with connection.begin():
             migrate(connection, history.name, folder=history.parent)
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            seal(driver)
     except SQLAlchemyError as error:
         engine.dispose()
         cause = getattr(error, "orig", None)

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 import stat
 import threading
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from coatcheck.protocol import Buffer, Digest, InvalidDigestError
 
+from .backend import SHARDS, Listing
 from .disk_parts import DiskParts
 from .disk_space import Claim, DiskSpace
 from .durable import let_go, make_folder, sync_folder, write_all
@@ -32,6 +34,8 @@ from .spool_folder import SpoolFolder
 
 # What opening a name says when there is nothing, a link, or a socket.
 _NO_PLAIN_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
+_SHARD_NAMES = frozenset(f"{shard:02x}" for shard in range(SHARDS))
+_BLOB_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class DiskBackend:
@@ -145,6 +149,25 @@ class DiskBackend:
         except OSError as error:
             raise disk_error(error) from error
         return [digest for name in names if (digest := digest_named(name))]
+
+    def listing(self, shard: int) -> Listing:
+        """Return what lies in a shard; see `Backend.listing`."""
+        sizes: dict[str, int] = {}
+        foreign: list[str] = []
+        folder = self._blobs / f"{shard:02x}"
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    size = _blob_bytes(entry, folder.name)
+                    if size is None:
+                        foreign.append(f"{folder.name}/{entry.name}")
+                    elif size >= 0:
+                        sizes[f"sha256:{entry.name}"] = size
+            if shard == 0:
+                foreign += set(os.listdir(self._blobs)) - _SHARD_NAMES
+        except OSError as error:
+            raise disk_error(error) from error
+        return Listing(sizes, sorted(foreign))
 
     def free_bytes(self) -> int:
         """Return what uploads may still take; see `Measured.free_bytes`."""
@@ -320,6 +343,17 @@ def digest_named(name: str) -> Digest | None:
         return None
 
 
+def _blob_bytes(entry: os.DirEntry[str], shard: str) -> int | None:
+    """Return a blob's size; below zero when it has gone meanwhile, None when it is no blob."""
+    if _BLOB_NAME.fullmatch(entry.name) is None or not entry.name.startswith(shard):
+        return None
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
 def _unlink(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
@@ -329,7 +363,7 @@ def _unlink(path: Path) -> None:
 
 def _make_shards(root: Path) -> None:
     make_folder(root)
-    for name in {f"{shard:02x}" for shard in range(256)} - set(os.listdir(root)):
+    for name in _SHARD_NAMES - set(os.listdir(root)):
         (root / name).mkdir(mode=0o700)
     # Also when none was missing: whoever made them may have died before it synced them.
     sync_folder(root)

@@ -6,6 +6,8 @@ folder: they become `StoreFullError` or `StoreUnavailableError`.
 """
 
 import errno
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
@@ -74,6 +76,12 @@ class StoreUnavailableError(StoreError):
     retryable = True
 
 
+class DamagedDatabaseError(StoreUnavailableError):
+    """The index or the prompts are damaged; a restart puts them right."""
+
+    retryable = False
+
+
 class UploadLostError(StoreUnavailableError):
     """The disk may have dropped bytes of this upload while it synced them; the upload has ended.
 
@@ -81,6 +89,15 @@ class UploadLostError(StoreUnavailableError):
     """
 
     retryable = False
+
+
+class ScrubRunningError(StoreError):
+    """Another scrub of this store runs, perhaps the one that a server does by itself."""
+
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("another scrub runs; it can be watched, and goes on by itself")
 
 
 class BlobNotFoundError(StoreError):
@@ -267,6 +284,15 @@ class TooManyUploadsError(StoreError):
             f"at most {limit} uploads may be unfinished at once: finish or terminate some, "
             "or wait until they expire"
         )
+
+
+@contextmanager
+def disk_errors() -> Generator[None]:
+    """Name errors of the operating system in the store's terms, here and in functions decorated by it."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error) from error
 
 
 def disk_error(error: OSError) -> StoreFullError | StoreUnavailableError:

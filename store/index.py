@@ -17,6 +17,7 @@ from sqlalchemy import Connection, and_, delete, select, update
 
 from coatcheck.protocol import Digest
 
+from .blob_rows import BlobFacts, find_blob
 from .cursor import read_cursor, write_cursor
 from .database import Database
 from .dead import GRACE_SECONDS, end_holds
@@ -257,11 +258,17 @@ class Index:
         """
         return await self._alter(digest, generation, state=BlobState.QUARANTINED, state_since=now)
 
-    async def rewrite_checksums(
-        self, digest: Digest, generation: int, checksums: bytes, seed_version: int
+    async def mend(
+        self, digest: Digest, generation: int, *, size: int, checksums: bytes, seed_version: int
     ) -> bool:
-        """Replace checksums whose seed is unknown; return whether the bytes are still those."""
-        return await self._alter(digest, generation, checksums=checksums, seed_version=seed_version)
+        """Write what was found of bytes that are right; return whether they are still those."""
+        return await self._alter(
+            digest, generation, size=size, checksums=checksums, seed_version=seed_version
+        )
+
+    async def blob(self, digest: Digest) -> BlobFacts | None:
+        """Return a blob's row, whoever holds it."""
+        return await self._database.read(lambda c: find_blob(c, digest))
 
     async def check(self, now: float) -> None:
         """Ask what everything asks the index, for a tenant that has nothing.

@@ -62,6 +62,7 @@ _put_blob = Prepared(
         set_={
             name: _insert_blob.excluded[name]
             for name in (
+                "size",  # a row that was made without reading the bytes may have a wrong one
                 "sniffed_type",
                 "width",
                 "height",

@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from coatcheck.protocol import Key, Scope, parse_key
 from .database import Database
 from .durable import make_folder, sync_folder
 from .errors import KeyNotFoundError, StoreError, disk_error
+from .file_lock import FileLock
+from .folder_use import FolderUse
 from .key_table import (
     KeyInfo,
     add_key,
@@ -31,8 +33,9 @@ from .key_table import (
     revoke_key,
     use_key,
 )
+from .keyed import mark_keyed
+from .restore import INDEX_FILE, is_lost, require_index
 
-INDEX_FILE = "index.sqlite"
 _USE_SECONDS = 60.0
 _NO_HASH = bytes(32)
 _logger = logging.getLogger(__name__)
@@ -55,9 +58,11 @@ class Keys:
         *,
         clock: Callable[[], float],
         random: Callable[[int], bytes],
+        folder: Path | None = None,
     ) -> None:
-        """`clock` gives Unix seconds."""
+        """`clock` gives Unix seconds; `folder` is the store's, if it has one."""
         self._database = database
+        self._folder = folder
         self._clock = clock
         self._random = random
         self._used_at: dict[str, float] = {}
@@ -70,6 +75,15 @@ class Keys:
             StoreUnavailableError: the index cannot be read.
         """
         return await self._database.read(any_exist)
+
+    async def mark(self) -> None:
+        """See to it that a store with keys is known as one also without its index.
+
+        Raises:
+            StoreFullError, StoreUnavailableError: the disk refused, or the index cannot be read.
+        """
+        if self._folder is not None and await self.any_exist():
+            await asyncio.to_thread(mark_keyed, self._folder)
 
     async def create(
         self,
@@ -86,6 +100,8 @@ class Keys:
         """
         key = Key.make(self._random)
         info = KeyInfo(key.id, tenant, frozenset(scopes), label, self._clock(), expires_at)
+        if self._folder is not None:  # before there is one: losing the index opens no store
+            await asyncio.to_thread(mark_keyed, self._folder)
         await self._database.run(lambda connection: add_key(connection, info, _hash(key)))
         return NewKey(key, info)
 
@@ -162,35 +178,45 @@ async def open_keys(
 
     Raises:
         SchemaError: the folder belongs to a newer program.
+        DamagedDatabaseError: the server has to put the index right first.
         StoreFullError, StoreUnavailableError: the disk refused.
     """
-    await asyncio.to_thread(_prepare, folder)
-    database = await Database.open(folder / INDEX_FILE, history="index", synchronous="FULL")
-    try:
-        await asyncio.to_thread(_sync, folder)
-        keys = Keys(database, clock=clock, random=random)
+    async with AsyncExitStack() as stack:
+        gate, use = await asyncio.to_thread(_prepare, folder)
+        stack.callback(use.close)
         try:
-            yield keys
+            database = await Database.open(folder / INDEX_FILE, history="index", synchronous="FULL")
+            stack.push_async_callback(database.close)
+            await asyncio.to_thread(_sync, folder)
         finally:
-            await keys.close()
-    finally:
-        await database.close()
+            gate.close()
+        keys = Keys(database, clock=clock, random=random, folder=folder)
+        stack.push_async_callback(keys.close)
+        yield keys
 
 
 def has_index(folder: Path) -> bool:
-    """Return whether a folder holds a store's index. Blocking."""
-    return (folder / INDEX_FILE).is_file()
+    """Return whether a folder holds a store, be its index lost or not. Blocking."""
+    return (folder / INDEX_FILE).is_file() or is_lost(folder)
 
 
 def _hash(key: Key) -> bytes:
     return hashlib.sha256(key.secret.encode("ascii")).digest()
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path) -> tuple[FileLock, FolderUse]:
+    """Return the right to open the folder, and a share of it once it is open."""
     try:
         make_folder(folder)
     except OSError as error:
         raise disk_error(error) from error
+    gate = FileLock.wait(folder / "gate")
+    try:
+        require_index(folder)
+        return gate, FolderUse.open(folder)
+    except BaseException:
+        gate.close()
+        raise
 
 
 def _sync(folder: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from coatcheck.protocol import Buffer, Digest
 
+from .backend import Listing
 from .errors import StoreFullError, StoreUnavailableError
 from .memory_parts import MemoryParts
 
@@ -67,6 +68,13 @@ class MemoryBackend:
     def quarantined(self) -> Sequence[Digest]:
         """List what was moved aside; see `Backend.quarantined`."""
         return list(self._quarantined)
+
+    def listing(self, shard: int) -> Listing:
+        """Return what lies in a shard; see `Backend.listing`."""
+        begin = f"sha256:{shard:02x}"
+        with self._lock:
+            held = list(self._blobs.items())
+        return Listing({str(name): len(data) for name, data in held if name.startswith(begin)})
 
     def free_bytes(self) -> int:
         """Return what uploads may still take; see `Measured.free_bytes`."""

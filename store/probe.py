@@ -16,9 +16,10 @@ class Probe:
     """One pass over a blob's bytes, in order. Not safe for two threads at once."""
 
     def __init__(self, seeds: Seeds) -> None:
-        """Checksums are made with the seed that is current now."""
-        self._hasher = Hasher(seeds.current)
-        self._seed_version = seeds.version
+        """Checksums are made with the seed that is the newest now."""
+        seed = seeds.newest
+        self._hasher = Hasher(seed.value)
+        self._seed_version = seed.version
         self._parser = ImageParser()
         self._head = b""
 

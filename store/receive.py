@@ -69,6 +69,7 @@ class Receiver:
         grant = NewGrant(tenant, declared_type, promise.end_user)
         if promise.size is not None:
             self._check_size(promise.size)
+        await self._seeds.refresh()
         with self._reception.attend(), self._allowances.begin(tenant) as allowance:
             spool = self._backend.spool()
             async with self._reception.until_closed():

@@ -16,6 +16,8 @@ from pathlib import Path
 from .allowance import Allowances
 from .backend import Backend, Measured
 from .changes import Changes
+from .check import Check
+from .clean_end import begin_unclean, end_clean
 from .commit import Committer
 from .config import StoreConfig
 from .counts import StoreCounts
@@ -24,19 +26,24 @@ from .digest_locks import DigestLocks, FolderLocks
 from .disk_backend import DiskBackend
 from .durable import sync_folder
 from .erase import Erasure
-from .errors import disk_error
+from .errors import disk_error, disk_errors
 from .file_lock import FileLock, lock_folder
 from .files import Files
 from .finisher import Finisher
+from .folder_use import FolderUse
 from .hot import HotGrants
 from .index import Index
-from .keys import INDEX_FILE, Keys
+from .keys import Keys
 from .memory_backend import MemoryBackend
 from .piece_buffers import PieceBuffers
 from .prompts import Prompts
 from .quarantine import Quarantine
 from .receive import Receiver
 from .reception import Reception
+from .reconcile import Reconcile
+from .recovery import Recovery
+from .restore import INDEX_FILE, PROMPTS_FILE, Restore
+from .scrub import Scrub
 from .seed import Seeds, open_seeds
 from .shared_folder import SharedFolder
 from .slab import SLAB_BYTES
@@ -72,6 +79,10 @@ class Resources:
     counts: StoreCounts
     files: Files
     erasure: Erasure
+    scrub: Scrub
+    reconcile: Reconcile
+    recovery: Recovery
+    check: Check
 
 
 async def open_resources(
@@ -97,17 +108,25 @@ async def open_resources(
     stack.callback(changes.close)
     reading = _threads(stack, "read", config.read_threads)
     writing = _threads(stack, "write", config.write_threads)
+    clean_end = _CleanEnd(folder if shared is None else None)
+    stack.callback(clean_end.close)
     async with _gate(folder):
+        was_clean = await loop.run_in_executor(None, _begin, folder)
         backend = await _open_backend(config, stack, writing, random, is_shared=shared is not None)
+        if folder is not None:
+            use = await loop.run_in_executor(None, FolderUse.open, folder)
+            stack.callback(use.close)
+            await Restore(folder, backend, config.lease_seconds, clock).run(use)
         database = await Database.open(
             folder and folder / INDEX_FILE, history="index", synchronous="FULL"
         )
         stack.push_async_callback(database.close)
-        seeds = await open_seeds(database, folder and folder / "seed", now=clock(), random=random)
+        seeds = await open_seeds(database, folder and folder / "seed", clock=clock, random=random)
         index = Index(database)
-        keys = Keys(database, clock=clock, random=random)
+        keys = Keys(database, clock=clock, random=random, folder=folder)
+        await keys.mark()
         stack.push_async_callback(keys.close)
-        prompts = await _open_prompts(
+        prompts, prompts_database = await _open_prompts(
             config, stack, index, backend, writing, clock, changes, is_shared=shared is not None
         )
         if folder is not None:
@@ -209,6 +228,33 @@ async def open_resources(
         executor=writing,
         clock=clock,
     )
+    reconcile = Reconcile(
+        database=database,
+        index=index,
+        backend=backend,
+        quarantine=quarantine,
+        locks=locks,
+        finisher=finisher,
+        executor=reading,
+        clock=clock,
+    )
+    scrub = Scrub(
+        database=database,
+        backend=backend,
+        quarantine=quarantine,
+        reconcile=reconcile,
+        seeds=seeds,
+        finisher=finisher,
+        executor=reading,
+        counts=counts,
+        folder=folder,
+        clock=clock,
+    )
+    recovery = Recovery(reconcile, folder)
+    stack.push_async_callback(recovery.close)
+    if not was_clean:
+        recovery.start()
+    clean_end.recovery = recovery
     return Resources(
         config,
         clock,
@@ -228,7 +274,33 @@ async def open_resources(
         counts,
         files,
         erasure,
+        scrub,
+        reconcile,
+        recovery,
+        Check(index=database, prompts=prompts_database, reconcile=reconcile),
     )
+
+
+class _CleanEnd:
+    """Makes the mark of a clean end when the store that has its folder alone is closed."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self.recovery: Recovery | None = None
+        """Of a store that was opened."""
+
+    def close(self) -> None:
+        if self._folder is not None and self.recovery is not None and self.recovery.is_over:
+            end_clean(self._folder)
+
+
+@disk_errors()
+def _begin(folder: Path | None) -> bool:
+    """Return whether nothing has to be reconciled: the last end was clean, or there was none."""
+    if folder is None:
+        return True
+    is_new = not (folder / INDEX_FILE).exists() and not (folder / "blobs").exists()
+    return begin_unclean(folder) or is_new
 
 
 @asynccontextmanager
@@ -290,8 +362,8 @@ async def _open_prompts(
     changes: Changes,
     *,
     is_shared: bool,
-) -> Prompts:
-    path = config.data_folder and config.data_folder / "prompts.sqlite"
+) -> tuple[Prompts, Database]:
+    path = config.data_folder and config.data_folder / PROMPTS_FILE
     database = await Database.open(path, history="prompts", synchronous="NORMAL")
     stack.push_async_callback(database.close)
 
@@ -315,7 +387,7 @@ async def _open_prompts(
     )
     prompts.start()
     stack.push_async_callback(prompts.close)
-    return prompts
+    return prompts, database
 
 
 def _threads(stack: AsyncExitStack, name: str, count: int) -> ThreadPoolExecutor:

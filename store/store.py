@@ -20,6 +20,7 @@ from coatcheck.protocol import PIECE_BYTES, Digest
 
 from .backend import Measured
 from .census import Census
+from .check import Check
 from .config import StoreConfig
 from .counts import StoreCounts
 from .erase import Erasure
@@ -38,7 +39,10 @@ from .piece_buffers import PieceBuffers
 from .promise import Promise
 from .prompts import Prompts
 from .reader import BlobReader
+from .reconcile import Reconcile
+from .recovery import Recovery
 from .resources import Resources, open_resources
+from .scrub import Scrub
 from .shared_folder import SharedFolder
 from .sweep import Sweep
 from .term import Term
@@ -85,6 +89,14 @@ class Store:
         """Who may ask a server of this store."""
         self.sweep: Sweep = resources.sweep
         """What removes what nothing holds any more."""
+        self.scrub: Scrub = resources.scrub
+        """What verifies every blob."""
+        self.reconcile: Reconcile = resources.reconcile
+        """What brings files and rows to agree."""
+        self.examination: Check = resources.check
+        """What looks at all of it and says what is wrong."""
+        self.recovery: Recovery = resources.recovery
+        """What reconciles after an end that was not clean."""
         self.files: Files = resources.files
         """Files: names, purposes and expiries for blobs."""
         self.erasure: Erasure = resources.erasure
@@ -211,13 +223,27 @@ class Store:
         held = (await ask(tenant, [digest])).get(digest)
         if held is None:
             raise BlobNotFoundError(digest)
-        if held.seed_version not in self._seeds.by_version:
-            held = await self._recheck(held)
-        seed = self._seeds.by_version[held.seed_version]
-        reader = BlobReader(held, seed, self._backend, self._buffers, self._reading, self._report)
-        await reader.open(min(start, held.grant.size - 1) // PIECE_BYTES)
+        try:
+            reader = await self._open(held, start)
+        except CorruptBlobError:
+            # It may have been the index that was damaged, and is mended now.
+            again = (await self._leases.find(tenant, [digest])).get(digest)
+            if again is None or _facts(again) == _facts(held):
+                raise
+            reader = await self._open(again, start)
         self.counts.opened_blobs += 1
         return reader
+
+    async def _open(self, held: HeldBlob, start: int) -> BlobReader:
+        seed = await self._seeds.find(held.seed_version)
+        if seed is None:
+            held = await self._recheck(held)
+            seed = await self._seeds.find(held.seed_version)
+            assert seed is not None, "the digest has decided, and given it the newest"
+        reader = BlobReader(
+            held, seed.value, self._backend, self._buffers, self._reading, self._report
+        )
+        return await reader.open(min(start, held.grant.size - 1) // PIECE_BYTES)
 
     async def missing(
         self, tenant: str, digests: Sequence[Digest], *, end_user: str | None = None
@@ -344,8 +370,8 @@ class Store:
         )
 
     async def _report(self, held: HeldBlob) -> None:
-        self.counts.damaged_blobs += 1
-        await self._quarantine.report(held)
+        if await self._quarantine.report(held):
+            self.counts.damaged_blobs += 1
 
     async def _recheck(self, held: HeldBlob) -> HeldBlob:
         try:
@@ -363,3 +389,8 @@ class Store:
     def _require_open(self) -> None:
         if self._closed:
             raise StoreClosedError
+
+
+def _facts(held: HeldBlob) -> tuple[int, bytes, int]:
+    """Return what the index says of the bytes."""
+    return held.grant.size, held.checksums, held.seed_version

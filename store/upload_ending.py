@@ -68,6 +68,7 @@ class UploadEnding:
         probe = self._probes.take(upload.id, upload.offset)
         if probe is not None:
             return probe
+        await self._seeds.refresh()
         probe = Probe(self._seeds)
         slab = self._slabs.take()
         view = memoryview(slab)

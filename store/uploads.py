@@ -314,6 +314,7 @@ class Uploads:
         return upload
 
     async def _resume(self, part: Part, upload: Upload) -> None:
+        await self._seeds.refresh()
         if not await part.resume(upload.offset):
             await self._forget(upload, part)
             raise UploadNotFoundError

@@ -5,7 +5,7 @@ import pytest
 from coatcheck import store
 from coatcheck.store import StoreError
 
-RETRYABLE = {
+RETRYABLE = {"ScrubRunningError"} | {
     "ImageWorkerLostError",
     "ImageWorkersBusyError",
     "StoreClosedError",

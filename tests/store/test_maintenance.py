@@ -109,3 +109,38 @@ async def test_a_failure_is_logged_and_the_next_round_tries_again(
 async def others_turn() -> None:
     """Let other tasks and threads go on."""
     await asyncio.to_thread(int)
+
+
+async def test_it_scrubs_once_in_its_time(
+    disk_store: Store,
+    put: Put,
+    now: list[float],
+    passed: list[float],
+    maintain: Callable[[], Maintenance],
+) -> None:
+    await put(disk_store, "a", b"data")
+    first, second = maintain(), maintain()
+    done = await first.scrub_round()
+    assert done is not None
+    assert (done.checked_blobs, done.finished_at) == (1, now[0])
+    assert await second.scrub_round() is None  # the other one does it
+    now[0] += 30 * DAY - 1
+    assert await first.scrub_round() is None
+    now[0] += 1
+    assert await first.scrub_round() is not None
+
+
+async def test_a_scrub_that_is_asked_for_goes_first(
+    disk_store: Store, put: Put, maintain: Callable[[], Maintenance]
+) -> None:
+    for number in range(3):
+        await put(disk_store, "a", bytes([number]) * 5_000_000)  # a minute each, at its rate
+    maintenance = maintain()
+    by_itself = asyncio.create_task(maintenance.scrub_round())
+    while not (await disk_store.scrub.status()):
+        await others_turn()
+    asked = [step async for step in disk_store.scrub.run()][-1]
+    assert (asked.finished_at is not None, asked.checked_blobs) == (True, 3)
+    given_way = await by_itself
+    assert given_way is not None
+    assert given_way.finished_at is None

@@ -59,7 +59,7 @@ def test_a_backup_beside_a_server_is_served_where_it_is_put_back(
     late = put(served.url, b"after the last one")
     assert served.stop() == 0
     assert {path.name for path in backup.iterdir()} == {
-        *("index.sqlite", "prompts.sqlite", "seed", "blobs")
+        *("index.sqlite", "prompts.sqlite", "seed", "keyed", "blobs")
     }
 
     shutil.move(backup, restored)

@@ -52,6 +52,8 @@ STORE: dict[str, Scope] = {
     "GET /admin/api/stats": "admin",
     "POST /admin/api/erase": "admin",
     "POST /admin/api/sweep": "admin",
+    "POST /admin/api/scrub": "admin",
+    "POST /admin/api/check": "admin",
     "GET /admin/blobs/{digest}/picture": "admin",
 }
 GATEWAY: dict[str, Scope] = {
