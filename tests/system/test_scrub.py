@@ -39,10 +39,11 @@ def test_behind_a_server_and_on_its_folder(serve: Fixture, run: Fixture, setting
 
     blob_file(served.folder, good).unlink()
     found = run("check", *where)
-    assert found.code == 1
-    assert "blobs whose bytes are gone: coatcheck scrub puts it right" in found.out
-    assert good in found.out
     # Workers leave no mark of a clean end, so opening the folder may have put it right already.
+    if found.code or not settings:
+        assert found.code == 1
+        assert "blobs whose bytes are gone: coatcheck scrub puts it right" in found.out
+        assert good in found.out
     assert run("scrub", *where).code in ((0, 1) if settings else (1,))
     again = run("check", "--json", *where)
     assert (again.code, json.loads(again.out)) == (0, {"findings": []})
