@@ -85,6 +85,55 @@ class Resources:
     check: Check
 
 
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What a store is opened with, and the threads that it was given."""
+
+    config: StoreConfig
+    stack: AsyncExitStack
+    clock: Callable[[], float]
+    random: Callable[[int], bytes]
+    shared: SharedFolder | None
+    changes: Changes
+    reading: ThreadPoolExecutor
+    writing: ThreadPoolExecutor
+    clean_end: "_CleanEnd"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What outlives the process, unless it is kept in memory."""
+
+    backend: DiskBackend | MemoryBackend
+    database: Database
+    seeds: Seeds
+    index: Index
+    keys: Keys
+    prompts: Prompts
+    prompts_database: Database
+    was_clean: bool
+    """Whether nothing has to be reconciled."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What the parts that change the store have in common."""
+
+    finisher: Finisher
+    counts: StoreCounts
+    hot: HotGrants
+    locks: DigestLocks
+
+
+@dataclass(frozen=True, slots=True)
+class _Intake:
+    """The one verified way in, for bodies of one request and of several."""
+
+    reception: Reception
+    receiver: Receiver
+    uploads: Uploads
+
+
 async def open_resources(
     config: StoreConfig,
     stack: AsyncExitStack,
@@ -99,186 +148,250 @@ async def open_resources(
     Raises:
         FolderInUseError, SchemaError, StoreFullError, StoreUnavailableError: see `Store.open`.
     """
-    folder = config.data_folder
-    loop = asyncio.get_running_loop()
-    if folder is not None and shared is None:
-        own = await loop.run_in_executor(None, lock_folder, folder)
+    opening = await _begin(config, stack, clock, random, shared)
+    async with _gate(config.data_folder):
+        kept = await _open_kept(opening)
+    common = _common(opening, kept)
+    intake = _intake(opening, kept, common)
+    upkeep = UploadUpkeep(
+        database=kept.database,
+        parts=kept.backend.parts,
+        finisher=common.finisher,
+        executor=opening.writing,
+        clock=clock,
+    )
+    await upkeep.reconcile()
+    quarantine = _quarantine(opening, kept, common)
+    reconcile = _reconcile(opening, kept, common, quarantine)
+    return Resources(
+        config=config,
+        clock=clock,
+        backend=kept.backend,
+        index=kept.index,
+        seeds=kept.seeds,
+        hot=common.hot,
+        quarantine=quarantine,
+        finisher=common.finisher,
+        reception=intake.reception,
+        receiver=intake.receiver,
+        uploads=intake.uploads,
+        reading=opening.reading,
+        prompts=kept.prompts,
+        keys=kept.keys,
+        sweep=_sweep(opening, kept, common, upkeep),
+        counts=common.counts,
+        files=_files(opening, kept, common),
+        erasure=_erasure(opening, kept, common, upkeep),
+        scrub=_scrub(opening, kept, common, quarantine, reconcile),
+        reconcile=reconcile,
+        recovery=_recovery(opening, kept, reconcile),
+        check=Check(index=kept.database, prompts=kept.prompts_database, reconcile=reconcile),
+    )
+
+
+async def _begin(
+    config: StoreConfig,
+    stack: AsyncExitStack,
+    clock: Callable[[], float],
+    random: Callable[[int], bytes],
+    shared: SharedFolder | None,
+) -> _Opening:
+    """Take the folder, unless it is shared, and start the threads."""
+    if config.data_folder is not None and shared is None:
+        loop = asyncio.get_running_loop()
+        own = await loop.run_in_executor(None, lock_folder, config.data_folder)
         stack.callback(own.close)
     changes = Changes(random, None if shared is None else shared.memory)
     stack.callback(changes.close)
     reading = _threads(stack, "read", config.read_threads)
     writing = _threads(stack, "write", config.write_threads)
-    clean_end = _CleanEnd(folder if shared is None else None)
+    clean_end = _CleanEnd(config.data_folder if shared is None else None)
     stack.callback(clean_end.close)
-    async with _gate(folder):
-        was_clean = await loop.run_in_executor(None, _begin, folder)
-        backend = await _open_backend(config, stack, writing, random, is_shared=shared is not None)
-        if folder is not None:
-            use = await loop.run_in_executor(None, FolderUse.open, folder)
-            stack.callback(use.close)
-            await Restore(folder, backend, config.lease_seconds, clock).run(use)
-        database = await Database.open(
-            folder and folder / INDEX_FILE, history="index", synchronous="FULL"
-        )
-        stack.push_async_callback(database.close)
-        seeds = await open_seeds(database, folder and folder / "seed", clock=clock, random=random)
-        index = Index(database)
-        keys = Keys(database, clock=clock, random=random, folder=folder)
-        await keys.mark()
-        stack.push_async_callback(keys.close)
-        prompts, prompts_database = await _open_prompts(
-            config, stack, index, backend, writing, clock, changes, is_shared=shared is not None
-        )
-        if folder is not None:
-            await loop.run_in_executor(writing, _sync, folder)
+    return _Opening(config, stack, clock, random, shared, changes, reading, writing, clean_end)
 
+
+async def _open_kept(opening: _Opening) -> _Kept:
+    config, stack, clock, random = opening.config, opening.stack, opening.clock, opening.random
+    folder, is_shared = config.data_folder, opening.shared is not None
+    loop = asyncio.get_running_loop()
+    was_clean = await loop.run_in_executor(None, _begin_use, folder)
+    backend = await _open_backend(config, stack, opening.writing, random, is_shared=is_shared)
+    if folder is not None:
+        use = await loop.run_in_executor(None, FolderUse.open, folder)
+        stack.callback(use.close)
+        await Restore(folder, backend, config.lease_seconds, clock).run(use)
+    database = await Database.open(
+        folder and folder / INDEX_FILE, history="index", synchronous="FULL"
+    )
+    stack.push_async_callback(database.close)
+    seeds = await open_seeds(database, folder and folder / "seed", clock=clock, random=random)
+    index = Index(database)
+    keys = Keys(database, clock=clock, random=random, folder=folder)
+    await keys.mark()
+    stack.push_async_callback(keys.close)
+    prompts, prompts_database = await _open_prompts(
+        config, stack, index, backend, opening.writing, clock, opening.changes, is_shared=is_shared
+    )
+    if folder is not None:
+        await loop.run_in_executor(opening.writing, _sync, folder)
+    return _Kept(backend, database, seeds, index, keys, prompts, prompts_database, was_clean)
+
+
+def _common(opening: _Opening, kept: _Kept) -> _Common:
     finisher = Finisher()
-    stack.push_async_callback(finisher.close)
-    counts = StoreCounts()
-    hot = HotGrants(config.hot_entries, config.hot_seconds, changes)
-    locks = _locks(stack, backend, shared)
-    allowances = Allowances(index, config.quotas, config.max_store_bytes, clock)
+    opening.stack.push_async_callback(finisher.close)
+    return _Common(
+        finisher=finisher,
+        counts=StoreCounts(),
+        hot=HotGrants(opening.config.hot_entries, opening.config.hot_seconds, opening.changes),
+        locks=_locks(opening.stack, kept.backend, opening.shared),
+    )
+
+
+def _intake(opening: _Opening, kept: _Kept, common: _Common) -> _Intake:
+    config, clock = opening.config, opening.clock
+    allowances = Allowances(kept.index, config.quotas, config.max_store_bytes, clock)
+    slabs = PieceBuffers(SLAB_BYTES, kept=_KEPT_SLABS)
     reception = Reception()
-    stack.push_async_callback(reception.close)
+    opening.stack.push_async_callback(reception.close)
     committer = Committer(
-        index=index,
-        hot=hot,
-        locks=locks,
+        index=kept.index,
+        hot=common.hot,
+        locks=common.locks,
         allowances=allowances,
         lease=Term(config.lease_seconds),
         clock=clock,
     )
-    slabs = PieceBuffers(SLAB_BYTES, kept=_KEPT_SLABS)
     receiver = Receiver(
-        backend=backend,
+        backend=kept.backend,
         reception=reception,
         committer=committer,
-        seeds=seeds,
+        seeds=kept.seeds,
         slabs=slabs,
-        finisher=finisher,
+        finisher=common.finisher,
         allowances=allowances,
         max_blob_bytes=config.max_blob_bytes,
     )
     uploads = Uploads(
-        database=database,
-        index=index,
-        parts=backend.parts,
+        database=kept.database,
+        index=kept.index,
+        parts=kept.backend.parts,
         reception=reception,
         committer=committer,
-        seeds=seeds,
+        seeds=kept.seeds,
         slabs=slabs,
-        finisher=finisher,
+        finisher=common.finisher,
         allowances=allowances,
-        counts=counts,
+        counts=common.counts,
         terms=UploadTerms(
             config.upload_seconds, config.max_uploads_per_tenant, config.max_blob_bytes
         ),
         clock=clock,
-        random=random,
+        random=opening.random,
     )
-    upkeep = UploadUpkeep(
-        database=database,
-        parts=backend.parts,
-        finisher=finisher,
-        executor=writing,
-        clock=clock,
+    return _Intake(reception, receiver, uploads)
+
+
+def _quarantine(opening: _Opening, kept: _Kept, common: _Common) -> Quarantine:
+    return Quarantine(
+        backend=kept.backend,
+        index=kept.index,
+        hot=common.hot,
+        seeds=kept.seeds,
+        locks=common.locks,
+        finisher=common.finisher,
+        executor=opening.reading,
+        clock=opening.clock,
     )
-    await upkeep.reconcile()
-    quarantine = Quarantine(
-        backend=backend,
-        index=index,
-        hot=hot,
-        seeds=seeds,
-        locks=locks,
-        finisher=finisher,
-        executor=reading,
-        clock=clock,
-    )
-    sweep = Sweep(
-        database=database,
-        backend=backend,
-        hot=hot,
-        locks=locks,
-        finisher=finisher,
-        prompts=prompts,
+
+
+def _sweep(opening: _Opening, kept: _Kept, common: _Common, upkeep: UploadUpkeep) -> Sweep:
+    return Sweep(
+        database=kept.database,
+        backend=kept.backend,
+        hot=common.hot,
+        locks=common.locks,
+        finisher=common.finisher,
+        prompts=kept.prompts,
         uploads=upkeep,
-        terms=SweepTerms(config.review_seconds, config.quarantine_seconds),
-        executor=writing,
-        counts=counts,
-        clock=clock,
+        terms=SweepTerms(opening.config.review_seconds, opening.config.quarantine_seconds),
+        executor=opening.writing,
+        counts=common.counts,
+        clock=opening.clock,
     )
-    files = Files(
-        database=database,
-        prompts=prompts,
-        hot=hot,
-        finisher=finisher,
-        clock=clock,
-        random=random,
+
+
+def _files(opening: _Opening, kept: _Kept, common: _Common) -> Files:
+    return Files(
+        database=kept.database,
+        prompts=kept.prompts,
+        hot=common.hot,
+        finisher=common.finisher,
+        clock=opening.clock,
+        random=opening.random,
     )
-    erasure = Erasure(
-        database=database,
-        backend=backend,
-        hot=hot,
-        locks=locks,
-        finisher=finisher,
-        prompts=prompts,
+
+
+def _erasure(opening: _Opening, kept: _Kept, common: _Common, upkeep: UploadUpkeep) -> Erasure:
+    return Erasure(
+        database=kept.database,
+        backend=kept.backend,
+        hot=common.hot,
+        locks=common.locks,
+        finisher=common.finisher,
+        prompts=kept.prompts,
         uploads=upkeep,
-        keys=keys,
-        counts=counts,
-        executor=writing,
-        clock=clock,
+        keys=kept.keys,
+        counts=common.counts,
+        executor=opening.writing,
+        clock=opening.clock,
     )
-    reconcile = Reconcile(
-        database=database,
-        index=index,
-        backend=backend,
+
+
+def _reconcile(
+    opening: _Opening, kept: _Kept, common: _Common, quarantine: Quarantine
+) -> Reconcile:
+    return Reconcile(
+        database=kept.database,
+        index=kept.index,
+        backend=kept.backend,
         quarantine=quarantine,
-        locks=locks,
-        finisher=finisher,
-        executor=reading,
-        clock=clock,
+        locks=common.locks,
+        finisher=common.finisher,
+        executor=opening.reading,
+        clock=opening.clock,
     )
-    scrub = Scrub(
-        database=database,
-        backend=backend,
+
+
+def _scrub(
+    opening: _Opening,
+    kept: _Kept,
+    common: _Common,
+    quarantine: Quarantine,
+    reconcile: Reconcile,
+) -> Scrub:
+    return Scrub(
+        database=kept.database,
+        backend=kept.backend,
         quarantine=quarantine,
         reconcile=reconcile,
-        seeds=seeds,
-        finisher=finisher,
-        executor=reading,
-        counts=counts,
-        folder=folder,
-        clock=clock,
+        seeds=kept.seeds,
+        finisher=common.finisher,
+        executor=opening.reading,
+        counts=common.counts,
+        folder=opening.config.data_folder,
+        clock=opening.clock,
     )
-    recovery = Recovery(reconcile, folder)
-    stack.push_async_callback(recovery.close)
-    if not was_clean:
+
+
+def _recovery(opening: _Opening, kept: _Kept, reconcile: Reconcile) -> Recovery:
+    """Return what recovers in the background; it has begun where the last end was not clean."""
+    recovery = Recovery(reconcile, opening.config.data_folder)
+    opening.stack.push_async_callback(recovery.close)
+    if not kept.was_clean:
         recovery.start()
-    clean_end.recovery = recovery
-    return Resources(
-        config,
-        clock,
-        backend,
-        index,
-        seeds,
-        hot,
-        quarantine,
-        finisher,
-        reception,
-        receiver,
-        uploads,
-        reading,
-        prompts,
-        keys,
-        sweep,
-        counts,
-        files,
-        erasure,
-        scrub,
-        reconcile,
-        recovery,
-        Check(index=database, prompts=prompts_database, reconcile=reconcile),
-    )
+    opening.clean_end.recovery = recovery
+    return recovery
 
 
 class _CleanEnd:
@@ -295,7 +408,7 @@ class _CleanEnd:
 
 
 @disk_errors()
-def _begin(folder: Path | None) -> bool:
+def _begin_use(folder: Path | None) -> bool:
     """Return whether nothing has to be reconciled: the last end was clean, or there was none."""
     if folder is None:
         return True
