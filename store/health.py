@@ -22,6 +22,7 @@ _WHOLE_BYTES: Final = 64 * 1024 * 1024
 """Files up to this size are looked at whole, which takes a fraction of a second."""
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 _SHORT_READ: Final = sqlite3.SQLITE_IOERR_SHORT_READ
+_TOUCH: Final = "SELECT 1 FROM sqlite_schema LIMIT 1"
 _SCHEMA = (
     "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"
 )
@@ -49,10 +50,23 @@ def examine(path: Path, *, whole: bool = False) -> str | None:
 def open_to_read(path: Path) -> sqlite3.Connection:
     """Open a database as it lies there, with what its log holds; nothing is written back.
 
+    But a change that a crash cut off while the file was made has to be taken back first.
+
     Raises:
         sqlite3.Error: there is no such file, or the disk does not let it be read.
     """
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    url = f"{path.absolute().as_uri()}?mode=ro"
+    connection = sqlite3.connect(url, uri=True, isolation_level=None)
+    try:
+        connection.execute(_TOUCH).fetchall()
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
+            return connection  # whatever it is, whoever reads meets it
+        connection.close()
+        with closing(sqlite3.connect(path)) as writable:
+            writable.execute(_TOUCH).fetchall()
+        connection = sqlite3.connect(url, uri=True, isolation_level=None)
+    return connection
 
 
 def is_damage(error: BaseException | None) -> bool:

@@ -351,6 +351,34 @@ async def test_a_note_about_a_sound_index_goes(open_store: Open, put: Put, folde
     assert list((folder / "quarantine").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["index.sqlite", "prompts.sqlite"])
+async def test_a_change_that_a_crash_cut_off_is_taken_back(
+    open_store: Open, put: Put, folder: Path, name: str
+) -> None:
+    """With a journal beside it, which SQLite has until the file has its log."""
+    store = await open_store(StoreConfig(folder))
+    held = await fill(store, put, "a")
+    await store.close()
+    await asyncio.to_thread(leave_a_journal, folder / name)
+    store = await open_store(StoreConfig(folder))
+    assert await readable(store, held) == len(BLOBS)
+    assert list((folder / "quarantine").iterdir()) == []
+
+
+def leave_a_journal(path: Path) -> None:
+    """Change a database, and leave it as a process that was killed does."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN")
+        connection.execute("CREATE TABLE more AS SELECT zeroblob(100000) AS filler")
+        for part in ("", "-journal"):
+            there = path.with_name(path.name + part)
+            shutil.copyfile(there, there.with_name(f"left{part}"))
+    for part in ("", "-journal"):
+        path.with_name(f"left{part}").rename(path.with_name(path.name + part))
+
+
 async def test_damaged_prompts_are_begun_anew(open_store: Open, put: Put, folder: Path) -> None:
     store = await open_store(StoreConfig(folder))
     held = await fill(store, put, "a")
