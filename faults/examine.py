@@ -2,17 +2,18 @@
 
 import asyncio
 import hashlib
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
 from pathlib import Path
 
 from coatcheck.protocol import Digest
 from coatcheck.store import BlobNotFoundError, Store, StoreConfig, StoreError
 
+from . import behind
+from .clock import Clock
 from .ledger import content
-from .promised import Promised
-from .writer import DIALECT, SMALL
+from .persist import body
+from .promised import Held, Promised
+from .sender import Parcel
+from .steps import DIALECT, SMALL
 
 TENANTS = ("a", "b")
 
@@ -20,23 +21,86 @@ TENANTS = ("a", "b")
 async def examine(folder: Path, promised: Promised) -> list[str]:
     """Open the store anew; return a sentence for each thing that is not as it has to be.
 
-    It uploads a blob, and adds it to what was promised.
+    It goes on with what was begun, uploads a blob, and adds that to what was promised; it sweeps.
     """
+    wrong = await asyncio.to_thread(lambda: [*behind.of_erased(folder, promised)])
+    clock = Clock()
     try:
-        store = await Store.open(StoreConfig(folder, min_free_bytes=0))
+        store = await Store.open(StoreConfig(folder, min_free_bytes=0), clock=clock)
     except StoreError as error:
         return [f"the restart failed: {error}"]
     async with store:
-        wrong = [
-            *await _of_blobs(store, promised),
-            *await _of_what_is_listed(store, promised),
-            *await _of_the_rest(store, promised),
-            *await _of_the_next_upload(store, promised),
-        ]
+        wrong += await asyncio.to_thread(lambda: [*behind.of_uploads(folder)])
+        try:
+            wrong += [
+                *await _of_erasures(store, promised),
+                *await _of_uploads(store, promised),
+                *await _of_blobs(store, promised),
+                *await _of_what_is_listed(store, promised),
+                *await _of_the_rest(store, promised),
+                *await _of_the_next_upload(store, promised),
+            ]
+            clock.leap()
+            await store.sweep.run()
+            wrong += await _of_blobs(store, promised)
+        except StoreError as error:
+            wrong.append(f"after the restart it fails: {error!r}")
         if damaged := store.counts.damaged_blobs:
             wrong.append(f"{damaged} blobs were damaged")
-        wrong += await asyncio.to_thread(lambda: [*_of_files(folder)])
-    return wrong + await asyncio.to_thread(lambda: [*_of_databases(folder), *_of_spools(folder)])
+        wrong += await asyncio.to_thread(lambda: [*behind.of_blobs(folder, promised)])
+        wrong += await asyncio.to_thread(lambda: [*behind.of_uploads(folder)])
+    wrong += await asyncio.to_thread(
+        lambda: [*behind.of_databases(folder), *behind.of_spools(folder)]
+    )
+    return list(dict.fromkeys(wrong))
+
+
+async def _of_erasures(store: Store, promised: Promised) -> list[str]:
+    """Erase again: what was done is done, and what was struck comes to its end."""
+    wrong: list[str] = []
+    for tenant, end_user in (*promised.erased, *promised.erasing):
+        erased = await store.erasure.erase_end_user(tenant, end_user)
+        if erased.left is None or not erased.left.is_nothing:
+            wrong.append(f"the erasure of {end_user} leaves {erased.left}")
+        found = (erased.ended_grants, erased.removed_prompts, erased.removed_uploads)
+        if (tenant, end_user) in promised.erased and any(found):
+            wrong.append(f"LOST: that {end_user} was erased, of whom there were {found}")
+    for person in [*promised.erasing]:
+        promised.finish_erasure(person)
+    return wrong
+
+
+async def _of_uploads(store: Store, promised: Promised) -> list[str]:
+    """Finish the uploads that were begun."""
+    wrong: list[str] = []
+    for upload_id, parcel in [*promised.uploads.items()]:
+        found = await store.uploads.stat(parcel.tenant, upload_id)
+        if found is None:
+            wrong.append(f"LOST: the upload of {parcel.name}, of which {parcel.offset} bytes were")
+            continue
+        if found.offset < parcel.offset:
+            wrong.append(f"LOST: {parcel.offset - found.offset} bytes of {parcel.name}")
+        if upload_id in promised.declared and found.length != parcel.size:
+            wrong.append(f"LOST: how long {parcel.name} is")
+        try:
+            held = await _finish(store, parcel, upload_id, found.offset)
+        except StoreError as error:
+            wrong.append(f"the upload of {parcel.name} does not go on: {error!r}")
+            continue
+        if held != (parcel.tenant, parcel.digest):
+            wrong.append(f"{parcel.name} became another blob")
+        promised.blobs.setdefault(held, 0.0)
+        promised.maybe.discard(held)
+        promised.uploads.pop(upload_id)
+    return wrong
+
+
+async def _finish(store: Store, parcel: Parcel, upload_id: str, offset: int) -> Held:
+    rest = content(parcel.name, parcel.size)[offset:]
+    if rest:
+        await store.uploads.append(parcel.tenant, upload_id, offset, body(rest))
+    receipt = await store.uploads.finish(parcel.tenant, upload_id)
+    return parcel.tenant, receipt.grant.digest
 
 
 async def _of_blobs(store: Store, promised: Promised) -> list[str]:
@@ -58,7 +122,8 @@ async def _of_blobs(store: Store, promised: Promised) -> list[str]:
         if await store.stat(tenant, digest) and not await _is_whole(store, tenant, digest):
             wrong.append(f"{digest} is half visible to {tenant}")
     for tenant, text in promised.released:
-        if await store.stat(tenant, Digest(text)):
+        digest = Digest(text)
+        if await store.stat(tenant, digest) or await _is_whole(store, tenant, digest):
             wrong.append(f"LOST: that {tenant} released {text}")
     return wrong
 
@@ -80,6 +145,16 @@ async def _of_the_rest(store: Store, promised: Promised) -> list[str]:
     for (tenant, digest), text in promised.prompts.items():
         if await store.prompts.expand(tenant, DIALECT, Digest(digest)) != [text]:
             wrong.append(f"LOST: the prompt {digest} of {tenant}")
+    for tenant, digest in promised.erased_prompts:
+        if await store.prompts.expand(tenant, DIALECT, Digest(digest)) is not None:
+            wrong.append(f"LOST: that the prompt {digest} of {tenant} was erased")
+    for (tenant, file_id), digest in promised.files.items():
+        file = await store.files.find(tenant, file_id)
+        if file is None or file.grant.digest != digest:
+            wrong.append(f"LOST: the file {file_id} of {tenant}")
+    for tenant, file_id in promised.removed_files:
+        if await store.files.find(tenant, file_id):
+            wrong.append(f"LOST: that the file {file_id} of {tenant} was removed")
     known = {key.id for key in await store.keys.list()}
     return wrong + [f"LOST: the key {key}" for key in promised.keys - known]
 
@@ -87,11 +162,8 @@ async def _of_the_rest(store: Store, promised: Promised) -> list[str]:
 async def _of_the_next_upload(store: Store, promised: Promised) -> list[str]:
     data = content("after the restart", SMALL)
 
-    async def body() -> AsyncIterator[bytes]:
-        yield data
-
     try:
-        receipt = await store.receive("a", body())
+        receipt = await store.receive("a", body(data))
     except StoreError as error:
         return [f"the next upload failed: {error}"]
     promised.blobs["a", receipt.grant.digest] = 0.0
@@ -108,27 +180,3 @@ async def _is_whole(store: Store, tenant: str, digest: Digest) -> bool:
     except BlobNotFoundError:
         return False
     return hasher.hexdigest() == digest.hex
-
-
-def _of_files(folder: Path) -> Iterator[str]:
-    for path in (folder / "blobs").rglob("*"):
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != path.name:
-            yield f"{path.relative_to(folder)} holds other bytes than its name says"
-    for path in (folder / "quarantine").iterdir():
-        yield f"{path.name} is in quarantine"
-
-
-def _of_databases(folder: Path) -> Iterator[str]:
-    for name in ("index.sqlite", "prompts.sqlite"):
-        with closing(sqlite3.connect(folder / name)) as database:
-            for pragma in ("integrity_check", "foreign_key_check"):
-                rows = database.execute(f"PRAGMA {pragma}").fetchall()
-                if rows not in ([("ok",)], []):
-                    yield f"{name}: {rows[:3]}"
-
-
-def _of_spools(folder: Path) -> Iterator[str]:
-    left = [path for path in (folder / "spool").iterdir() if path.name != "lock"]
-    left += folder.glob("*.new")
-    for path in left:
-        yield f"the temporary {path.relative_to(folder)} is left after a restart and a close"

@@ -35,9 +35,16 @@ class Line:
     tenant: str = ""
     digest: str = ""
     text: str = ""
-    """What was said: a prompt's message, a key's id, an error."""
+    """What was said: a prompt's message, a key's id, an error; of an upload the name of its bytes."""
     until: float = 0.0
     """When the lease ends that was promised."""
+    id: str = ""
+    """An upload's, or a file's."""
+    size: int = 0
+    offset: int = 0
+    """How many bytes of an upload were acknowledged."""
+    end_user: str = ""
+    """Whom it was done for, or who was erased."""
 
 
 class Ledger:

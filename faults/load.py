@@ -1,6 +1,7 @@
 """`python -m faults.load FOLDER LEDGER NAME [CARELESS]`: a store under load, until the power is cut.
 
-Several uploads at once, of two tenants, small and long, with pins and releases. Each answer is
+Several uploads at once, of two tenants, small and long, in one request and in parts, with pins and
+releases. Each answer is
 written to the ledger, on a disk that stays, and counted on the output. `files` or `folders` for
 CARELESS lets go of syncing them, to show that the power cuts find what that costs.
 """
@@ -16,6 +17,8 @@ from coatcheck.protocol import Digest
 from coatcheck.store import Store, StoreConfig, StoreError
 
 from .ledger import Ledger, Line, Mark, content
+from .persist import StuckError
+from .sender import Parcel, Sender
 
 _TASKS = 6
 _SIZES = (16, 900, 20_000, 70_000, 1_100_000)
@@ -25,6 +28,7 @@ _sync = os.fsync
 class _Load:
     def __init__(self, store: Store, ledger: Ledger, name: str) -> None:
         self._store = store
+        self._sender = Sender(store, ledger)
         self._ledger = ledger
         self._name = name
 
@@ -34,6 +38,8 @@ class _Load:
         for number in range(1_000_000):
             size = _SIZES[(number + task) % len(_SIZES)]
             digest = await self._put(tenant, f"{self._name} {task} {number}", size)
+            if number % 3 == 0:
+                await self._send(Parcel(tenant, f"{self._name} {task} {number} in parts", size))
             if number % 5 == 1:
                 await self._store.pin(tenant, digest)
                 self._tell(Mark.DONE, "pin", tenant, digest)
@@ -52,6 +58,12 @@ class _Load:
         until = receipt.grant.lease_expires_at or 0.0
         self._tell(Mark.DONE, "put", tenant, digest, until)
         return digest
+
+    async def _send(self, parcel: Parcel) -> None:
+        await self._sender.append(parcel, parcel.size // 2)
+        print("append", flush=True)
+        await self._sender.finish(parcel)
+        print("finish", flush=True)
 
     def _tell(self, mark: Mark, step: str, tenant: str, digest: Digest, until: float = 0.0) -> None:
         self._ledger.write(Line(mark, step, tenant, digest, until=until))
@@ -73,7 +85,7 @@ async def _main(folder: Path, ledger: Ledger, name: str) -> None:
     load = _Load(store, ledger, name)
     results = await asyncio.gather(*map(load.run, range(_TASKS)), return_exceptions=True)
     for error in results:
-        if not isinstance(error, StoreError):
+        if not isinstance(error, StoreError | StuckError):
             ledger.write(Line(Mark.BROKEN, "load", text=repr(error)))
 
 

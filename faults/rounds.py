@@ -126,11 +126,13 @@ class Rounds:
             return _Run(served.lines, served.code, wrong)
         if start is Start.LEFT:
             shutil.copytree(self._left, folder)
+            shutil.copy(self._ledger, ledger)
         code = await _write(flags, folder, ledger)
         return _Run(list(read_ledger(ledger)), code)
 
     def _lines_before(self, start: Start) -> Sequence[Line]:
-        return [] if start is Start.NEW else list(read_ledger(self._ledger))
+        """Return what was told before and is not in the run's own ledger."""
+        return list(read_ledger(self._ledger)) if start is Start.SERVED else []
 
 
 def _syncs_again(calls: Sequence[Call]) -> list[str]:
@@ -139,7 +141,7 @@ def _syncs_again(calls: Sequence[Call]) -> list[str]:
     wrong: list[str] = []
     for call in calls:
         if call.name in ("fsync", "fdatasync"):
-            spooled = [path for path in call.paths if path.endswith(".part")]
+            spooled = [p for p in call.paths if p.endswith(".part") or p.startswith("uploads/")]
             wrong += [f"{path} was synced again" for path in spooled if path in failed]
             if call.is_injected:
                 failed.update(spooled)

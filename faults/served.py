@@ -22,7 +22,8 @@ from coatcheck.protocol import BLOB_PATH, Digest
 from coatcheck.store import open_keys
 
 from .ledger import Line, Mark, content, digest_of
-from .writer import SLABS, SMALL, TRIES
+from .persist import TRIES
+from .steps import SLABS, SMALL
 
 _REFUSED = frozenset({503, 507})
 _ADDRESS = re.compile(rb"http://[0-9.:]+")

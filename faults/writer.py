@@ -1,177 +1,35 @@
-"""`python -m faults.writer FOLDER LEDGER [last]`: a program that uses a store and says what it was told.
+"""`python -m faults.writer FOLDER LEDGER [first]`: a program that uses a store and says what it was told.
 
-Blobs of one slab and of several, of two tenants; one that is known; what is refused; pins, releases,
-a key and a prompt. A step that is refused because the disk failed is tried again, as a client
-would: whoever answers 503 for a fault that has passed must answer 201 then.
+Blobs of one slab and of several, of two tenants; one that is known; what is refused; uploads in parts,
+finished and not; pins, releases, a sweep, files, a key, a prompt; an end user who is erased.
 
-Its threads are few and its random bytes counted, so that every run makes the same calls.
+Its threads are few and its random bytes counted, so that every run makes the same calls. What it finds
+in the ledger was told to the process before it, and unfinished uploads of that one are gone on with.
 """
 
 import asyncio
 import hashlib
-import json
 import os
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeVar
 
-from coatcheck.protocol import PIECE_BYTES, Digest, Json, prompt_root, prompt_step
-from coatcheck.store import (
-    BlobNotFoundError,
-    DigestMismatchError,
-    PromptMessage,
-    Store,
-    StoreConfig,
-    StoreError,
-    StoreFullError,
-    StoreUnavailableError,
-)
+from coatcheck.store import Store, StoreConfig, StoreError
 
-from .ledger import Ledger, Line, Mark, content, digest_of
+from .clock import Clock
+from .ledger import Ledger, Line, Mark, content, read_ledger
+from .persist import StuckError, persist
+from .promised import Promised
+from .sender import Parcel, Sender
+from .steps import SLABS, SMALL, Steps
 
-T = TypeVar("T")
-
-TRIES = 3
-SMALL, SLABS = 20_000, PIECE_BYTES + 70_000
-DIALECT = "openai.chat"
-_CHUNK_BYTES = 256 * 1024
+ERASED = "a person to be erased"
 
 
-class StuckError(Exception):
-    """A fault that has passed was answered again and again."""
-
-
-class Writer:
-    """Does the steps one after another."""
-
-    def __init__(self, store: Store, ledger: Ledger) -> None:
-        self._store = store
-        self._ledger = ledger
-
-    async def put(self, tenant: str, name: str, size: int) -> None:
-        """Upload the bytes of this name."""
-        data = content(name, size)
-        digest = Digest.of(data)
-
-        async def work() -> float:
-            receipt = await self._store.receive(
-                tenant, _body(data), declared_type="image/png", expected_size=size
-            )
-            return receipt.grant.lease_expires_at or 0.0
-
-        await self._step("put", work, tenant, digest)
-
-    async def put_other(self, tenant: str, name: str, size: int) -> None:
-        """Promise the bytes of this name and send others."""
-        digest = digest_of(f"not {name}", size)
-
-        async def work() -> float:
-            with suppress(DigestMismatchError):
-                await self._store.receive(tenant, _body(content(name, size)), expected=digest)
-                raise AssertionError("other bytes than promised were taken")
-            return 0.0
-
-        await self._step("mismatch", work, tenant)
-
-    async def pin(self, tenant: str, name: str, size: int) -> None:
-        """Pin a blob."""
-        digest = digest_of(name, size)
-
-        async def work() -> float:
-            await self._store.pin(tenant, digest)
-            return 0.0
-
-        await self._step("pin", work, tenant, digest)
-
-    async def release(self, tenant: str, name: str, size: int) -> None:
-        """Let go of a blob that nothing else holds."""
-        digest = digest_of(name, size)
-
-        tries = 0
-
-        async def work() -> float:
-            nonlocal tries
-            tries += 1
-            try:
-                assert await self._store.release(tenant, digest) == []
-            except BlobNotFoundError:
-                if tries == 1:
-                    raise
-                # else it was done before, and the answer was lost
-            return 0.0
-
-        await self._step("release", work, tenant, digest)
-
-    async def key(self, tenant: str) -> None:
-        """Make a key."""
-
-        async def work() -> str:
-            return (await self._store.keys.create(tenant=tenant, scopes={"read"})).info.id
-
-        await self._step("key", work, tenant)
-
-    async def prompt(self, tenant: str, name: str, size: int) -> None:
-        """Append a message that names a blob, and ask for it once it is written."""
-        blob = digest_of(name, size)
-        message: dict[str, Json] = {"role": "user", "content": f"blob:{blob}"}
-        text = json.dumps(message)
-        root = prompt_root(DIALECT)
-        digest = prompt_step(root, message)
-
-        async def work() -> str:
-            steps = [PromptMessage(digest, text, (blob,))]
-            await self._store.prompts.append(tenant, DIALECT, root, steps)
-            await self._store.prompts.flush()
-            if await self._store.prompts.expand(tenant, DIALECT, digest) is None:
-                raise StoreUnavailableError("the prompt was lost, as it may be")
-            return text
-
-        await self._step("prompt", work, tenant, digest)
-
-    async def read(self, tenant: str, name: str, size: int) -> None:
-        """Read a blob back."""
-        digest = digest_of(name, size)
-
-        async def work() -> float:
-            async with await self._store.open_blob(tenant, digest) as reader:
-                parts = [bytes(chunk) async for chunk in reader.chunks()]
-            assert b"".join(parts) == content(name, size), f"{name} reads back otherwise"
-            return 0.0
-
-        await self._step("read", work, tenant, digest)
-
-    async def _step(
-        self, step: str, work: Callable[[], Awaitable[float | str]], tenant: str, digest: str = ""
-    ) -> None:
-        said = await _persist(self._ledger, step, work, tenant, digest)
-        text, until = (said, 0.0) if isinstance(said, str) else ("", said)
-        self._ledger.write(Line(Mark.DONE, step, tenant, digest, text, until))
-
-
-async def _persist(
-    ledger: Ledger, step: str, work: Callable[[], Awaitable[T]], tenant: str = "", digest: str = ""
-) -> T:
-    for _ in range(TRIES):
-        ledger.write(Line(Mark.BEGUN, step, tenant, digest))
-        try:
-            return await work()
-        except (StoreFullError, StoreUnavailableError) as error:
-            text = f"{type(error).__name__}: {error}"
-            ledger.write(Line(Mark.REFUSED, step, tenant, digest, text))
-    raise StuckError(f"{step}: refused {TRIES} times")
-
-
-async def _body(data: bytes) -> AsyncIterator[bytes]:
-    for at in range(0, len(data), _CHUNK_BYTES):
-        yield data[at : at + _CHUNK_BYTES]
-
-
-async def _never_ending(spooled: asyncio.Event) -> AsyncIterator[bytes]:
-    yield content("unfinished", SLABS)
+async def _never_ending(spooled: asyncio.Event, less: int = 0) -> AsyncIterator[bytes]:
+    yield content("unfinished", SLABS - less)
     spooled.set()  # asked for more, so the first bytes are in their file
     await asyncio.Event().wait()
 
@@ -188,18 +46,27 @@ def counted(seed: str) -> Callable[[int], bytes]:
     return give
 
 
-async def write(folder: Path, ledger: Ledger, *, is_last: bool) -> None:
-    """Use a store in the folder; die in the middle of it when this is not the last use."""
+async def write(folder: Path, ledger: Ledger, before: Promised, *, is_last: bool) -> None:
+    """Use a store in the folder; die in the middle of it when this is not the last use.
+
+    `before` is what was promised there until now.
+    """
+    clock = Clock()
     config = StoreConfig(folder, min_free_bytes=0, read_threads=1, write_threads=1)
     random = counted("last" if is_last else "first")
     try:
-        store = await _persist(ledger, "open", lambda: Store.open(config, random=random))
+        store = await persist(
+            ledger, "open", lambda: Store.open(config, clock=clock, random=random)
+        )
     except StuckError:  # each try has new threads, and a fault strikes in every one
         return
-    writer = Writer(store, ledger)
-    await (_last if is_last else _first)(writer)
+    steps, sender = Steps(store, ledger), Sender(store, ledger)
     if not is_last:
-        await _die_in_an_upload(store)
+        await _first(steps, sender)
+        await _die_in_uploads(store, sender)
+    await _last(steps, sender)
+    await _go_on(sender, before)
+    await _let_go(steps, sender, clock)
     try:
         await store.close()
     except StoreError as error:
@@ -207,31 +74,42 @@ async def write(folder: Path, ledger: Ledger, *, is_last: bool) -> None:
     ledger.write(Line(Mark.DONE, "close"))
 
 
-async def _first(writer: Writer) -> None:
-    await writer.put("a", "before", SMALL)
-    await writer.put("b", "before, long", SLABS)
-    await writer.put("b", "to be released", SMALL)
-    await writer.pin("b", "before, long", SLABS)
-    await writer.key("a")
-    await writer.prompt("b", "before, long", SLABS)
+async def _first(steps: Steps, sender: Sender) -> None:
+    await steps.put("a", "before", SMALL)
+    await steps.put("b", "before, long", SLABS)
+    await steps.put("b", "to be released", SMALL)
+    await steps.pin("b", "before, long", SLABS)
+    await steps.key("a")
+    await steps.prompt("b", "before, long", SLABS)
+    await steps.file("b", "before, long", SLABS)
+    await sender.append(Parcel("a", "parts before", SLABS), SMALL)
+    await sender.append(Parcel("b", "parts before, left", SLABS, says_length=False), SMALL)
 
 
-async def _last(writer: Writer) -> None:
-    await writer.put("a", "short", SMALL)
-    await writer.put("b", "one byte", 1)
-    await writer.put("a", "long", SLABS)
-    await writer.put("b", "to be released", SMALL)
-    await writer.put("b", "before", SMALL)  # which another tenant has
-    await writer.put("a", "long", SLABS)  # which it has itself
-    await writer.put_other("a", "refused", SMALL)
-    await writer.put_other("b", "refused, long", SLABS)
-    await writer.pin("a", "short", SMALL)
-    await writer.release("b", "to be released", SMALL)
-    await writer.release("b", "one byte", 1)
-    await writer.put("b", "one byte", 1)
-    await writer.key("b")
-    await writer.prompt("a", "long", SLABS)
-    await writer.put("a", "last", SMALL)
+async def _last(steps: Steps, sender: Sender) -> None:
+    await steps.put("a", "short", SMALL)
+    await steps.put("b", "one byte", 1)
+    await steps.put("a", "long", SLABS)
+    await steps.put("b", "to be released", SMALL)
+    await steps.put("b", "before", SMALL)  # which another tenant has
+    await steps.put("a", "long", SLABS)  # which it has itself
+    await steps.put_other("a", "refused", SMALL)
+    await steps.put_other("b", "refused, long", SLABS)
+    await steps.pin("a", "short", SMALL)
+    await steps.release("b", "to be released", SMALL)
+    await steps.release("b", "one byte", 1)
+    await steps.put("b", "one byte", 1)
+    parcel = Parcel("a", "parts", SLABS, says_length=False)
+    await sender.append(parcel, 100)
+    await sender.append(parcel, SMALL)
+    await sender.finish(parcel)
+    await sender.append(Parcel("b", "parts, left", SLABS), SLABS - 1)
+    await sender.finish(Parcel("b", "long", SLABS))  # which another tenant has
+    await steps.file("a", "short", SMALL)
+    await steps.remove_file("a", await steps.file("a", "long", SLABS))
+    await steps.key("b")
+    await steps.prompt("a", "long", SLABS)
+    await steps.put("a", "last", SMALL)
     for tenant, name, size in (
         ("a", "short", SMALL),
         ("a", "long", SLABS),
@@ -239,23 +117,66 @@ async def _last(writer: Writer) -> None:
         ("b", "before", SMALL),
         ("a", "last", SMALL),
     ):
-        await writer.read(tenant, name, size)
+        await steps.read(tenant, name, size)
 
 
-async def _die_in_an_upload(store: Store) -> None:
-    spooled = asyncio.Event()
-    unfinished = asyncio.create_task(store.receive("a", _never_ending(spooled)))
-    await spooled.wait()
-    assert not unfinished.done()
+async def _let_go(steps: Steps, sender: Sender, clock: Clock) -> None:
+    """Release and sweep, and erase an end user who has some of everything."""
+    await steps.put("a", "for a person", SMALL, ERASED)
+    await steps.put("a", "short", SMALL, ERASED)  # which nobody in particular has too
+    await steps.file("a", "for a person", SMALL, ERASED)
+    await steps.prompt("a", "for a person", SMALL, ERASED)
+    await sender.append(Parcel("a", "parts for a person", SLABS, ERASED), SMALL)
+    await sender.finish(Parcel("a", "sent for a person", SMALL, ERASED))
+    await steps.put("a", "to be swept", SMALL)
+    await steps.put("b", "to be swept", SMALL)
+    await steps.put("a", "to be swept, long", SLABS)
+    await steps.put("a", "to be revived", SMALL)
+    for name, size in (("to be swept", SMALL), ("to be swept, long", SLABS)):
+        await steps.release("a", name, size)
+    await steps.release("b", "to be swept", SMALL)
+    await steps.release("a", "to be revived", SMALL)
+    clock.leap()
+    await steps.put("b", "to be revived", SMALL)
+    await steps.sweep()
+    await steps.erase("a", ERASED)
+    await steps.put("a", "to be swept", SMALL)  # anew
+    await steps.read("a", "to be swept", SMALL)
+    await steps.read("b", "to be revived", SMALL)
+
+
+async def _go_on(sender: Sender, before: Promised) -> None:
+    """Finish one of the uploads that another process left, and bring the others further."""
+    for number, parcel in enumerate(before.uploads.values()):
+        if number:
+            await sender.append(parcel, parcel.size // 2)
+        else:
+            await sender.finish(parcel)
+
+
+async def _die_in_uploads(store: Store, sender: Sender) -> None:
+    parcel = Parcel("a", "parts, killed", SLABS)
+    await sender.append(parcel, SMALL)
+    spooled = [asyncio.Event(), asyncio.Event()]
+    unfinished = [
+        asyncio.create_task(store.receive("a", _never_ending(spooled[0]))),
+        asyncio.create_task(
+            store.uploads.append("a", parcel.id, SMALL, _never_ending(spooled[1], SMALL))
+        ),
+    ]
+    for event in spooled:
+        await event.wait()
+    assert not any(task.done() for task in unfinished)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> int:
     """Write, and say in the ledger what went wrong."""
     folder, path, *which = sys.argv[1:]
+    before = Promised.by(read_ledger(Path(path)))
     ledger = Ledger(Path(path))
     try:
-        asyncio.run(write(Path(folder), ledger, is_last="first" not in which))
+        asyncio.run(write(Path(folder), ledger, before, is_last="first" not in which))
     except Exception:  # noqa: BLE001 - the outermost edge: told in the ledger
         ledger.write(Line(Mark.BROKEN, "writer", text=traceback.format_exc()))
         return 1

@@ -102,9 +102,13 @@ class UploadUpkeep:
             await loop.run_in_executor(self._executor, self._parts.remove, upload_id)
 
     async def _erase(self, upload: Upload) -> None:
-        """Remove the row, then the bytes: those that a crash leaves go when the store is next opened."""
-        await self._database.run(partial(remove_upload, upload_id=upload.id))
+        """Remove the bytes, then the row: where the disk fails, who comes back finds it again.
+
+        Who wanted to write to it meanwhile has made a new, empty part, which goes as well.
+        """
         loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._executor, self._parts.remove, upload.id)
+        await self._database.run(partial(remove_upload, upload_id=upload.id))
         await loop.run_in_executor(self._executor, self._parts.remove, upload.id)
 
     async def _expire(self, upload: Upload, now: float) -> bool:

@@ -8,7 +8,8 @@ import pytest
 from faults.examine import examine
 from faults.ledger import Ledger, Line, Mark, content, read_ledger
 from faults.promised import Promised
-from faults.writer import SMALL, counted
+from faults.steps import SMALL
+from faults.writer import counted
 
 from coatcheck.protocol import Digest
 from coatcheck.store import Store, StoreConfig

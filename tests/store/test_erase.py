@@ -22,6 +22,7 @@ from coatcheck.store import (
     SharedFolder,
     Store,
     StoreConfig,
+    StoreUnavailableError,
     UploadNotFoundError,
 )
 from coatcheck.store.backend import Backend
@@ -392,6 +393,25 @@ async def test_uploads_in_parts_go_with_their_bytes(disk_store: Store, folder: P
     assert erased == Erased(ended_grants=1, removed_uploads=2, left=NOTHING)
     assert len(list((folder / "uploads").iterdir())) == 1
     assert await disk_store.stat("b", DIGEST) is not None
+
+
+async def test_bytes_of_an_upload_that_cannot_be_removed_are_found_again(
+    disk_store: Store, folder: Path
+) -> None:
+    uploads = disk_store.uploads
+    begun = await uploads.create(NewUpload("a", length=20, end_user="ann"))
+    await uploads.append("a", begun.id, 0, chunks(b"half of it"))
+    part = folder / "uploads" / begun.id
+    part.rename(folder / "aside")
+    part.mkdir()  # which no unlink removes
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError):
+            await disk_store.erasure.erase_end_user("a", "ann")
+    part.rmdir()
+    (folder / "aside").rename(part)
+    erased = await disk_store.erasure.erase_end_user("a", "ann")
+    assert erased == Erased(removed_uploads=1, left=NOTHING)
+    assert not part.exists()
 
 
 async def test_an_upload_that_is_being_written_to_is_gone(disk_store: Store, folder: Path) -> None:
