@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 
-from coatcheck.protocol import Dialect, dialect
+from coatcheck.protocol import DIALECTS, Call, Dialect
 from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
 
 from .admin import cache_routes, cache_section
 from .echo import EchoUpstream
+from .echo_voices import VOICES
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
 from .inventory import CacheView, Inventory
@@ -124,13 +125,12 @@ class Daemon:
 
     def _turn_routes(self) -> list[Route]:
         return [
-            self._turn_route(
-                dialect("openai.chat"), "/v1/chat/completions", "Serve one turn of a chat"
-            )
+            self._turn_route(spoken, call) for spoken in DIALECTS.values() for call in spoken.calls
         ]
 
     def _passing_routes(self) -> list[Route]:
         """Return the routes for every path of a provider's; a path's own route goes first."""
+        turn_paths = [call.path for spoken in DIALECTS.values() for call in spoken.calls]
         return [
             Route(
                 ANY_METHOD,
@@ -139,12 +139,12 @@ class Daemon:
                 render_problem=render_problem,
                 scope="gateway",
             )
-            for path in ("/v1/chat/completions", *PASSING_PATHS)
+            for path in (*turn_paths, *PASSING_PATHS)
         ]
 
-    def _turn_route(self, spoken: Dialect, path: str, summary: str) -> Route:
+    def _turn_route(self, spoken: Dialect, call: Call) -> Route:
         operation = Operation(
-            summary,
+            call.summary,
             "gateway",
             {200: Answer("the upstream's answer, as it came")},
             body=["application/json"],
@@ -154,8 +154,8 @@ class Daemon:
         )
         return Route(
             "POST",
-            path,
-            partial(self._gateway.serve, spoken),
+            call.path,
+            partial(self._gateway.serve, spoken, call),
             operation,
             render_problem=render_problem,
             scope="gateway",
@@ -165,4 +165,5 @@ class Daemon:
 def _upstreams(configs: Sequence[UpstreamConfig], clock: Callable[[], float]) -> list[Upstream]:
     """Make every upstream. `echo` serves every model when it is alone, else its own name first."""
     upstreams: list[Upstream] = [HttpUpstream.open(config) for config in configs]
-    return [EchoUpstream(clock, models=(ECHO,) if configs else ("*",)), *upstreams]
+    models = (ECHO,) if configs else ("*",)
+    return [*(EchoUpstream(clock, voice, models) for voice in VOICES), *upstreams]

@@ -6,14 +6,23 @@ blob that the turn names is known to be held.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 
 from aiohttp import web
 
-from coatcheck.protocol import KEEP, PROMPT_HEADER, Dialect, Digest, Json, prompt_root
+from coatcheck.protocol import (
+    KEEP,
+    PROMPT_HEADER,
+    REFS_HEADER,
+    Call,
+    Dialect,
+    Json,
+    prompt_root,
+    refs_headers,
+)
 from coatcheck.web import ProblemError, codings_of, in_thread_if, inflate, tenant_of
 
 from .account import Account
@@ -27,7 +36,7 @@ from .errors import (
 )
 from .headers import own_authorities
 from .incoming import Incoming
-from .keeper import Keeper
+from .keeper import Keeper, Kept
 from .meters import Meters
 from .navigation import refuse_navigation
 from .passage import Passage, headers_of, target_of
@@ -76,8 +85,8 @@ class Gateway:
         self._meters = meters
         self._random = random
 
-    async def serve(self, dialect: Dialect, request: web.Request) -> web.StreamResponse:
-        """Serve one turn.
+    async def serve(self, dialect: Dialect, call: Call, request: web.Request) -> web.StreamResponse:
+        """Serve one call, as a turn is.
 
         Raises:
             ProblemError: it cannot be served; the route gives the problem the provider's shape.
@@ -87,8 +96,8 @@ class Gateway:
         incoming = Incoming(request)
         try:
             if upstream := await self._passing(dialect, incoming):
-                return await self._passage.forward(incoming, upstream, dialect.name)
-            return await self._serve(dialect, incoming)
+                return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+            return await self._serve(dialect, call, incoming)
         except DaemonError as error:
             raise ProblemError(error.problem) from error
         finally:
@@ -101,23 +110,23 @@ class Gateway:
         """
         if not self._upstreams.has_passing(dialect.name):
             return None
-        model = await incoming.model()
+        model = _path_model(dialect, incoming.request) or await incoming.model()
         found = None if model is None else self._upstreams.find(dialect.name, model)
         upstream = found or self._upstreams.blind(dialect.name)
         return upstream if upstream and upstream.config.mode != "on" else None
 
-    async def _serve(self, dialect: Dialect, incoming: Incoming) -> web.StreamResponse:
+    async def _serve(self, dialect: Dialect, call: Call, incoming: Incoming) -> web.StreamResponse:
         request = incoming.request
         tenant = tenant_of(request)
         codings = codings_of(request)
         limit = self._config.max_request_bytes
         raw = await incoming.read(limit)
         text = await asyncio.to_thread(inflate, raw, codings, limit) if codings else raw
-        parsed, upstream = await self._read(text, dialect)
+        parsed, upstream = await self._read(text, dialect, _path_model(dialect, request))
         if parsed is None:
-            return await self._passage.forward(incoming, upstream, dialect.name)
-        account = self._passage.account(request, upstream, dialect.name)
-        if upstream.config.observe:
+            return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+        account = self._passage.account(request, upstream, _observed(dialect, call))
+        if upstream.config.observe and call.is_turn:
             sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
             account.show(len(raw), parsed, sent)
         else:
@@ -141,37 +150,40 @@ class Gateway:
     ) -> web.StreamResponse:
         parsed, tenant = received.parsed, received.tenant
         turn = await self._expand(parsed, tenant, dialect, self._origins(request))
-        is_kept = _is_kept(parsed, request)
-        is_used_again = is_kept or turn.has_inline
+        wish = _wish(parsed, request)
+        is_used_again = wish.is_kept or wish.is_named or turn.has_inline
         sent = await in_thread_if(turn.size, turn.copy_appended) if is_used_again else []
         body = await self._hydrate(turn, tenant, is_whole=parsed.envelope is None)
         outgoing = _outgoing(request, upstream, received, body)
         if body is not None and body.size is not None:
             self._meters.saved(max(0, body.size - len(received.raw)))
-        keeping = self._begin_keeping(turn, sent, tenant, dialect, is_kept=is_kept)
+        keeping = self._begin_keeping(turn, sent, tenant, dialect, wish)
         try:
             return await self._forward(request, upstream, outgoing, keeping, account)
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
             account.status = gone.problem.status
-            return refusal(dialect.provider, gone.problem, await _kept_headers(keeping))
+            return refusal(dialect.provider, gone.problem, await _awaited(keeping))
         finally:
             if keeping:
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
 
-    async def _read(self, text: bytes, dialect: Dialect) -> tuple[ParsedRequest | None, Upstream]:
+    async def _read(
+        self, text: bytes, dialect: Dialect, path_model: str | None
+    ) -> tuple[ParsedRequest | None, Upstream]:
         """Parse a request and choose its upstream; None for one that is only forwarded.
 
         Such a request may break every rule of ours that leaves its model readable.
         """
-        work = partial(parse_request, text, dialect, self._config.turn)
+        work = partial(parse_request, text, dialect, self._config.turn, path_model)
         try:
             parsed = await in_thread_if(len(text), work)
         except DaemonError:
             if not self._upstreams.has_passing(dialect.name):
                 raise
-            model = await in_thread_if(len(text), partial(loose_model, text))
+            loose = partial(loose_model, text, dialect, path_model)
+            model = await in_thread_if(len(text), loose)
             found = self._upstreams.find(dialect.name, model)
             if found is None or found.config.mode == "on":
                 raise
@@ -180,12 +192,15 @@ class Gateway:
         return parsed if upstream.config.mode == "on" else None, upstream
 
     def _begin_keeping(
-        self, turn: Turn, sent: Sequence[Json], tenant: str, dialect: Dialect, *, is_kept: bool
-    ) -> "asyncio.Task[Digest | None] | None":
-        """Keep the messages beside the forward where that was asked for, else absorb images."""
-        if is_kept:
+        self, turn: Turn, sent: Sequence[Json], tenant: str, dialect: Dialect, wish: "_Wish"
+    ) -> "asyncio.Task[Mapping[str, str]] | None":
+        """Keep beside the forward what was asked for, which gives headers; else absorb images."""
+        if wish.is_kept:
             keep = self._keeper.keep(tenant, dialect, turn.parent, sent, turn.origins)
-            return asyncio.create_task(keep)
+            return asyncio.create_task(_kept_headers(keep, wish, turn.start))
+        if wish.is_named:
+            absorb = self._keeper.absorb(tenant, dialect, sent, turn.origins)
+            return asyncio.create_task(_kept_headers(absorb, wish, turn.start))
         if turn.has_inline:
             self._keeper.absorb_later(tenant, dialect, sent, turn.origins)
         return None
@@ -241,20 +256,20 @@ class Gateway:
         request: web.Request,
         upstream: Upstream,
         outgoing: Outgoing,
-        keeping: "asyncio.Task[Digest | None] | None",
+        keeping: "asyncio.Task[Mapping[str, str]] | None",
         account: Account,
     ) -> web.StreamResponse:
         provider = upstream.config.provider
         try:
             async with upstream.send(outgoing) as answer:
                 account.status = answer.status
-                kept = await _kept_headers(keeping)
+                kept = await _awaited(keeping)
                 return await relay(provider, request, answer, kept, account.give)
         except BlobUnreadableError:
             raise
         except DaemonError as error:
             account.status = error.problem.status
-            return refusal(provider, error.problem, await _kept_headers(keeping))
+            return refusal(provider, error.problem, await _awaited(keeping))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +295,35 @@ def _outgoing(
     )
 
 
-def _is_kept(parsed: ParsedRequest, request: web.Request) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a client wants beside its answer: its messages kept, its attachments named."""
+
+    is_kept: bool
+    is_named: bool
+
+
+def _wish(parsed: ParsedRequest, request: web.Request) -> _Wish:
     asked = request.headers.get(PROMPT_HEADER, "").strip().lower()
-    return parsed.envelope is not None or asked == KEEP
+    is_named = request.headers.get(REFS_HEADER, "").strip() == "1"
+    return _Wish(parsed.envelope is not None or asked == KEEP, is_named)
 
 
-async def _kept_headers(keeping: "asyncio.Task[Digest | None] | None") -> Mapping[str, str]:
-    digest = await keeping if keeping else None
-    return {PROMPT_HEADER: digest} if digest else _NO_HEADERS
+def _path_model(dialect: Dialect, request: web.Request) -> str | None:
+    """Return the model that the path names, where the dialect names it there."""
+    return dialect.provider.model_of(request.path) if dialect.model_key is None else None
+
+
+def _observed(dialect: Dialect, call: Call) -> str | None:
+    """Return the dialect that a call is read in for the report; None: it is only counted."""
+    return dialect.name if call.is_turn else None
+
+
+async def _kept_headers(keeping: Awaitable[Kept], wish: _Wish, start: int) -> Mapping[str, str]:
+    kept = await keeping
+    headers = refs_headers(kept.places, start) if wish.is_named else {}
+    return headers | ({PROMPT_HEADER: kept.prompt} if kept.prompt else {})
+
+
+async def _awaited(keeping: "asyncio.Task[Mapping[str, str]] | None") -> Mapping[str, str]:
+    return await keeping if keeping else _NO_HEADERS
