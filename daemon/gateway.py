@@ -6,23 +6,13 @@ blob that the turn names is known to be held.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 
 from aiohttp import web
 
-from coatcheck.protocol import (
-    KEEP,
-    PROMPT_HEADER,
-    REFS_HEADER,
-    Call,
-    Dialect,
-    Json,
-    prompt_root,
-    refs_headers,
-)
+from coatcheck.protocol import Call, Dialect, Json, prompt_root
 from coatcheck.web import ProblemError, codings_of, in_thread_if, inflate, tenant_of
 
 from .account import Account
@@ -36,7 +26,7 @@ from .errors import (
 )
 from .headers import own_authorities
 from .incoming import Incoming
-from .keeper import Keeper, Kept
+from .keeper import Keeper
 from .meters import Meters
 from .navigation import refuse_navigation
 from .passage import Passage, headers_of, target_of
@@ -46,8 +36,7 @@ from .source import PromptSource
 from .splice import splice
 from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
 from .upstream import Outgoing, Upstream, Upstreams
-
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+from .wish import Wish, awaited, kept_headers, wish_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +139,7 @@ class Gateway:
     ) -> web.StreamResponse:
         parsed, tenant = received.parsed, received.tenant
         turn = await self._expand(parsed, tenant, dialect, self._origins(request))
-        wish = _wish(parsed, request)
+        wish = wish_of(parsed, request)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
         sent = await in_thread_if(turn.size, turn.copy_appended) if is_used_again else []
         body = await self._hydrate(turn, tenant, is_whole=parsed.envelope is None)
@@ -163,7 +152,7 @@ class Gateway:
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
             account.status = gone.problem.status
-            return refusal(dialect.provider, gone.problem, await _awaited(keeping))
+            return refusal(dialect.provider, gone.problem, await awaited(keeping))
         finally:
             if keeping:
                 keeping.cancel()
@@ -192,15 +181,15 @@ class Gateway:
         return parsed if upstream.config.mode == "on" else None, upstream
 
     def _begin_keeping(
-        self, turn: Turn, sent: Sequence[Json], tenant: str, dialect: Dialect, wish: "_Wish"
+        self, turn: Turn, sent: Sequence[Json], tenant: str, dialect: Dialect, wish: Wish
     ) -> "asyncio.Task[Mapping[str, str]] | None":
         """Keep beside the forward what was asked for, which gives headers; else absorb images."""
         if wish.is_kept:
             keep = self._keeper.keep(tenant, dialect, turn.parent, sent, turn.origins)
-            return asyncio.create_task(_kept_headers(keep, wish, turn.start))
+            return asyncio.create_task(kept_headers(keep, wish, turn.start))
         if wish.is_named:
             absorb = self._keeper.absorb(tenant, dialect, sent, turn.origins)
-            return asyncio.create_task(_kept_headers(absorb, wish, turn.start))
+            return asyncio.create_task(kept_headers(absorb, wish, turn.start))
         if turn.has_inline:
             self._keeper.absorb_later(tenant, dialect, sent, turn.origins)
         return None
@@ -263,13 +252,13 @@ class Gateway:
         try:
             async with upstream.send(outgoing) as answer:
                 account.status = answer.status
-                kept = await _awaited(keeping)
+                kept = await awaited(keeping)
                 return await relay(provider, request, answer, kept, account.give)
         except BlobUnreadableError:
             raise
         except DaemonError as error:
             account.status = error.problem.status
-            return refusal(provider, error.problem, await _awaited(keeping))
+            return refusal(provider, error.problem, await awaited(keeping))
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,20 +284,6 @@ def _outgoing(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What a client wants beside its answer: its messages kept, its attachments named."""
-
-    is_kept: bool
-    is_named: bool
-
-
-def _wish(parsed: ParsedRequest, request: web.Request) -> _Wish:
-    asked = request.headers.get(PROMPT_HEADER, "").strip().lower()
-    is_named = request.headers.get(REFS_HEADER, "").strip() == "1"
-    return _Wish(parsed.envelope is not None or asked == KEEP, is_named)
-
-
 def _path_model(dialect: Dialect, request: web.Request) -> str | None:
     """Return the model that the path names, where the dialect names it there."""
     return dialect.provider.model_of(request.path) if dialect.model_key is None else None
@@ -317,13 +292,3 @@ def _path_model(dialect: Dialect, request: web.Request) -> str | None:
 def _observed(dialect: Dialect, call: Call) -> str | None:
     """Return the dialect that a call is read in for the report; None: it is only counted."""
     return dialect.name if call.is_turn else None
-
-
-async def _kept_headers(keeping: Awaitable[Kept], wish: _Wish, start: int) -> Mapping[str, str]:
-    kept = await keeping
-    headers = refs_headers(kept.places, start) if wish.is_named else {}
-    return headers | ({PROMPT_HEADER: kept.prompt} if kept.prompt else {})
-
-
-async def _awaited(keeping: "asyncio.Task[Mapping[str, str]] | None") -> Mapping[str, str]:
-    return await keeping if keeping else _NO_HEADERS
