@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNNABLE := $(VENV)/.ready-to-run
 READY := $(VENV)/.ready
-CODE := api cli client daemon protocol store web tests bench src/coatcheck/__init__.py
+CODE := api cli client daemon protocol store web tests bench faults src/coatcheck/__init__.py
 
 .PHONY: demo test test-fast check format bench nightly build clean
 
@@ -41,13 +41,14 @@ bench: $(READY)
 	$(BIN)/python -m bench
 
 # The long forms: more examples of every property, the bench, the demo on a slow link, and a day's
-# soak in ten minutes.
+# soak in ten minutes, and faults: 800 at the store's system calls, power cuts on ext4 and xfs.
 nightly: $(READY)
 	COATCHECK_NIGHTLY=1 bash .ci/test $(VENV) --timeout 900
 	$(BIN)/python -m bench --rounds 30 --check
 	$(BIN)/coatcheck demo --uplink 5mbit --turns 4
 	$(BIN)/python -m bench.soak
 	$(BIN)/python -m bench.holding
+	$(BIN)/python -m faults --rounds 800 --served 80 --cuts 40
 
 build: $(READY)
 	$(BIN)/python -m build --no-isolation

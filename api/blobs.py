@@ -13,6 +13,7 @@ from coatcheck.protocol import (
 )
 from coatcheck.store import Store
 from coatcheck.web import (
+    end_user_of,
     json_response,
     open_upload,
     read_model,
@@ -50,7 +51,9 @@ class BlobHandlers:
         """Say what has to be uploaded, and renew the leases of the rest."""
         tenant = tenant_of(request)
         body = await read_model(request, MissingRequest, self._config.max_json_bytes)
-        answer = await self._store.missing(tenant, digests_of(body.digests))
+        answer = await self._store.missing(
+            tenant, digests_of(body.digests), end_user=end_user_of(request)
+        )
         return json_response(
             MissingAnswer(
                 missing=tuple(answer.missing), lease_expires_at=int(answer.lease_expires_at)
@@ -78,7 +81,7 @@ class BlobHandlers:
         return json_response(blob_entry(grant))
 
     async def _receive(self, request: web.Request, named: Digest | None) -> web.StreamResponse:
-        tenant = tenant_of(request)
+        tenant, end_user = tenant_of(request), end_user_of(request)
         upload = await open_upload(request)
         async with aclosing(upload.chunks) as chunks:
             if named is not None and upload.digest not in (None, named):
@@ -95,6 +98,7 @@ class BlobHandlers:
                 declared_type=upload.media_type,
                 expected=named or upload.digest,
                 expected_size=upload.size,
+                end_user=end_user,
             )
         descriptor = receipt.grant.descriptor
         headers = {"Location": f"{BLOB_PATH}{descriptor.digest}"}

@@ -7,8 +7,12 @@ from coatcheck.protocol import Digest
 from coatcheck.store import BlobNotFoundError, Store
 
 
-async def send_blob(store: Store, request: Request, *, renew: bool = True) -> StreamResponse:
-    """Answer a GET or HEAD; counts as a use where `renew` is true.
+async def send_blob(
+    store: Store, request: Request, *, digest: Digest | None = None, renew: bool = True
+) -> StreamResponse:
+    """Answer a GET or HEAD of the blob with this digest, or of the one that the path names.
+
+    Counts as a use where `renew` is true.
 
     HEAD does all that GET does but send the bytes: it serves ranges too, and a damaged first piece
     is not found for both. A piece that turns out to be damaged later breaks the answer off.
@@ -18,7 +22,7 @@ async def send_blob(store: Store, request: Request, *, renew: bool = True) -> St
         StoreError: as `Store.open_blob`.
     """
     tenant = web.tenant_of(request)
-    digest = Digest(request.match_info["digest"])
+    digest = digest or Digest(request.match_info["digest"])
     grant = await store.stat(tenant, digest)
     if grant is None:
         raise BlobNotFoundError(digest)

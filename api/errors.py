@@ -22,9 +22,18 @@ from coatcheck.store import (
     QuotaExceededError,
     SizeMismatchError,
     StoreClosedError,
+    StoredFileNotFoundError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
+    TooManyUploadsError,
+    UploadIncompleteError,
+    UploadLengthError,
+    UploadLockedError,
+    UploadLostError,
+    UploadNotFoundError,
+    UploadOffsetError,
+    UploadTooLongError,
 )
 from coatcheck.web import Handler, ProblemError
 
@@ -40,6 +49,7 @@ class _Row:
 # Looked through from the top; the first class that fits wins.
 _TABLE = (
     _Row(BlobNotFoundError, 404, "blob_not_found", "Blob not found"),
+    _Row(StoredFileNotFoundError, 404, "file_not_found", "File not found"),
     _Row(PromptNotFoundError, 404, "prompt_not_found", "The prompt is not kept"),
     _Row(PromptTooLargeError, 413, "prompt_too_large", "Prompt too large"),
     _Row(DigestMismatchError, 422, "digest_mismatch", "Digest mismatch"),
@@ -48,6 +58,14 @@ _TABLE = (
     _Row(BlobTooLargeError, 413, "blob_too_large", "Blob too large"),
     _Row(InvalidCursorError, 400, "cursor_invalid", "Invalid cursor"),
     _Row(QuotaExceededError, 429, "quota_exceeded", "Quota exceeded"),
+    _Row(UploadNotFoundError, 404, "upload_not_found", "No such upload"),
+    _Row(UploadOffsetError, 409, "upload_offset_mismatch", "Offset mismatch"),
+    _Row(UploadLengthError, 409, "upload_length_mismatch", "Length mismatch"),
+    _Row(UploadIncompleteError, 409, "upload_incomplete", "Upload incomplete"),
+    _Row(UploadTooLongError, 413, "upload_too_long", "Upload too long"),
+    _Row(UploadLockedError, 423, "upload_locked", "Upload in use"),
+    _Row(TooManyUploadsError, 429, "too_many_uploads", "Too many uploads"),
+    _Row(UploadLostError, 503, "upload_lost", "Upload lost"),
     _Row(StoreFullError, 507, "store_full", "Store full"),
     _Row(StoreUnavailableError, 503, "store_unavailable", "Store unavailable"),
     _Row(StoreClosedError, 503, "store_closed", "Store closed"),
@@ -85,6 +103,8 @@ def _extensions(error: StoreError) -> JsonObject:
     match error:
         case BlobNotFoundError() | PromptNotFoundError():
             return {"missing": [{"digest": error.digest}]}
+        case StoredFileNotFoundError():
+            return {"missing": [{"file_id": error.file_id}]}
         case DigestMismatchError():
             return {"expected": error.expected, "actual": error.actual}
         case SizeMismatchError():
@@ -93,5 +113,13 @@ def _extensions(error: StoreError) -> JsonObject:
             return {"max_bytes": error.limit_bytes}
         case QuotaExceededError():
             return {"used_bytes": error.used_bytes, "quota_bytes": error.quota_bytes}
+        case UploadOffsetError():
+            return {"offset": error.offset}
+        case UploadTooLongError():
+            return {"length": error.length}
+        case UploadIncompleteError():
+            return {"offset": error.offset, "length": error.length}
+        case TooManyUploadsError():
+            return {"max_uploads": error.limit}
         case _:
             return {}

@@ -160,10 +160,12 @@ SWEEP = Work(
 
 def maintenance_routes(store: Store) -> list[Route]:
     """Return a route for each kind of work."""
-    return [_route(store, SWEEP)]
+    return [work_route(store, SWEEP)]
 
 
-def _route(store: Store, work: Work[R]) -> Route:
+def work_route(store: Store, work: Work[R]) -> Route:
+    """Return the route that asks for the work."""
+
     async def handle(request: web.Request) -> web.StreamResponse:
         wanted = await read_model(request, work.request, _MAX_REQUEST_BYTES)
         async with aclosing(work.run(store, wanted)) as lines:

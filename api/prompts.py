@@ -22,10 +22,12 @@ from coatcheck.protocol import (
 )
 from coatcheck.store import PromptMessage, PromptNotFoundError, Store
 from coatcheck.web import (
+    END_USER_FIELD,
     Answer,
     Operation,
     Parameter,
     Route,
+    end_user_of,
     in_thread_if,
     json_response,
     read_model,
@@ -50,14 +52,16 @@ class PromptHandlers:
 
     async def append(self, request: web.Request) -> web.StreamResponse:
         """Keep messages that continue a kept prompt, or the dialect's empty one."""
-        tenant = tenant_of(request)
+        tenant, end_user = tenant_of(request), end_user_of(request)
         named = Digest(request.match_info["digest"])
         asked = await read_model(request, PromptAppend, self._config.max_prompt_json_bytes)
         size = sum(_MESSAGE_CHARACTERS + len(step.text) for step in asked.messages)
         check = partial(_check, named, asked.parent, asked.messages)
         await in_thread_if(size, check, from_bytes=_CANONICAL_FROM_BYTES)
         kept = [PromptMessage(step.digest, step.text, step.blobs) for step in asked.messages]
-        await self._store.prompts.append(tenant, asked.dialect, asked.parent, kept)
+        await self._store.prompts.append(
+            tenant, asked.dialect, asked.parent, kept, end_user=end_user
+        )
         return web.Response(status=204)
 
     async def expand(self, request: web.Request) -> web.StreamResponse:
@@ -86,6 +90,7 @@ def prompt_routes(prompts: PromptHandlers) -> list[Route]:
                 "daemons",
                 {204: Answer("kept")},
                 body=PromptAppend,
+                parameters=[END_USER_FIELD],
                 description="For daemons. Every digest is made again from its message and "
                 "compared: 422 `digest_mismatch`. Problems: `prompt_not_found` (the parent's), "
                 "`prompt_too_large`, `store_full`.",

@@ -1,5 +1,7 @@
 """What daemons ask about a tenant's blobs, many in one round trip."""
 
+from collections.abc import Mapping, Sequence
+
 from aiohttp import web
 
 from coatcheck.protocol import (
@@ -24,8 +26,11 @@ def resolve_routes(store: Store, config: ApiConfig) -> list[Route]:
         tenant = tenant_of(request)
         asked = await read_model(request, ResolveRequest, config.max_resolve_bytes)
         digests = list(dict.fromkeys(digests_of(asked.digests)))
-        held = await store.stat_many(tenant, digests, renew=asked.is_use)
-        return json_response(_answer(asked, digests, held))
+        files = await store.files.find_many(tenant, asked.file_ids)
+        named = {file_id: file.grant.digest for file_id, file in files.items()}
+        wanted = list(dict.fromkeys([*digests, *named.values()]))
+        held = await store.stat_many(tenant, wanted, renew=asked.is_use)
+        return json_response(_answer(asked, digests, named, held))
 
     return [
         Route(
@@ -46,16 +51,22 @@ def resolve_routes(store: Store, config: ApiConfig) -> list[Route]:
 
 
 def _answer(
-    asked: ResolveRequest, digests: list[Digest], held: dict[Digest, Grant]
+    asked: ResolveRequest,
+    digests: Sequence[Digest],
+    named: Mapping[str, Digest],
+    held: Mapping[Digest, Grant],
 ) -> ResolveAnswer:
-    """No file ids are given out yet, so none of them names anything."""
+    """Say of each digest and file id, as it was asked for, what it names."""
+    blobs = [_resolved(held[digest]) for digest in digests if digest in held]
     missing = [MissingName(digest=digest) for digest in digests if digest not in held]
-    unknown = [MissingName(file_id=name) for name in dict.fromkeys(asked.file_ids)]
-    return ResolveAnswer(
-        blobs=tuple(_resolved(held[digest]) for digest in digests if digest in held),
-        missing=(*missing, *unknown),
-    )
+    for file_id in dict.fromkeys(asked.file_ids):
+        digest = named.get(file_id)
+        if digest is not None and digest in held:
+            blobs.append(_resolved(held[digest], file_id))
+        else:
+            missing.append(MissingName(file_id=file_id))
+    return ResolveAnswer(blobs=tuple(blobs), missing=tuple(missing))
 
 
-def _resolved(grant: Grant) -> ResolvedBlob:
-    return ResolvedBlob(**dict(grant.descriptor), sniffed_type=grant.sniffed_type)
+def _resolved(grant: Grant, file_id: str | None = None) -> ResolvedBlob:
+    return ResolvedBlob(**dict(grant.descriptor), sniffed_type=grant.sniffed_type, file_id=file_id)

@@ -16,6 +16,7 @@ from coatcheck.protocol import (
 from coatcheck.store import Store, StoreError, StoreFullError
 from coatcheck.web import (
     BLOB_CONDITIONS,
+    END_USER_FIELD,
     Answer,
     Face,
     Operation,
@@ -27,12 +28,14 @@ from coatcheck.web import (
 from .admin import AdminHandlers, admin_sections
 from .blobs import BlobHandlers
 from .config import ApiConfig
+from .erase import ERASE
 from .errors import translating
 from .keys import key_routes
-from .maintenance import maintenance_routes
+from .maintenance import maintenance_routes, work_route
 from .models import StatsAnswer
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
+from .tus_routes import tus_routes
 
 _BLOBS = BLOB_PATH.rstrip("/")
 _BLOB = f"{BLOB_PATH}{{digest}}"
@@ -41,6 +44,7 @@ _UPLOAD_FIELDS = (
     Parameter("Repr-Digest", "SHA-256 of the blob (RFC 9530); compared", "header"),
     Parameter("Content-Digest", "SHA-256 of the body (RFC 9530); compared", "header"),
     Parameter("Expect", "`100-continue`: wait to be asked for the body", "header"),
+    END_USER_FIELD,
 )
 _PAGING = (
     Parameter("limit", "blobs in the page", schema={"type": "integer", "minimum": 1}),
@@ -55,11 +59,13 @@ def routes(store: Store, config: ApiConfig | None = None) -> Sequence[Route]:
         *_upload_routes(BlobHandlers(store, config)),
         *_read_routes(BlobHandlers(store, config)),
         *_hold_routes(BlobHandlers(store, config)),
+        *tus_routes(store),
         *resolve_routes(store, config),
         *prompt_routes(PromptHandlers(store, config)),
         *key_routes(store.keys, config),
         *_admin_routes(AdminHandlers(store, config)),
         *maintenance_routes(store),
+        work_route(store, ERASE),
     ]
     return [replace(route, handler=translating(route.handler)) for route in table]
 
@@ -135,7 +141,9 @@ def _upload_routes(blobs: BlobHandlers) -> list[Route]:
                 "blobs",
                 {200: Answer("those that are missing", MissingAnswer)},
                 body=MissingRequest,
-                description="Renews the leases of the others.",
+                parameters=[END_USER_FIELD],
+                description="Renews the leases of the others; for an end user, they count as handed "
+                "in for them too.",
             ),
             scope="read",
         ),

@@ -8,6 +8,8 @@ from pathlib import Path
 from .caller import Caller
 from .finding import Finding, Unmeasured
 from .growth import measure_growth
+from .large_upload import SETTINGS as LARGE_UPLOAD_SETTINGS
+from .large_upload import measure_large_upload
 from .linearity import measure_linearity
 from .neighbours import measure_neighbours
 from .peak_memory import measure_memory
@@ -17,7 +19,7 @@ from .turn_bodies import inline_turn, photographs, refs_turn, text_turn
 from .turns import MAX_REFS_RATIO, MAX_TEXT_RATIO, TurnCase, compare_turns
 from .workers import measure_workers
 
-PARTS = ("gateway", "spooling", "neighbours", "workers", "growth")
+PARTS = ("gateway", "spooling", "large-upload", "neighbours", "workers", "growth")
 _IMAGES = 15
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,6 +50,9 @@ def run_bench(
     if part in (None, "spooling"):
         say("spooling an upload")
         yield from measure_spooling(folder)
+    if part in (None, "large-upload"):
+        say("uploading a gigabyte in one request, and resumable")
+        yield from measure_large_upload(lambda: serve(folder, LARGE_UPLOAD_SETTINGS))
     if part in (None, "neighbours"):
         say(f"uploads and downloads beside neighbours: {rounds} rounds each")
         yield from measure_neighbours(folder, rounds)
@@ -92,7 +97,12 @@ def _module(folder: Path, name: str, *arguments: str) -> ServerProcess:
 
 
 def _coatcheck(folder: Path, upstream_url: str) -> ServerProcess:
-    settings = folder / "coatcheck.toml"
-    settings.write_text(_SETTINGS.format(url=upstream_url))
-    arguments = ["--port", "0", "--data", str(folder / "data"), "--config", str(settings)]
+    return serve(folder, _SETTINGS.format(url=upstream_url))
+
+
+def serve(folder: Path, settings: str) -> ServerProcess:
+    """Return `coatcheck serve` with these settings, over the data in `folder`; not started yet."""
+    config = folder / "coatcheck.toml"
+    config.write_text(settings)
+    arguments = ["--port", "0", "--data", str(folder / "data"), "--config", str(config)]
     return _module(folder, "coatcheck.cli", "serve", *arguments)

@@ -42,6 +42,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "pin": "blob_commands",
         "unpin": "blob_commands",
         "sweep": "sweep",
+        "erase": "erase",
         "keys": "keys",
         "report": "report",
         "doctor": "doctor",

@@ -31,9 +31,13 @@ def _count_passing(metrics: web.Metrics, blobs: store.Store) -> None:
     opened = _following(
         metrics, "coatcheck_blobs_opened_total", "Blobs opened to be read, by clients or for turns."
     )
-    removed = _following(metrics, "coatcheck_blobs_removed_total", "Blobs that sweeps removed.")
+    removed = _following(
+        metrics, "coatcheck_blobs_removed_total", "Blobs that sweeps and erasures removed."
+    )
     removed_bytes = _following(
-        metrics, "coatcheck_blob_bytes_removed_total", "Bytes of the blobs that sweeps removed."
+        metrics,
+        "coatcheck_blob_bytes_removed_total",
+        "Bytes of the blobs that sweeps and erasures removed.",
     )
     failures = _failures(metrics)
     damaged = web.Following(failures.labels("store"))
@@ -46,7 +50,7 @@ def _count_passing(metrics: web.Metrics, blobs: store.Store) -> None:
         opened.follow(counts.opened_blobs)
         removed.follow(counts.removed_blobs)
         removed_bytes.follow(counts.removed_bytes)
-        damaged.follow(counts.damaged_blobs)
+        damaged.follow(counts.damaged_blobs + blobs.prompts.damaged_messages)
         mismatched.follow(counts.mismatched_uploads)
 
     metrics.before_reading(refresh)
@@ -106,6 +110,11 @@ def measure_copies(
         "Blobs served straight from the store, for there was no room for a copy.",
     )
     failed = web.Following(_failures(metrics).labels("cache"))
+    healed = _following(
+        metrics,
+        "coatcheck_cache_healed_total",
+        "Copies that were gone or damaged, replaced from the store.",
+    )
     copies = _shared(metrics, "coatcheck_cache_bytes", "Bytes of the copies in the cache.")
     limit = _shared(metrics, "coatcheck_cache_limit_bytes", "What the cache may take of the disk.")
     limit.set(config.max_bytes)
@@ -118,6 +127,7 @@ def measure_copies(
         evicted.follow(counts.evicted_blobs)
         streamed.follow(counts.streamed_blobs)
         failed.follow(counts.verification_failures)
+        healed.follow(cache.heals.count)
         try:
             copies.set((await cache.sums()).bytes)
             usage = await asyncio.to_thread(shutil.disk_usage, config.folder)

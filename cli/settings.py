@@ -30,7 +30,7 @@ from coatcheck.daemon import (
     UpstreamConfig,
 )
 from coatcheck.protocol import DIALECTS, is_tenant
-from coatcheck.store import MaintenanceConfig, Quotas, StoreConfig
+from coatcheck.store import ImageWorkerConfig, MaintenanceConfig, Quotas, StoreConfig
 from coatcheck.web import is_loopback_host
 
 from .authority import authority
@@ -45,6 +45,7 @@ _MAINTENANCE: Final = MaintenanceConfig()
 _GATEWAY: Final = GatewayConfig()
 _TIMEOUTS: Final = Timeouts()
 _CACHE: Final = CacheConfig(Path())
+_IMAGES: Final = ImageWorkerConfig()
 _NO_DEFAULTS: Mapping[str, object] = MappingProxyType({})
 
 
@@ -124,10 +125,14 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(default=_MAINTENANCE.sweep_seconds, gt=0)
     review_seconds: int = Field(default=_STORE.review_seconds, ge=0)
     quarantine_seconds: int = Field(default=_STORE.quarantine_seconds, ge=0)
+    upload_seconds: int = Field(default=_STORE.upload_seconds, gt=0)
+    max_uploads_per_tenant: int = Field(default=_STORE.max_uploads_per_tenant, gt=0)
     max_request_bytes: int = Field(default=_GATEWAY.max_request_bytes, gt=0)
     max_upstream_bytes: int = Field(default=_GATEWAY.max_upstream_bytes, gt=0)
     max_values: int = Field(default=_GATEWAY.turn.max_values, gt=0)
     max_attachments: int = Field(default=_GATEWAY.turn.max_attachments, gt=0)
+    image_workers: int = Field(default=_IMAGES.workers, ge=1, le=16)
+    max_image_pixels: int = Field(default=_IMAGES.budgets.max_pixels, gt=0)
     drain_seconds: float = Field(default=10.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     upstream: tuple[UpstreamSettings, ...] = ()
@@ -154,6 +159,8 @@ class Settings(BaseSettings):
             quotas=Quotas(self.tenant_quota_bytes, self.tenant_quotas),
             review_seconds=self.review_seconds,
             quarantine_seconds=self.quarantine_seconds,
+            upload_seconds=self.upload_seconds,
+            max_uploads_per_tenant=self.max_uploads_per_tenant,
         )
 
     def maintenance_config(self) -> MaintenanceConfig:
@@ -194,6 +201,9 @@ class Settings(BaseSettings):
                 max_upstream_bytes=self.max_upstream_bytes,
                 turn=TurnLimits(self.max_values, self.max_attachments),
                 public_origins=frozenset(map(authority, self.public_urls)),
+            ),
+            images=ImageWorkerConfig.of(
+                workers=self.image_workers, max_pixels=self.max_image_pixels
             ),
         )
 

@@ -1,12 +1,14 @@
 """Asking about blobs, and the holds on them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from urllib.parse import urlencode
 
 from coatcheck.protocol import (
     BLOB_PATH,
     MAX_DIGESTS,
     OCTET_STREAM,
+    USER_HEADER,
     BlobEntry,
     BlobPage,
     Descriptor,
@@ -16,6 +18,7 @@ from coatcheck.protocol import (
     MissingRequest,
     Ref,
     Released,
+    parse_end_user,
     parse_media_type,
     parse_ref,
 )
@@ -25,6 +28,7 @@ from .exchange import Exchange, Reply, Request
 from .refusal import read, refusal
 
 JSON_HEADERS = {"Content-Type": "application/json"}
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 BlobName = Digest | Ref | Descriptor | str
 
@@ -43,6 +47,15 @@ def named(blob: BlobName) -> Digest:
     return parse_ref(blob).digest if blob.startswith("blob:") else Digest(blob)
 
 
+def headers_for(end_user: str | None) -> Mapping[str, str]:
+    """Return the headers that name an end user.
+
+    Raises:
+        InvalidEndUserError: nobody can have this name.
+    """
+    return NO_HEADERS if end_user is None else {USER_HEADER: parse_end_user(end_user)}
+
+
 def path_of(digest: Digest) -> str:
     """Return a blob's path on the server."""
     return f"{BLOB_PATH}{digest}"
@@ -58,17 +71,19 @@ def stat(digest: Digest) -> Exchange[Descriptor | None]:
     return _described(digest, reply)
 
 
-def missing(digests: Iterable[Digest]) -> Exchange[list[Digest]]:
+def missing(
+    digests: Iterable[Digest], headers: Mapping[str, str] = NO_HEADERS
+) -> Exchange[list[Digest]]:
     """Return those that have to be uploaded, each once, in the order given.
 
-    Renews the leases of the others. Asks in portions of `MAX_DIGESTS`.
+    Renews the leases of the others. Asks in portions of `MAX_DIGESTS`; `headers` say for whom.
     """
     wanted = list(dict.fromkeys(digests))
     absent: set[Digest] = set()
     for start in range(0, len(wanted), MAX_DIGESTS):
         asked = MissingRequest(digests=tuple(wanted[start : start + MAX_DIGESTS]))
         body = asked.model_dump_json().encode()
-        reply = yield from Request("POST", f"{BLOB_PATH}missing", JSON_HEADERS, body)
+        reply = yield from Request("POST", f"{BLOB_PATH}missing", {**JSON_HEADERS, **headers}, body)
         absent.update(read(MissingAnswer, reply).missing)
     return [digest for digest in wanted if digest in absent]
 

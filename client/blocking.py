@@ -103,7 +103,9 @@ class BlockingDriver:
             body.close()
 
     def _send(self, request: Request) -> BaseHTTPResponse:
-        headers = self._endpoint.headers(request.headers)
+        headers = {
+            name: _as_sent(value) for name, value in self._endpoint.headers(request.headers).items()
+        }
         if request.body is not None:
             size = len(request.body) if isinstance(request.body, bytes) else request.body.size
             headers["Content-Length"] = str(size)
@@ -133,6 +135,11 @@ def _drive(exchange: Exchange[T], perform: Callable[[Step], object]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def _as_sent(value: str) -> str:
+    """Return a header's value so that UTF-8 goes out: the library sends each character as a byte."""
+    return value.encode().decode("latin-1")
 
 
 def _pieces(body: bytes | Outgoing) -> Iterator[bytes]:

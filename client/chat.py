@@ -13,6 +13,7 @@ from functools import partial
 from coatcheck.protocol import (
     ENVELOPE_KEY,
     PROMPT_HEADER,
+    USER_HEADER,
     Digest,
     Envelope,
     InvalidDigestError,
@@ -26,6 +27,7 @@ from coatcheck.protocol import (
 )
 
 from .answer import ChatAnswer, answer_of
+from .blobs import headers_for
 from .dehydrate import Messages, bring, copy_object, to_ref_form, upload_all
 from .errors import BlobNotFoundError, InvalidAnswerError, InvalidArgumentError, PromptNotFoundError
 from .exchange import Exchange, Reply, Request, Work
@@ -62,6 +64,8 @@ class Prepared:
     fields: JsonObject
     dehydrated: RefForm
     digests: list[Digest]
+    named: Mapping[str, str]
+    """The headers that say for whom its images are."""
 
     def request(self, start: int) -> Request:
         """Return the request that appends the messages from `start` on to those before."""
@@ -129,7 +133,15 @@ def _prepare(turn: Turn) -> Exchange[Prepared]:
     fields = copy_object(turn.fields, "fields")
     dehydrated = yield from to_ref_form(turn.messages, dialect(DIALECT))
     digests = yield from Work(partial(_digests, dehydrated.messages))
-    return Prepared(turn, fields, dehydrated, digests)
+    return Prepared(turn, fields, dehydrated, digests, _named(turn, fields))
+
+
+def _named(turn: Turn, fields: JsonObject) -> Mapping[str, str]:
+    """Return whom the server takes the turn to be for, in a header: so its images are."""
+    for name, value in turn.extra_headers.items():
+        if name.lower() == USER_HEADER.lower():
+            return headers_for(value)
+    return headers_for(dialect(DIALECT).end_user(fields))
 
 
 def _digests(messages: list[Json]) -> list[Digest]:
@@ -142,7 +154,9 @@ def _digests(messages: list[Json]) -> list[Digest]:
 def _offer(prepared: Prepared, start: int, stop: int) -> Exchange[None]:
     """Upload what some of the messages need; a kept prompt holds what its messages name."""
     inlines = prepared.dehydrated.inline
-    yield from bring([inline for inline in inlines if start <= inline.message < stop])
+    yield from bring(
+        [inline for inline in inlines if start <= inline.message < stop], prepared.named
+    )
 
 
 def _heal(prepared: Prepared, error: BlobNotFoundError) -> Exchange[None]:
@@ -151,7 +165,7 @@ def _heal(prepared: Prepared, error: BlobNotFoundError) -> Exchange[None]:
     absent = [digest for digest in lost if digest is not None and digest in at_hand]
     if not absent or len(absent) < len(lost):
         raise error  # sending some would not make the turn possible
-    yield from upload_all(absent, prepared.dehydrated.inline)
+    yield from upload_all(absent, prepared.dehydrated.inline, prepared.named)
 
 
 def _check_kind(turn: Turn, reply: Reply) -> None:

@@ -65,7 +65,12 @@ class Client:
         self._driver.close()
 
     def put(
-        self, source: Source, *, media_type: str | None = None, progress: Progress | None = None
+        self,
+        source: Source,
+        *,
+        media_type: str | None = None,
+        progress: Progress | None = None,
+        end_user: str | None = None,
     ) -> Descriptor:
         """Store a source's bytes and describe them; what the server has is not sent again.
 
@@ -74,16 +79,18 @@ class Client:
         cannot be read twice is copied to a temporary one. `media_type` counts where the content
         does not show it; the descriptor's `ref` says it where the server knows another.
         `progress(sent_bytes, total_bytes)` is called while bytes are sent, and not at all when
-        none are. May be called twice.
+        none are. `end_user` is whom the bytes are for, in your own words; by this name they can be
+        erased. May be called twice.
 
         Raises:
             InvalidArgumentError: the source is nothing that can be put, or is empty.
             InvalidMediaTypeError: `media_type` is none.
+            InvalidEndUserError: nobody can have the name `end_user`.
             LocalFileError: the file cannot be read.
             FileChangedError: it changed while it was put; nothing is stored.
             DigestMismatchError: the bytes changed on the way; nothing is stored.
         """
-        return self._driver.run(put(source, media_type, progress))
+        return self._driver.run(put(source, media_type, progress, end_user))
 
     def get(
         self,
@@ -155,18 +162,21 @@ class Client:
             if cursor is None:
                 return
 
-    def dehydrate(self, messages: Messages, dialect: str = "openai.chat") -> RefMessages:
+    def dehydrate(
+        self, messages: Messages, dialect: str = "openai.chat", *, end_user: str | None = None
+    ) -> RefMessages:
         """Return the messages with refs in place of inline attachments, all of them uploaded.
 
         What the server has is not sent; everything missing is asked for at once. Pointers become
-        refs too. The caller's messages are not changed.
+        refs too. The caller's messages are not changed. `end_user` is as in `put`.
 
         Raises:
             InvalidArgumentError: something in the messages is not JSON.
             MalformedMessageError: a message is not the dialect's; its path says where.
             UnknownDialectError: there is no such dialect.
+            InvalidEndUserError: nobody can have the name `end_user`.
         """
-        return self._driver.run(dehydrate(messages, dialect))
+        return self._driver.run(dehydrate(messages, dialect, end_user))
 
     def chat(
         self,
@@ -181,7 +191,9 @@ class Client:
         Pass the whole list on every turn, inline images and all. Append `answer.message` to it
         and the answer is not sent back either. `fields` go into the body as they are, such as
         `temperature=0`; `extra_headers` into the request. An `Authorization` among them is for
-        the upstream: the client's own key then rides in `Coatcheck-Key`.
+        the upstream: the client's own key then rides in `Coatcheck-Key`. A `Coatcheck-User` among
+        them, or else the field `safety_identifier` or `user`, names whom the turn and its images
+        are for.
 
         Two things are tried again, once each: a server that does not know the conversation any
         more is sent the whole list, and blobs that it lost are uploaded from the messages.
@@ -189,6 +201,7 @@ class Client:
         Raises:
             InvalidArgumentError: something is not JSON, or a field is an argument's business.
             MalformedMessageError: a message is not the dialect's; its path says where.
+            InvalidEndUserError: nobody can have the name in `Coatcheck-User`.
             BlobNotFoundError: refs do not resolve, and the messages do not hold their bytes.
         """
         turn = Turn(model, messages, fields, extra_headers or {})

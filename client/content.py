@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeAlias, cast
 
 from PIL import Image
 
-from coatcheck.protocol import SNIFF_BYTES, Digest
+from coatcheck.protocol import Digest, ImageInfo, ImageParser
 
 from .errors import FileChangedError, InvalidArgumentError, LocalFileError
 from .picture import encode_picture
@@ -42,7 +42,7 @@ class Content:
 
     def __init__(self, file: BinaryIO, *, is_owned: bool) -> None:
         self.size = 0
-        self.head = b""
+        self._parser = ImageParser()
         self._lock = threading.Lock()
         self._sha256 = hashlib.sha256()
         self._file = file
@@ -98,8 +98,7 @@ class Content:
             if not piece:
                 self._finish_hashing()
                 return False
-            if len(self.head) < SNIFF_BYTES:
-                self.head = (self.head + piece)[:SNIFF_BYTES]
+            self._parser.feed(piece)
             self.size += len(piece)
             self._sha256.update(piece)
             if self._spool:
@@ -110,6 +109,11 @@ class Content:
     def named(self) -> Digest:
         """The digest of all that was hashed."""
         return Digest.from_raw(self._sha256.digest())
+
+    @property
+    def image(self) -> ImageInfo | None:
+        """What its header says, where all that was hashed is an image."""
+        return self._parser.info()
 
     def upload(self, promised: Digest, progress: Progress | None) -> "Upload":
         """Begin to read a second time, to send.

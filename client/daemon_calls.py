@@ -10,6 +10,7 @@ from coatcheck.protocol import (
     PROMPT_PATH,
     RESOLVE_PATH,
     TENANT_HEADER,
+    USER_HEADER,
     Descriptor,
     Digest,
     KeyAnswer,
@@ -21,6 +22,7 @@ from coatcheck.protocol import (
     format_digest_field,
 )
 
+from . import blobs
 from .blobs import JSON_HEADERS, path_of
 from .errors import (
     BlobNotFoundError,
@@ -70,20 +72,25 @@ def fetch(tenant: str, digest: Digest) -> Exchange[Reply]:
 
 
 def upload(
-    tenant: str, data: bytes, digest: Digest, media_type: str | None
+    tenant: str, data: bytes, digest: Digest, media_type: str | None, end_user: str | None
 ) -> Exchange[Descriptor]:
-    """Hand in bytes for a tenant.
+    """Hand in bytes for a tenant, and for one of its end users.
 
     Raises:
         DigestMismatchError: they changed on the way.
     """
-    headers = {"Repr-Digest": format_digest_field(digest), **_of(tenant)}
+    headers = {"Repr-Digest": format_digest_field(digest), **_of(tenant, end_user)}
     if media_type is not None:
         headers["Content-Type"] = media_type
     descriptor = read(Descriptor, (yield from Request("PUT", path_of(digest), headers, data)))
     if (descriptor.digest, descriptor.size) != (digest, len(data)):
         raise InvalidAnswerError(f"the store describes another blob than {digest}")
     return descriptor
+
+
+def missing(tenant: str, digests: Sequence[Digest], end_user: str) -> Exchange[list[Digest]]:
+    """Return those that have to be handed in; the others are for the end user too then."""
+    return blobs.missing(digests, _of(tenant, end_user))
 
 
 def expand(tenant: str, dialect: str, digest: Digest) -> Exchange[list[str] | None]:
@@ -100,7 +107,7 @@ def expand(tenant: str, dialect: str, digest: Digest) -> Exchange[list[str] | No
     return (yield from Work(partial(_texts, whole)))
 
 
-def append(tenant: str, wanted: PromptAppend) -> Exchange[None]:
+def append(tenant: str, wanted: PromptAppend, end_user: str | None) -> Exchange[None]:
     """Keep messages that continue a prompt. May be done twice.
 
     Raises:
@@ -108,7 +115,7 @@ def append(tenant: str, wanted: PromptAppend) -> Exchange[None]:
     """
     path = f"{PROMPT_PATH}{wanted.messages[-1].digest}"
     body = yield from Work(lambda: wanted.model_dump_json().encode())
-    reply = yield from Request("PUT", path, JSON_HEADERS | _of(tenant), body)
+    reply = yield from Request("PUT", path, JSON_HEADERS | _of(tenant, end_user), body)
     if not reply.is_success:
         raise refusal(reply)
 
@@ -157,5 +164,6 @@ def _texts(reply: Reply) -> list[str]:
     return list(read(PromptAnswer, reply).messages)
 
 
-def _of(tenant: str) -> dict[str, str]:
-    return {TENANT_HEADER: tenant}
+def _of(tenant: str, end_user: str | None = None) -> dict[str, str]:
+    named = {} if end_user is None else {USER_HEADER: end_user}
+    return {TENANT_HEADER: tenant, **named}

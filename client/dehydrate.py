@@ -17,7 +17,7 @@ from coatcheck.protocol import (
     ref_form,
 )
 
-from .blobs import missing
+from .blobs import headers_for, missing
 from .errors import InvalidArgumentError
 from .exchange import Exchange, Work
 from .put import send
@@ -26,16 +26,20 @@ Messages: TypeAlias = Sequence[Mapping[str, object]]
 """A dialect's message list: objects, lists, strings, numbers, booleans and None."""
 
 
-def dehydrate(messages: Messages, dialect_name: str) -> Exchange[list[JsonObject]]:
+def dehydrate(
+    messages: Messages, dialect_name: str, end_user: str | None = None
+) -> Exchange[list[JsonObject]]:
     """Return the messages in ref form, after uploading what the server is missing.
 
     Raises:
         UnknownDialectError: there is no such dialect.
+        InvalidEndUserError: nobody can have the name `end_user`.
         InvalidArgumentError: a value is not JSON.
         MalformedMessageError: a message is not the dialect's.
     """
+    named = headers_for(end_user)
     dehydrated = yield from to_ref_form(messages, dialect(dialect_name))
-    yield from bring(dehydrated.inline)
+    yield from bring(dehydrated.inline, named)
     return [message for message in dehydrated.messages if isinstance(message, dict)]
 
 
@@ -45,19 +49,24 @@ def to_ref_form(messages: Messages, of: Dialect) -> Exchange[RefForm]:
     return (yield from Work(partial(ref_form, of, copied)))
 
 
-def bring(inlines: Sequence[InlineBlob]) -> Exchange[None]:
-    """Upload those that the server is missing, after asking for all of them at once."""
+def bring(inlines: Sequence[InlineBlob], named: Mapping[str, str]) -> Exchange[None]:
+    """Upload those that the server is missing, after asking for all of them at once.
+
+    `named` are the headers that say for whom.
+    """
     if inlines:
-        absent = yield from missing(inline.digest for inline in inlines)
-        yield from upload_all(absent, inlines)
+        absent = yield from missing((inline.digest for inline in inlines), named)
+        yield from upload_all(absent, inlines, named)
 
 
-def upload_all(digests: Iterable[Digest], inlines: Sequence[InlineBlob]) -> Exchange[None]:
+def upload_all(
+    digests: Iterable[Digest], inlines: Sequence[InlineBlob], named: Mapping[str, str]
+) -> Exchange[None]:
     """Upload the named ones, one after the other: each is decoded, sent, and let go."""
     by_digest = {inline.digest: inline for inline in inlines}
     for digest in digests:
         source = yield from Work(by_digest[digest].decode)
-        yield from send(source, by_digest[digest].media_type)
+        yield from send(source, by_digest[digest].media_type, named)
 
 
 def copy_object(value: Mapping[str, object], path: str) -> JsonObject:

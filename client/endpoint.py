@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from coatcheck.protocol import DAEMON_HEADER, KEY_HEADER
+from coatcheck.protocol import DAEMON_HEADER, KEY_HEADER, USER_HEADER, is_end_user
 
 from .errors import InvalidArgumentError
 
@@ -51,7 +51,7 @@ class Endpoint:
             InvalidArgumentError: a name or value cannot stand in a header (RFC 9110 section 5).
         """
         for name, value in of_request.items():
-            if not _is_token(name) or not _is_value(value):
+            if not _is_token(name) or not (_is_value(value) or _names_end_user(name, value)):
                 raise InvalidArgumentError(f"not a header: {name[:40]!r}")
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **of_request}
         if self.daemon is not None:
@@ -62,6 +62,11 @@ class Endpoint:
             else:
                 headers["Authorization"] = f"Bearer {self.key}"
         return headers
+
+
+def _names_end_user(name: str, value: str) -> bool:
+    """The one header of ours that goes as UTF-8, where the others are ASCII."""
+    return name.lower() == USER_HEADER.lower() and is_end_user(value)
 
 
 def _origin(base_url: str) -> str:

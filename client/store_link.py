@@ -77,27 +77,41 @@ class StoreLink:
         return body
 
     async def upload(
-        self, tenant: str, data: bytes, digest: Digest, media_type: str | None
+        self,
+        tenant: str,
+        data: bytes,
+        digest: Digest,
+        media_type: str | None,
+        *,
+        end_user: str | None = None,
     ) -> Descriptor:
-        """Hand in bytes whose digest is known.
+        """Hand in bytes whose digest is known; `end_user` is whom they are for.
 
         Raises:
             DigestMismatchError: they changed on the way.
         """
-        return await self._driver.run(daemon_calls.upload(tenant, data, digest, media_type))
+        return await self._driver.run(
+            daemon_calls.upload(tenant, data, digest, media_type, end_user)
+        )
+
+    async def missing(self, tenant: str, digests: Sequence[Digest], end_user: str) -> list[Digest]:
+        """Return those that have to be handed in; the others are for the end user too then."""
+        return await self._ask(lambda: daemon_calls.missing(tenant, digests, end_user))
 
     async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
         """Return the JSON texts of a kept list, oldest first; None when it is not kept."""
         return await self._driver.run(daemon_calls.expand(tenant, dialect, digest))
 
-    async def append(self, tenant: str, wanted: PromptAppend) -> None:
+    async def append(
+        self, tenant: str, wanted: PromptAppend, *, end_user: str | None = None
+    ) -> None:
         """Keep messages that continue a prompt. May be called twice.
 
         Raises:
             PromptNotFoundError: the parent is not kept.
         """
         size = sum(len(step.text) for step in wanted.messages)
-        await self._ask(lambda: daemon_calls.append(tenant, wanted), size)
+        await self._ask(lambda: daemon_calls.append(tenant, wanted, end_user), size)
 
     async def verify(self, secret: str) -> KeyAnswer | None:
         """Return whose key this is; None when it opens nothing."""

@@ -63,15 +63,27 @@ class CacheTotals(BaseModel):
     hits: int
     misses: int
     hit_ratio: float | None = None
+    healed: int
+
+
+class CacheHeal(BaseModel):
+    """A copy that was gone or damaged, and was replaced from the store at this Unix time."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: Digest
+    fault: str
+    at: float
 
 
 class CacheListing(BaseModel):
-    """Answer of `GET /admin/api/cache`: the most recently used entry first."""
+    """Answer of `GET /admin/api/cache`: what was used last, and replaced last, first."""
 
     model_config = ConfigDict(frozen=True)
 
     entries: list[CacheEntry]
     totals: CacheTotals
+    heals: list[CacheHeal]
 
 
 class Evicted(BaseModel):
@@ -90,7 +102,9 @@ def cache_routes(inventory: CacheView) -> list[Route]:
         with _told():
             view = await inventory.look(limit)
         entries = [_entry(entry) for entry in view.entries]
-        return json_response(CacheListing(entries=entries, totals=_totals(view.totals)))
+        heals = [CacheHeal(digest=each.digest, fault=each.fault, at=each.at) for each in view.heals]
+        totals = _totals(view.totals)
+        return json_response(CacheListing(entries=entries, totals=totals, heals=heals))
 
     async def evict(request: web.Request) -> web.StreamResponse:
         digest = Digest(request.match_info["digest"])
@@ -186,4 +200,5 @@ def _totals(totals: Totals) -> CacheTotals:
         hits=totals.hits,
         misses=totals.misses,
         hit_ratio=totals.hit_ratio,
+        healed=totals.healed,
     )

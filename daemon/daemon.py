@@ -1,7 +1,7 @@
 """The daemon: its parts joined, and the face that a process serves.
 
-It owns the upstreams' connections and the keeper's background work, and closes both; the sources
-belong to whoever made them.
+It owns the upstreams' connections, the workers that decode for `echo`, and the keeper's background
+work, and closes them; the sources belong to whoever made them.
 """
 
 import secrets
@@ -12,6 +12,7 @@ from functools import partial
 from typing import Self
 
 from coatcheck.protocol import DIALECTS, Call, Dialect
+from coatcheck.store import ImageWorkerConfig, ImageWorkers
 from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
 
 from .admin import cache_routes, cache_section
@@ -38,6 +39,8 @@ class DaemonConfig:
 
     upstreams: Sequence[UpstreamConfig] = ()
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    images: ImageWorkerConfig = field(default_factory=ImageWorkerConfig)
+    """Of the workers that decode for `echo`."""
 
 
 class Daemon:
@@ -52,6 +55,7 @@ class Daemon:
         noted: SharedInventory,
         upstreams: Upstreams,
         keeper: Keeper,
+        images: ImageWorkers,
     ) -> None:
         self._gateway = gateway
         self._passage = passage
@@ -61,6 +65,7 @@ class Daemon:
         self._noted = noted
         self._upstreams = upstreams
         self._keeper = keeper
+        self._images = images
 
     @classmethod
     def open(
@@ -86,10 +91,11 @@ class Daemon:
         meters = meters or NoMeters()
         blobs = MeteredBlobs(blobs, meters, time.monotonic)
         prompts = MeteredPrompts(prompts, meters)
+        images = ImageWorkers(config.images)
         upstreams = Upstreams(
             [
                 MeteredUpstream(upstream, meters, time.monotonic)
-                for upstream in _upstreams(config.upstreams, clock)
+                for upstream in _upstreams(config, images, clock)
             ]
         )
         keeper = Keeper(blobs, prompts)
@@ -104,7 +110,7 @@ class Daemon:
             meters=meters,
             random=random,
         )
-        return cls(gateway, passage, uses, inventory, noted, upstreams, keeper)
+        return cls(gateway, passage, uses, inventory, noted, upstreams, keeper, images)
 
     def face(self) -> Face:
         """Return the routes and the section of the page."""
@@ -119,9 +125,10 @@ class Daemon:
         )
 
     async def close(self) -> None:
-        """End background work, then close connections. May be called twice."""
+        """End background work, then close connections and workers. May be called twice."""
         await self._keeper.close()
         await self._upstreams.close()
+        await self._images.close()
 
     def _turn_routes(self) -> list[Route]:
         return [
@@ -162,8 +169,13 @@ class Daemon:
         )
 
 
-def _upstreams(configs: Sequence[UpstreamConfig], clock: Callable[[], float]) -> list[Upstream]:
-    """Make every upstream. `echo` serves every model when it is alone, else its own name first."""
-    upstreams: list[Upstream] = [HttpUpstream.open(config) for config in configs]
-    models = (ECHO,) if configs else ("*",)
-    return [*(EchoUpstream(clock, voice, models) for voice in VOICES), *upstreams]
+def _upstreams(
+    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float]
+) -> list[Upstream]:
+    """Make every upstream. `echo` serves every model when it is alone, else its own name first.
+
+    It has one voice for each dialect; `images` decodes for all of them.
+    """
+    upstreams: list[Upstream] = [HttpUpstream.open(each) for each in config.upstreams]
+    models = (ECHO,) if upstreams else ("*",)
+    return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]

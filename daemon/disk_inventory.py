@@ -14,6 +14,7 @@ from coatcheck.store import StoreError
 from coatcheck.web import Route, Siblings, json_response
 
 from .cache import DiskCache
+from .cache.heals import Heal
 from .cache.rows import Copy
 from .errors import StoreUnavailableError
 from .inventory import Entry, Totals, View
@@ -30,6 +31,8 @@ class _Counts(BaseModel):
 
     hits: int
     misses: int
+    healed: int
+    heals: tuple[Heal, ...]
 
 
 class DiskInventory:
@@ -57,8 +60,12 @@ class DiskInventory:
             sums.bytes,
             sum(each.hits for each in counts),
             sum(each.misses for each in counts),
+            sum(each.healed for each in counts),
         )
-        return View([self._entry(copy) for copy in copies], totals)
+        heals = sorted(
+            (heal for each in counts for heal in each.heals), key=lambda heal: heal.at, reverse=True
+        )
+        return View([self._entry(copy) for copy in copies], totals, heals[:limit])
 
     async def evict(self, digest: Digest) -> bool:
         """Remove a copy; False when there was none."""
@@ -81,7 +88,13 @@ class DiskInventory:
         return [Route("GET", _PATH, tell, scope=None)]
 
     def _counts(self) -> _Counts:
-        return _Counts(hits=self._cache.counts.hits, misses=self._cache.counts.misses)
+        counts, heals = self._cache.counts, self._cache.heals
+        return _Counts(
+            hits=counts.hits,
+            misses=counts.misses,
+            healed=heals.count,
+            heals=tuple(heals.newest()),
+        )
 
     def _entry(self, copy: Copy) -> Entry:
         return Entry(

@@ -24,10 +24,11 @@ from coatcheck.protocol import (
     dotted,
     sniff,
 )
+from coatcheck.store import ImageWorkers
 
 from .body import Body
 from .echo_voice import EchoAnswer, Heard, Place, Said, Voice, json_answer
-from .errors import DaemonError, RequestRefusedError, UnknownIdError
+from .errors import DecoderUnavailableError, RequestRefusedError, UnknownIdError
 from .picture import glance
 from .upstream import ECHO, Outgoing, UpstreamConfig
 
@@ -38,9 +39,15 @@ class EchoUpstream:
     """Speaks one dialect without a network. `clock` gives the time that its answers name."""
 
     def __init__(
-        self, clock: Callable[[], float], voice: Voice, models: tuple[str, ...] = ("*",)
+        self,
+        clock: Callable[[], float],
+        images: ImageWorkers,
+        voice: Voice,
+        models: tuple[str, ...] = ("*",),
     ) -> None:
+        """`images` decodes what comes; it belongs to whoever made it."""
         self._clock = clock
+        self._images = images
         self._voice = voice
         self._dialect = dialect(voice.dialect)
         self._config = UpstreamConfig(name=ECHO, dialect=voice.dialect, models=models)
@@ -62,10 +69,10 @@ class EchoUpstream:
         path, _, query = outgoing.path.partition("?")
         try:
             heard = Heard(path, query, await _read(outgoing.body))
-            text = await _describe(self._dialect, self._voice, heard)
+            text = await _describe(self._dialect, self._voice, heard, self._images)
             said = Said(text, int(self._clock()), heard_tokens=len(text.split(" ")))
             return self._voice.answer(heard, said)
-        except RequestRefusedError as error:
+        except (RequestRefusedError, DecoderUnavailableError) as error:
             problem = error.problem
             return json_answer(problem.status, self._dialect.provider.error(problem))
 
@@ -87,7 +94,7 @@ async def _read(body: Body | None) -> JsonObject:
     return request
 
 
-async def _describe(spoken: Dialect, voice: Voice, heard: Heard) -> str:
+async def _describe(spoken: Dialect, voice: Voice, heard: Heard, images: ImageWorkers) -> str:
     """Check the messages and say what they hold."""
     places = voice.places(heard)
     given = heard.body.get(spoken.messages_key)
@@ -96,9 +103,9 @@ async def _describe(spoken: Dialect, voice: Voice, heard: Heard) -> str:
     except MalformedRequestError as error:
         raise RequestRefusedError(str(error), error.code, error.path) from error
     _refuse_others(places, slots)
-    images = {place.path for place in places if place.is_image}
+    pictured = {place.path for place in places if place.is_image}
     other = voice.takes_both_alphabets
-    seen = [await asyncio.to_thread(_describe_slot, slot, images, other) for slot in slots]
+    seen = [await _describe_slot(slot, pictured, other, images) for slot in slots]
     messages = spoken.list_messages(given) or []
     text = voice.last_text(messages[-1]) if messages else ""
     pictures = "".join(f"\n{number}. {what}" for number, what in enumerate(seen, 1))
@@ -120,7 +127,21 @@ def _refuse_others(places: Sequence[Place], slots: Sequence[Slot]) -> None:
         )
 
 
-def _describe_slot(slot: Slot, images: Collection[Path], takes_both: bool) -> str:
+async def _describe_slot(
+    slot: Slot, pictured: Collection[Path], takes_both: bool, images: ImageWorkers
+) -> str:
+    is_image = slot.path in pictured
+    data, kind, named = await asyncio.to_thread(_open_slot, slot, is_image, takes_both)
+    if not is_image:
+        return f"{kind or 'bytes'}, {named}"
+    try:
+        return f"{await glance(images, data)}, {named}"
+    except RequestRefusedError as error:
+        raise RequestRefusedError(str(error), error.problem.code, dotted(slot.path)) from error
+
+
+def _open_slot(slot: Slot, is_image: bool, takes_both: bool) -> tuple[bytes, str | None, str]:
+    """Return the bytes, the media type that they show, and what they are called."""
     found, path = slot.found, dotted(slot.path)
     if not isinstance(found, FoundInline):
         raise RequestRefusedError("a reference is not an image", "invalid_image_url", path)
@@ -130,7 +151,6 @@ def _describe_slot(slot: Slot, images: Collection[Path], takes_both: bool) -> st
     if data is None:
         raise RequestRefusedError("the base64 is invalid", "invalid_base64", path)
     kind, declared = sniff(data[:SNIFF_BYTES]), found.media_type or ""
-    is_image = slot.path in images
     is_checked = is_image or declared.startswith("image/") or declared == "application/pdf"
     if declared and declared != kind and is_checked:
         raise RequestRefusedError(
@@ -138,10 +158,4 @@ def _describe_slot(slot: Slot, images: Collection[Path], takes_both: bool) -> st
             "invalid_image_format",
             path,
         )
-    named = f"{Digest.of(data)}, {len(data)} bytes"
-    if not is_image:
-        return f"{kind or 'bytes'}, {named}"
-    try:
-        return f"{glance(data)}, {named}"
-    except DaemonError as error:
-        raise RequestRefusedError(str(error), error.problem.code, path) from error
+    return data, kind, f"{Digest.of(data)}, {len(data)} bytes"

@@ -28,6 +28,14 @@ class EmbeddedBlobs:
             for digest, grant in grants.items()
         }
 
+    async def find_files(self, tenant: str, file_ids: Collection[str]) -> dict[str, Digest]:
+        """Return what files name; see `BlobSource.find_files`."""
+        try:
+            files = await self._store.files.find_many(tenant, file_ids)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+        return {file_id: file.grant.digest for file_id, file in files.items()}
+
     async def prepare(self, tenant: str, blobs: Collection[Resolved]) -> Collection[Digest]:
         """Do nothing: the store beside us needs no second copy."""
         return ()
@@ -41,11 +49,27 @@ class EmbeddedBlobs:
         except StoreError as error:
             raise StoreUnavailableError(str(error)) from error
 
-    async def absorb(self, tenant: str, data: bytes, media_type: str | None) -> Digest:
+    async def claim(
+        self, tenant: str, digests: Collection[Digest], end_user: str
+    ) -> Collection[Digest]:
+        """Return those that the tenant holds; see `BlobSource.claim`."""
+        try:
+            answer = await self._store.missing(tenant, list(digests), end_user=end_user)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+        return set(digests) - set(answer.missing)
+
+    async def absorb(
+        self, tenant: str, data: bytes, media_type: str | None, *, end_user: str | None = None
+    ) -> Digest:
         """Take bytes in through the store's one way; see `BlobSource.absorb`."""
         try:
             receipt = await self._store.receive(
-                tenant, _once(data), declared_type=media_type, expected_size=len(data)
+                tenant,
+                _once(data),
+                declared_type=media_type,
+                expected_size=len(data),
+                end_user=end_user,
             )
         except StoreError as error:
             raise _not_kept(error) from error
@@ -66,12 +90,18 @@ class EmbeddedPrompts:
             raise StoreUnavailableError(str(error)) from error
 
     async def append(
-        self, tenant: str, dialect: str, parent: Digest, messages: Sequence[KeptMessage]
+        self,
+        tenant: str,
+        dialect: str,
+        parent: Digest,
+        messages: Sequence[KeptMessage],
+        *,
+        end_user: str | None = None,
     ) -> None:
         """Keep messages; see `PromptSource.append`."""
         kept = [PromptMessage(item.digest, item.text, item.blobs) for item in messages]
         try:
-            await self._store.prompts.append(tenant, dialect, parent, kept)
+            await self._store.prompts.append(tenant, dialect, parent, kept, end_user=end_user)
         except StoreError as error:
             raise _not_kept(error) from error
 

@@ -177,6 +177,16 @@ class BlobUnreadableError(DaemonError):
         return {"missing": [{"digest": str(self.digest)}]}
 
 
+class DecoderUnavailableError(DaemonError):
+    """Echo's workers are busy, or one was lost while it decoded."""
+
+    status = 503
+    code = "decoder_unavailable"
+    title = "The image cannot be decoded now"
+    retryable = True
+    retry_after_seconds = 1
+
+
 class StoreUnavailableError(DaemonError):
     """The store cannot answer now."""
 

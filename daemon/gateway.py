@@ -12,8 +12,15 @@ from functools import partial
 
 from aiohttp import web
 
-from coatcheck.protocol import Call, Dialect, Json, prompt_root
-from coatcheck.web import ProblemError, codings_of, in_thread_if, inflate, tenant_of
+from coatcheck.protocol import Call, Dialect, Digest, Json, prompt_root
+from coatcheck.web import (
+    ProblemError,
+    codings_of,
+    end_user_of,
+    in_thread_if,
+    inflate,
+    tenant_of,
+)
 
 from .account import Account
 from .body import Body, RawBody, SplicedBody
@@ -32,7 +39,7 @@ from .navigation import refuse_navigation
 from .passage import Passage, headers_of, target_of
 from .relay import refusal, relay
 from .resolver import Resolver
-from .source import PromptSource
+from .source import PromptSource, Resolved
 from .splice import splice
 from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
 from .upstream import Outgoing, Upstream, Upstreams
@@ -114,6 +121,7 @@ class Gateway:
         parsed, upstream = await self._read(text, dialect, _path_model(dialect, request))
         if parsed is None:
             return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+        end_user = end_user_of(request) or dialect.end_user(parsed.body)
         account = self._passage.account(request, upstream, _observed(dialect, call))
         if upstream.config.observe and call.is_turn:
             sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
@@ -121,7 +129,7 @@ class Gateway:
         else:
             account.count(len(raw))
         try:
-            received = Received(raw, text, parsed, tenant)
+            received = Received(raw, text, parsed, tenant, end_user)
             return await self._turn(dialect, request, upstream, received, account)
         except (DaemonError, ProblemError) as error:
             account.status = error.problem.status
@@ -146,7 +154,7 @@ class Gateway:
         outgoing = _outgoing(request, upstream, received, body)
         if body is not None and body.size is not None:
             self._meters.saved(max(0, body.size - len(received.raw)))
-        keeping = self._begin_keeping(turn, sent, tenant, dialect, wish)
+        keeping = self._begin_keeping(turn, sent, received, dialect, wish)
         try:
             return await self._forward(request, upstream, outgoing, keeping, account)
         except BlobUnreadableError as error:
@@ -181,17 +189,23 @@ class Gateway:
         return parsed if upstream.config.mode == "on" else None, upstream
 
     def _begin_keeping(
-        self, turn: Turn, sent: Sequence[Json], tenant: str, dialect: Dialect, wish: Wish
+        self,
+        turn: Turn,
+        sent: Sequence[Json],
+        received: "Received",
+        dialect: Dialect,
+        wish: Wish,
     ) -> "asyncio.Task[Mapping[str, str]] | None":
         """Keep beside the forward what was asked for, which gives headers; else absorb images."""
+        tenant, end_user = received.tenant, received.end_user
         if wish.is_kept:
-            keep = self._keeper.keep(tenant, dialect, turn.parent, sent, turn.origins)
+            keep = self._keeper.keep(tenant, dialect, turn.parent, sent, turn.origins, end_user)
             return asyncio.create_task(kept_headers(keep, wish, turn.start))
         if wish.is_named:
-            absorb = self._keeper.absorb(tenant, dialect, sent, turn.origins)
+            absorb = self._keeper.absorb(tenant, dialect, sent, turn.origins, end_user)
             return asyncio.create_task(kept_headers(absorb, wish, turn.start))
         if turn.has_inline:
-            self._keeper.absorb_later(tenant, dialect, sent, turn.origins)
+            self._keeper.absorb_later(tenant, dialect, sent, turn.origins, end_user)
         return None
 
     def _origins(self, request: web.Request) -> Collection[str]:
@@ -213,8 +227,8 @@ class Gateway:
 
     async def _hydrate(self, turn: Turn, tenant: str, *, is_whole: bool) -> Body | None:
         """Return the upstream's body; None where nothing is replaced in what the client sent."""
-        resolved = await self._resolver.resolve(tenant, turn.digests)
-        fillings = await in_thread_if(turn.size, partial(fill, turn.slots, resolved))
+        resolved, files = await self._resolve(turn, tenant)
+        fillings = await in_thread_if(turn.size, partial(fill, turn.slots, resolved, files))
         if is_whole and not fillings:
             return None
         segments = await in_thread_if(
@@ -228,14 +242,21 @@ class Gateway:
             )
         return body
 
+    async def _resolve(
+        self, turn: Turn, tenant: str
+    ) -> tuple[dict[Digest, Resolved], dict[str, Digest]]:
+        """Return the blobs that the turn names and the tenant holds, and what its files name."""
+        files = await self._resolver.find_files(tenant, turn.file_ids)
+        return await self._resolver.resolve(tenant, turn.digests | set(files.values())), files
+
     async def _places(
         self, turn: Turn, tenant: str, error: BlobUnreadableError
     ) -> BlobsNotFoundError | BlobUnreadableError:
         """Say of a blob that went bad on the way where it stands, and what else is missing now."""
-        resolved = await self._resolver.resolve(tenant, turn.digests)
+        resolved, files = await self._resolve(turn, tenant)
         resolved.pop(error.digest, None)
         try:
-            fill(turn.slots, resolved)
+            fill(turn.slots, resolved, files)
         except BlobsNotFoundError as missing:
             return missing
         return error
@@ -269,6 +290,8 @@ class Received:
     text: bytes
     parsed: ParsedRequest
     tenant: str
+    end_user: str | None
+    """Whom it is for, as the request says."""
 
 
 def _outgoing(

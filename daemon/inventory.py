@@ -11,6 +11,7 @@ from typing import Protocol
 
 from coatcheck.protocol import Digest
 
+from .cache.heals import Heal
 from .source import Resolved
 
 
@@ -35,6 +36,8 @@ class Totals:
     bytes: int
     hits: int
     misses: int
+    healed: int = 0
+    """Copies that were gone or damaged, and were replaced from the store."""
 
     @property
     def hit_ratio(self) -> float | None:
@@ -49,6 +52,8 @@ class View:
 
     entries: Sequence[Entry]
     totals: Totals
+    heals: Sequence[Heal] = ()
+    """The copies replaced last, the newest first."""
 
 
 class CacheView(Protocol):

@@ -59,16 +59,17 @@ class Keeper:
         parent: Digest | None,
         messages: Sequence[Json],
         origins: Collection[str],
+        end_user: str | None = None,
     ) -> Kept:
-        """Keep messages that continue `parent`, and their bytes.
+        """Keep messages that continue `parent`, and their bytes; `end_user` is whom they are for.
 
         Nothing is kept without an RFC 8785 form, or in a store without room. May be repeated.
         """
         try:
             start = parent or prompt_root(dialect.name)
             form, kept = await asyncio.to_thread(_prepare, dialect, messages, origins, start)
-            await self._absorb_all(tenant, form.inline)
-            await self._prompts.append(tenant, dialect.name, start, kept)
+            await self._absorb_all(tenant, form.inline, end_user)
+            await self._prompts.append(tenant, dialect.name, start, kept, end_user=end_user)
         except (PromptDigestError, DaemonError) as error:
             _log.warning("prompt not kept: %s", error)
             return Kept()
@@ -80,11 +81,12 @@ class Keeper:
         dialect: Dialect,
         messages: Sequence[Json],
         origins: Collection[str],
+        end_user: str | None = None,
     ) -> Kept:
-        """Take the bytes that stand inline in messages. May be repeated."""
+        """Take the bytes that stand inline in messages, for `end_user`. May be repeated."""
         form = await asyncio.to_thread(ref_form, dialect, messages, origins)
         try:
-            await self._absorb_all(tenant, form.inline)
+            await self._absorb_all(tenant, form.inline, end_user)
         except DaemonError as error:
             _log.warning("inline blobs not absorbed: %s", error)
             return Kept()
@@ -96,11 +98,12 @@ class Keeper:
         dialect: Dialect,
         messages: Sequence[Json],
         origins: Collection[str],
+        end_user: str | None = None,
     ) -> None:
         """Take the bytes that stand inline in messages, in the background, if there is room."""
         if len(self._background) >= self._max_background:
             return
-        task = asyncio.create_task(self.absorb(tenant, dialect, messages, origins))
+        task = asyncio.create_task(self.absorb(tenant, dialect, messages, origins, end_user))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -111,20 +114,31 @@ class Keeper:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _absorb_all(self, tenant: str, blobs: Sequence[InlineBlob]) -> None:
+    async def _absorb_all(
+        self, tenant: str, blobs: Sequence[InlineBlob], end_user: str | None
+    ) -> None:
         """Take each blob once, a few at a time: most of an upload is waiting for the disk."""
-        unique = list({blob.digest: blob for blob in blobs}.values())
-        for start in range(0, len(unique), _ABSORBED_AT_ONCE):
-            batch = unique[start : start + _ABSORBED_AT_ONCE]
-            absorbing = (self._absorb(tenant, blob) for blob in batch)
+        unique = {blob.digest: blob for blob in blobs}
+        held = await self._held(tenant, unique, end_user) if unique else ()
+        absent = [blob for digest, blob in unique.items() if digest not in held]
+        for start in range(0, len(absent), _ABSORBED_AT_ONCE):
+            batch = absent[start : start + _ABSORBED_AT_ONCE]
+            absorbing = (self._absorb(tenant, blob, end_user) for blob in batch)
             for outcome in await asyncio.gather(*absorbing, return_exceptions=True):
                 if outcome is not None:
                     raise outcome
 
-    async def _absorb(self, tenant: str, blob: InlineBlob) -> None:
-        if blob.digest not in await self._blobs.resolve(tenant, [blob.digest]):
-            data = await asyncio.to_thread(blob.decode)
-            await self._blobs.absorb(tenant, data, blob.media_type)
+    async def _held(
+        self, tenant: str, digests: Collection[Digest], end_user: str | None
+    ) -> Collection[Digest]:
+        """Return what need not be taken: handing it in again would change nothing."""
+        if end_user is None:
+            return await self._blobs.resolve(tenant, digests)
+        return await self._blobs.claim(tenant, digests, end_user)
+
+    async def _absorb(self, tenant: str, blob: InlineBlob, end_user: str | None) -> None:
+        data = await asyncio.to_thread(blob.decode)
+        await self._blobs.absorb(tenant, data, blob.media_type, end_user=end_user)
 
 
 def _prepare(

@@ -39,6 +39,14 @@ class MeteredBlobs:
         finally:
             self._meters.resolved("grants", self._clock() - began)
 
+    async def find_files(self, tenant: str, file_ids: Collection[str]) -> dict[str, Digest]:
+        """See `BlobSource.find_files`."""
+        began = self._clock()
+        try:
+            return await self._blobs.find_files(tenant, file_ids)
+        finally:
+            self._meters.resolved("grants", self._clock() - began)
+
     async def prepare(self, tenant: str, blobs: Collection[Resolved]) -> Collection[Digest]:
         """See `BlobSource.prepare`."""
         began = self._clock()
@@ -51,9 +59,17 @@ class MeteredBlobs:
         """See `BlobSource.open`."""
         return await self._blobs.open(tenant, digest)
 
-    async def absorb(self, tenant: str, data: bytes, media_type: str | None) -> Digest:
+    async def claim(
+        self, tenant: str, digests: Collection[Digest], end_user: str
+    ) -> Collection[Digest]:
+        """See `BlobSource.claim`."""
+        return await self._blobs.claim(tenant, digests, end_user)
+
+    async def absorb(
+        self, tenant: str, data: bytes, media_type: str | None, *, end_user: str | None = None
+    ) -> Digest:
         """See `BlobSource.absorb`."""
-        return await self._blobs.absorb(tenant, data, media_type)
+        return await self._blobs.absorb(tenant, data, media_type, end_user=end_user)
 
 
 class MeteredPrompts:
@@ -71,11 +87,17 @@ class MeteredPrompts:
         return texts
 
     async def append(
-        self, tenant: str, dialect: str, parent: Digest, messages: Sequence[KeptMessage]
+        self,
+        tenant: str,
+        dialect: str,
+        parent: Digest,
+        messages: Sequence[KeptMessage],
+        *,
+        end_user: str | None = None,
     ) -> None:
         """See `PromptSource.append`."""
         try:
-            await self._prompts.append(tenant, dialect, parent, messages)
+            await self._prompts.append(tenant, dialect, parent, messages, end_user=end_user)
         except DaemonError:
             self._meters.prompt("refused")
             raise

@@ -124,6 +124,7 @@ class RemoteBlobs:
         self._availability = availability
         self._clock = clock
         self._grants: Remembered[tuple[str, Digest], ResolvedBlob] = Remembered()
+        self._files: Remembered[tuple[str, str], Digest] = Remembered()
 
     async def resolve(self, tenant: str, digests: Collection[Digest]) -> dict[Digest, Resolved]:
         """Return those that the tenant holds; see `BlobSource.resolve`."""
@@ -151,6 +152,16 @@ class RemoteBlobs:
             held |= await self._ask(tenant, unknown, now, is_use=is_use)
         return held
 
+    async def find_files(self, tenant: str, file_ids: Collection[str]) -> dict[str, Digest]:
+        """Return what files name; see `BlobSource.find_files`."""
+        now = self._clock()
+        found: dict[str, Digest] = {}
+        for file_id in dict.fromkeys(file_ids):
+            if (digest := self._files.get((tenant, file_id), now)) is not None:
+                found[file_id] = digest
+        unknown = [file_id for file_id in dict.fromkeys(file_ids) if file_id not in found]
+        return found | (await self._ask_files(tenant, unknown, now) if unknown else {})
+
     async def prepare(self, tenant: str, blobs: Collection[Resolved]) -> set[Digest]:
         """Fetch what is not here; see `BlobSource.prepare`."""
         gone = await self._cache.prepare(tenant, [(blob.digest, blob.size) for blob in blobs])
@@ -173,12 +184,22 @@ class RemoteBlobs:
             self._grants.forget((tenant, digest))
             raise
 
-    async def absorb(self, tenant: str, data: bytes, media_type: str | None) -> Digest:
+    async def claim(
+        self, tenant: str, digests: Collection[Digest], end_user: str
+    ) -> Collection[Digest]:
+        """Return those that the tenant holds; see `BlobSource.claim`."""
+        async with self._availability.asking():
+            missing = await self._link.missing(tenant, list(digests), end_user)
+        return set(digests) - set(missing)
+
+    async def absorb(
+        self, tenant: str, data: bytes, media_type: str | None, *, end_user: str | None = None
+    ) -> Digest:
         """Hand bytes on to the store, and keep a copy; see `BlobSource.absorb`."""
         digest = await asyncio.to_thread(Digest.of, data)
         async with self._availability.asking():
             try:
-                await self._link.upload(tenant, data, digest, media_type)
+                await self._link.upload(tenant, data, digest, media_type, end_user=end_user)
             except (ServerError, DigestMismatchError) as error:
                 raise _not_kept(error) from error
         self._meters.store_bytes(sent=len(data))
@@ -205,6 +226,35 @@ class RemoteBlobs:
             for digest, blob in held.items():
                 self._grants.put((tenant, digest), blob, now, tickets[digest])
         return held
+
+    async def _ask_files(
+        self, tenant: str, file_ids: Sequence[str], now: float
+    ) -> dict[str, Digest]:
+        tickets = {file_id: self._files.ticket((tenant, file_id)) for file_id in file_ids}
+        try:
+            async with self._availability.asking():
+                answer = await self._link.resolve(tenant, [], file_ids)
+        except StoreUnavailableError as error:
+            return self._recall_files(tenant, file_ids, now, error)
+        found: dict[str, Digest] = {}
+        for blob in answer.blobs:
+            if blob.file_id in tickets:
+                found[blob.file_id] = blob.digest
+                self._files.put((tenant, blob.file_id), blob.digest, now, tickets[blob.file_id])
+        return found
+
+    def _recall_files(
+        self, tenant: str, file_ids: Sequence[str], now: float, reason: StoreUnavailableError
+    ) -> dict[str, Digest]:
+        found: dict[str, Digest] = {}
+        for file_id in file_ids:
+            digest = self._files.get((tenant, file_id), now, max_age_seconds=STALE_SECONDS)
+            if digest is None:
+                raise StoreUnavailableError(
+                    f"{reason}; {file_id} is not known here; try again"
+                ) from reason
+            found[file_id] = digest
+        return found
 
     def _recall(
         self, tenant: str, digests: Sequence[Digest], now: float, reason: StoreUnavailableError
@@ -250,7 +300,13 @@ class RemotePrompts:
         return texts
 
     async def append(
-        self, tenant: str, dialect: str, parent: Digest, messages: Sequence[KeptMessage]
+        self,
+        tenant: str,
+        dialect: str,
+        parent: Digest,
+        messages: Sequence[KeptMessage],
+        *,
+        end_user: str | None = None,
     ) -> None:
         """Keep messages; see `PromptSource.append`."""
         if not messages:
@@ -264,7 +320,7 @@ class RemotePrompts:
         async with self._availability.asking():
             try:
                 for wanted in prompt_appends(dialect, parent, steps):
-                    await self._link.append(tenant, wanted)
+                    await self._link.append(tenant, wanted, end_user=end_user)
             except (PromptNotFoundError, ServerError, DigestMismatchError) as error:
                 raise _not_kept(error) from error
         self._memory.put_messages(tenant, dialect, parent, messages, self._clock())

@@ -34,6 +34,14 @@ class Resolver:
         self._inventory.record_use(resolved.values(), self._clock())
         return resolved
 
+    async def find_files(self, tenant: str, file_ids: Collection[str]) -> dict[str, Digest]:
+        """Return what those of the file ids name that the tenant has.
+
+        Raises:
+            StoreUnavailableError: the source cannot say.
+        """
+        return await self._source.find_files(tenant, file_ids) if file_ids else {}
+
     async def open(self, tenant: str, digest: Digest) -> PieceReader:
         """Open a blob; reading it to the end is noted as a verification.
 

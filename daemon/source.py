@@ -63,6 +63,14 @@ class BlobSource(Protocol):
         """Return those of `digests` that the tenant holds; using one renews its lease."""
         ...
 
+    async def find_files(self, tenant: str, file_ids: Collection[str]) -> dict[str, Digest]:
+        """Return what those of the file ids name that the tenant has; a use of each blob.
+
+        Raises:
+            StoreUnavailableError: the store is away.
+        """
+        ...
+
     async def prepare(self, tenant: str, blobs: Collection[Resolved]) -> Collection[Digest]:
         """Bring blobs that were just resolved to where opening them waits for nobody.
 
@@ -83,8 +91,20 @@ class BlobSource(Protocol):
         """
         ...
 
-    async def absorb(self, tenant: str, data: bytes, media_type: str | None) -> Digest:
-        """Take bytes that came inline, verified like any upload.
+    async def claim(
+        self, tenant: str, digests: Collection[Digest], end_user: str
+    ) -> Collection[Digest]:
+        """Return those that the tenant holds; they are for the end user too from then on.
+
+        Raises:
+            StoreUnavailableError: the store is away.
+        """
+        ...
+
+    async def absorb(
+        self, tenant: str, data: bytes, media_type: str | None, *, end_user: str | None = None
+    ) -> Digest:
+        """Take bytes that came inline, verified like any upload; `end_user` is whom they are for.
 
         Raises:
             NotKeptError: they are empty or too large, or there is no room.
@@ -101,9 +121,17 @@ class PromptSource(Protocol):
         ...
 
     async def append(
-        self, tenant: str, dialect: str, parent: Digest, messages: Sequence[KeptMessage]
+        self,
+        tenant: str,
+        dialect: str,
+        parent: Digest,
+        messages: Sequence[KeptMessage],
+        *,
+        end_user: str | None = None,
     ) -> None:
         """Keep messages that continue `parent`, in order. Keeping one again renews it.
+
+        `end_user` is whom the turn is for.
 
         Raises:
             NotKeptError: the prompt would be too large.

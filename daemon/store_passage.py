@@ -14,6 +14,7 @@ from coatcheck.protocol import (
     BLOB_PATH,
     DAEMON_HEADER,
     TENANT_HEADER,
+    TUS_PATH,
     Digest,
     InvalidDigestError,
     Scope,
@@ -48,6 +49,10 @@ _ROUTES: tuple[tuple[str, str, Scope], ...] = (
     ("PUT", f"{_BLOB}/pin", "write"),
     ("DELETE", f"{_BLOB}/pin", "write"),
     (ANY_METHOD, f"{BLOB_PATH}{{path:(?s:.*)}}", "read"),
+    ("GET", f"{TUS_PATH}/{{upload}}", "read"),
+    ("HEAD", f"{TUS_PATH}/{{upload}}", "write"),
+    (ANY_METHOD, TUS_PATH, "write"),
+    (ANY_METHOD, f"{TUS_PATH}/{{upload}}", "write"),
 )
 
 Released = Callable[[str, Digest], Awaitable[None]]

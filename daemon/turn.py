@@ -91,6 +91,11 @@ class Turn:
         return {digest for slot in self.slots if (digest := named_digest(slot))}
 
     @property
+    def file_ids(self) -> set[str]:
+        """Every file of ours that the messages name."""
+        return {slot.found.file_id for slot in self.slots if isinstance(slot.found, FoundFileId)}
+
+    @property
     def has_inline(self) -> bool:
         """Whether any attachment carries its own bytes."""
         return any(isinstance(slot.found, FoundInline) for slot in self.slots)
@@ -183,8 +188,10 @@ def build_turn(
     return Turn(size, body, slots, parent, appended, start, origins)
 
 
-def fill(slots: Sequence[Slot], resolved: Mapping[Digest, Resolved]) -> list[Filling]:
-    """Decide what goes into each slot that names a blob.
+def fill(
+    slots: Sequence[Slot], resolved: Mapping[Digest, Resolved], files: Mapping[str, Digest]
+) -> list[Filling]:
+    """Decide what goes into each slot that names a blob; `files` says what file ids name.
 
     Raises:
         BlobsNotFoundError: some are not held; it lists all of them, each place once.
@@ -194,7 +201,12 @@ def fill(slots: Sequence[Slot], resolved: Mapping[Digest, Resolved]) -> list[Fil
     for slot in slots:
         found = slot.found
         if isinstance(found, FoundFileId):
-            missing.append({"file_id": found.file_id, "path": dotted(slot.path)})
+            named = files.get(found.file_id)
+            blob = None if named is None else resolved.get(named)
+            if blob is None:
+                missing.append({"file_id": found.file_id, "path": dotted(slot.path)})
+            else:
+                fillings.append(Filling(slot, blob, blob.media_type))
         elif digest := named_digest(slot):
             blob = resolved.get(digest)
             if blob is None or (

@@ -21,10 +21,12 @@ from .descriptor import Descriptor
 from .dialect import Call, Dialect
 from .dialects import DIALECTS, dialect, turn_dialect
 from .digest import Digest
+from .end_user import MAX_END_USER_CHARACTERS, USER_HEADER, is_end_user, parse_end_user
 from .envelope import ENVELOPE_KEY, KEEP, PROMPT_HEADER, Envelope, read_envelope
 from .errors import (
     EnvelopeError,
     InvalidDigestError,
+    InvalidEndUserError,
     InvalidFieldDigestError,
     InvalidMediaTypeError,
     InvalidRefError,
@@ -36,6 +38,14 @@ from .errors import (
     ProtocolError,
     SseError,
     UnknownDialectError,
+)
+from .image import (
+    IMAGE_TYPES,
+    ImageBudgets,
+    ImageFault,
+    ImageInfo,
+    ImageParser,
+    parse_image,
 )
 from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
 from .key import (
@@ -68,7 +78,16 @@ from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
 from .provider import Provider, error_event
 from .providers import meant_provider
-from .ref import BLOB_PATH, Ref, is_file_id, looks_like_ref, parse_blob_url, parse_ref
+from .ref import (
+    BLOB_PATH,
+    FILE_ID_BYTES,
+    Ref,
+    file_id_of,
+    is_file_id,
+    looks_like_ref,
+    parse_blob_url,
+    parse_ref,
+)
 from .ref_form import InlineBlob, RefForm, ref_form
 from .refs_header import REFS_HEADER, REFS_MORE_HEADER, refs_headers
 from .repr_digest import (
@@ -92,8 +111,9 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
-from .sniff import SNIFF_BYTES, ImageSize, image_size, sniff
+from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
+from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 
 __all__ = [
     "ALL_SCOPES",
@@ -102,13 +122,17 @@ __all__ = [
     "DAEMON_HEADER",
     "DEFAULT_TENANT",
     "DIALECTS",
+    "DIGEST_HEADER",
     "ENVELOPE_KEY",
+    "FILE_ID_BYTES",
+    "IMAGE_TYPES",
     "KEEP",
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
     "KEY_PREFIX",
     "MAX_DEPTH",
     "MAX_DIGESTS",
+    "MAX_END_USER_CHARACTERS",
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
@@ -119,10 +143,13 @@ __all__ = [
     "PROMPT_PATH",
     "REFS_HEADER",
     "REFS_MORE_HEADER",
+    "REF_HEADER",
     "RESOLVE_PATH",
     "SHA_256",
     "SNIFF_BYTES",
     "TENANT_HEADER",
+    "TUS_PATH",
+    "USER_HEADER",
     "BlobEntry",
     "BlobPage",
     "Buffer",
@@ -139,9 +166,13 @@ __all__ = [
     "FoundRef",
     "Hasher",
     "HoldEntry",
-    "ImageSize",
+    "ImageBudgets",
+    "ImageFault",
+    "ImageInfo",
+    "ImageParser",
     "InlineBlob",
     "InvalidDigestError",
+    "InvalidEndUserError",
     "InvalidFieldDigestError",
     "InvalidMediaTypeError",
     "InvalidRefError",
@@ -188,10 +219,11 @@ __all__ = [
     "encode_json",
     "error_event",
     "event_end",
+    "file_id_of",
     "format_digest_field",
     "holds_key",
-    "image_size",
     "inline_ref",
+    "is_end_user",
     "is_file_id",
     "is_tenant",
     "looks_like_ref",
@@ -199,6 +231,8 @@ __all__ = [
     "parse_blob_url",
     "parse_digest_field",
     "parse_digest_preference",
+    "parse_end_user",
+    "parse_image",
     "parse_key",
     "parse_media_type",
     "parse_pointer",

@@ -14,7 +14,7 @@ from .attachment import Found, Path, Slot
 from .dialect import Call
 from .json_value import Json, JsonObject
 from .provider_anthropic import Anthropic
-from .reading import Reader, declared_type, own_file_id, string_at, wrong
+from .reading import Reader, declared_type, end_user_at, own_file_id, string_at, wrong
 from .ref import Ref
 
 _HAVE_SOURCE = frozenset({"image", "document"})
@@ -35,6 +35,11 @@ class AnthropicMessages:
     def list_messages(self, messages: Json) -> list[Json] | None:
         """Return the list itself."""
         return messages if isinstance(messages, list) else None
+
+    def end_user(self, body: JsonObject) -> str | None:
+        """Return whom the body says that it is for; see `Dialect.end_user`."""
+        metadata = body.get("metadata")
+        return end_user_at(metadata, "user_id") if isinstance(metadata, dict) else None
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find the attachments; see `Dialect.walk`."""

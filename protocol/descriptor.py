@@ -14,7 +14,7 @@ class Descriptor(BaseModel):
     """Answer to an upload and to a stat; absent fields are left out of the JSON.
 
     `media_type` is the tenant's declared type where it declared one. `width`, `height` and
-    `frames` are there for images whose header says them.
+    `frames` are there for images whose header says them; a still has one frame.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

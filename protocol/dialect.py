@@ -70,6 +70,13 @@ class Dialect(Protocol):
         """
         ...
 
+    def end_user(self, body: JsonObject) -> str | None:
+        """Return whom a request's body says that it is for; None where it names nobody.
+
+        A name that no end user may have counts as none: the field is the provider's, not ours.
+        """
+        ...
+
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find every attachment, in the order of the text; `messages` is what `messages_key` has.
 

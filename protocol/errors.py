@@ -44,6 +44,18 @@ class InvalidFieldDigestError(ProtocolError):
     code = "digest_field_invalid"
 
 
+class InvalidEndUserError(ProtocolError):
+    """An end user's name is empty, too long, or holds control characters."""
+
+    code = "end_user_invalid"
+
+    def __init__(self, max_characters: int) -> None:
+        super().__init__(
+            f"an end user is named by 1 to {max_characters} characters in UTF-8, none of them a "
+            "control, without spaces around them"
+        )
+
+
 class JsonError(ProtocolError):
     """A text is not JSON, or is JSON that two readers may understand differently."""
 

@@ -60,6 +60,10 @@ class GeminiGenerate:
             return [messages]
         return messages if isinstance(messages, list) else None
 
+    def end_user(self, body: JsonObject) -> str | None:
+        """Return nobody: the format has no field for one."""
+        return None
+
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find the attachments; see `Dialect.walk`. A count of tokens may have no contents."""
         return list(_walk_contents(messages, (self.messages_key,), Reader(origins)))

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from .attachment import FoundFileId, Path, Slot
 from .dialect import Call
 from .json_value import Json, JsonObject
-from .provider_openai import OpenAI
-from .reading import Reader, object_at, own_file_id, string_at, wrong
+from .provider_openai import END_USER_KEYS, OpenAI
+from .reading import Reader, end_user_at, object_at, own_file_id, string_at, wrong
 from .ref import Ref
 from .slots import Base64Slot, UrlSlot, replace_keys
 
@@ -32,6 +32,10 @@ class OpenAIChat:
     def list_messages(self, messages: Json) -> list[Json] | None:
         """Return the list itself."""
         return messages if isinstance(messages, list) else None
+
+    def end_user(self, body: JsonObject) -> str | None:
+        """Return whom the body says that it is for; see `Dialect.end_user`."""
+        return end_user_at(body, *END_USER_KEYS)
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find the attachments; see `Dialect.walk`."""

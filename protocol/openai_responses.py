@@ -14,8 +14,8 @@ from .attachment import Path, Slot
 from .dialect import Call
 from .json_value import Json, JsonObject
 from .openai_chat import walk_audio, walk_file_data
-from .provider_openai import OpenAI
-from .reading import Reader, own_file_id, string_at, wrong
+from .provider_openai import END_USER_KEYS, OpenAI
+from .reading import Reader, end_user_at, own_file_id, string_at, wrong
 from .slots import Base64Slot, UrlSlot
 
 _GENERATED = "image_generation_call"
@@ -43,6 +43,10 @@ class OpenAIResponses:
         if isinstance(messages, str):
             return [{"role": "user", "content": messages}]
         return messages if isinstance(messages, list) else None
+
+    def end_user(self, body: JsonObject) -> str | None:
+        """Return whom the body says that it is for; see `Dialect.end_user`."""
+        return end_user_at(body, *END_USER_KEYS)
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find the attachments; see `Dialect.walk`. A stored prompt may stand in for `input`."""

@@ -9,6 +9,9 @@ from .json_value import JsonObject
 from .problem import Problem
 from .provider import listed_model
 
+# The second is what the first was called before.
+END_USER_KEYS = ("safety_identifier", "user")
+
 
 class OpenAIErrorObject(BaseModel):
     """What went wrong; `missing` lists what to upload."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import pybase64
 
 from .attachment import FoundFileId, FoundInline, FoundPointer, FoundRef, Path, dotted
+from .end_user import is_end_user
 from .errors import InvalidRefError, MalformedMessageError, ProtocolError
 from .json_value import Json, JsonObject
 from .media_type import parse_media_type
@@ -120,6 +121,14 @@ def string_at(holder: JsonObject, key: str, path: Path) -> str | None:
     if value is not None and not isinstance(value, str):
         raise wrong("a string is required", path if path[-1] == key else (*path, key))
     return value
+
+
+def end_user_at(holder: JsonObject, *keys: str) -> str | None:
+    """Return what stands under the first key that has a name an end user may have."""
+    for key in keys:
+        if isinstance(name := holder.get(key), str) and is_end_user(name):
+            return name
+    return None
 
 
 def wrong(message: str, path: Path) -> MalformedMessageError:

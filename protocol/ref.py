@@ -6,6 +6,7 @@ A ref names bytes and opens nothing: it resolves only for a tenant that holds a 
 """
 
 import re
+from base64 import b32encode
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -17,6 +18,10 @@ SCHEME = "blob:"
 BLOB_PATH = "/v1/blobs/"
 
 _TYPE = "?type="
+FILE_ID_BYTES = 15
+"""Random bytes in a file id: 24 characters."""
+
+_FILE_ID = "file-cc"
 _matches_file_id = re.compile(r"file-cc[a-z2-7]{24}").fullmatch
 _origin = re.compile(r"\s*(https?)://(?:[^/?#]*@)?([^/?#@]+)(/[^?#]*)", re.IGNORECASE).match
 
@@ -77,6 +82,11 @@ def parse_blob_url(text: str, origins: Collection[str]) -> Ref | None:
         return Ref(Digest(match[3][len(BLOB_PATH) :]))
     except InvalidDigestError as error:
         raise InvalidRefError(f"malformed blob URL: {error}") from error
+
+
+def file_id_of(random: bytes) -> str:
+    """Return the file id that `FILE_ID_BYTES` random bytes make."""
+    return _FILE_ID + b32encode(random).decode("ascii").lower()
 
 
 def is_file_id(text: str) -> bool:

@@ -5,6 +5,7 @@ from .config import Quotas, StoreConfig
 from .counts import StoreCounts
 from .database import Database
 from .disk_backend import DiskBackend
+from .erase import Erased, Erasure, Left
 from .errors import (
     BlobNotFoundError,
     BlobTooLargeError,
@@ -12,6 +13,11 @@ from .errors import (
     DigestMismatchError,
     EmptyBlobError,
     FolderInUseError,
+    ImageRefusal,
+    ImageRefusedError,
+    ImageWorkerCrashedError,
+    ImageWorkerLostError,
+    ImageWorkersBusyError,
     InvalidCursorError,
     KeyNotFoundError,
     PromptNotFoundError,
@@ -20,11 +26,29 @@ from .errors import (
     SchemaError,
     SizeMismatchError,
     StoreClosedError,
+    StoredFileNotFoundError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
+    TooManyUploadsError,
+    UploadIncompleteError,
+    UploadLengthError,
+    UploadLockedError,
+    UploadLostError,
+    UploadNotFoundError,
+    UploadOffsetError,
+    UploadTooLongError,
 )
+from .files import Files, StoredFile
 from .grant import Grant, Hold, Missing, Page, Receipt, StoreStats
+from .images import (
+    Glance,
+    ImageWorkerConfig,
+    ImageWorkers,
+    Variant,
+    VariantSpec,
+    VariantType,
+)
 from .key_table import KeyInfo
 from .keys import Keys, NewKey, has_index, open_keys
 from .maintenance import Maintenance, MaintenanceConfig
@@ -36,6 +60,8 @@ from .schema import BlobState, HoldKind
 from .shared_folder import SharedFolder
 from .store import Store
 from .sweep import Sweep, Swept
+from .upload import NewUpload, Upload
+from .uploads import Uploads
 from .verdict import Verdict
 
 __all__ = [
@@ -50,20 +76,33 @@ __all__ = [
     "DigestMismatchError",
     "DiskBackend",
     "EmptyBlobError",
+    "Erased",
+    "Erasure",
+    "Files",
     "FolderInUseError",
+    "Glance",
     "Grant",
     "Hold",
     "HoldKind",
+    "ImageRefusal",
+    "ImageRefusedError",
+    "ImageWorkerConfig",
+    "ImageWorkerCrashedError",
+    "ImageWorkerLostError",
+    "ImageWorkers",
+    "ImageWorkersBusyError",
     "InvalidCursorError",
     "KeyInfo",
     "KeyNotFoundError",
     "Keys",
+    "Left",
     "Maintenance",
     "MaintenanceConfig",
     "Measured",
     "MemoryBackend",
     "Missing",
     "NewKey",
+    "NewUpload",
     "Page",
     "PieceBuffers",
     "PromptMessage",
@@ -85,8 +124,23 @@ __all__ = [
     "StoreFullError",
     "StoreStats",
     "StoreUnavailableError",
+    "StoredFile",
+    "StoredFileNotFoundError",
     "Sweep",
     "Swept",
+    "TooManyUploadsError",
+    "Upload",
+    "UploadIncompleteError",
+    "UploadLengthError",
+    "UploadLockedError",
+    "UploadLostError",
+    "UploadNotFoundError",
+    "UploadOffsetError",
+    "UploadTooLongError",
+    "Uploads",
+    "Variant",
+    "VariantSpec",
+    "VariantType",
     "Verdict",
     "has_index",
     "open_keys",

@@ -76,13 +76,12 @@ class Allowances:
         quota = self._quotas.of(tenant)
         if quota is None:
             return
-        used = await self._sum(tenant, lambda: self._index.tenant_bytes(tenant))
+        used = await self._sum(tenant, lambda: self._index.tenant_bytes(tenant, self._clock()))
         if used + self._set_aside[tenant] <= quota:
             return
-        await self._index.end_holds_of(
-            tenant, self._clock()
-        )  # what is dead makes room, unswept too
-        used = await self._index.tenant_bytes(tenant)
+        now = self._clock()
+        await self._index.end_holds_of(tenant, now)  # what is dead makes room, unswept too
+        used = await self._index.tenant_bytes(tenant, now)
         if used + self._set_aside[tenant] > quota:
             raise QuotaExceededError(used, quota)
 
@@ -90,15 +89,12 @@ class Allowances:
         limit = self._max_store_bytes
         if limit is None:
             return
-        stored = await self._sum(None, self._stored_bytes)
+        stored = await self._sum(None, self._index.stored_bytes)
         if stored + self._set_aside.total() > limit:
             raise StoreFullError(
                 f"the store holds {stored} of at most {limit} bytes, and this does not fit beside "
                 "them: let go of blobs that are no longer needed; their bytes go after a review"
             )
-
-    async def _stored_bytes(self) -> int:
-        return (await self._index.totals()).blob_bytes
 
     async def _sum(self, of: str | None, ask: Callable[[], Awaitable[int]]) -> int:
         """Return a tenant's bytes, or the store's, as they were a moment ago at most."""
@@ -130,6 +126,12 @@ class Allowance:
             await self._allowances.set_aside(self._tenant, more)
             self._covered_bytes = total_bytes
 
+    def give_back(self) -> None:
+        """End the setting aside: what was stored of it stands in the index. May be called twice."""
+        covered, self._covered_bytes = self._covered_bytes, 0
+        if covered:
+            self._allowances.give_back(self._tenant, covered)
+
     def __enter__(self) -> Self:
         return self
 
@@ -139,6 +141,4 @@ class Allowance:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        covered, self._covered_bytes = self._covered_bytes, 0
-        if covered:
-            self._allowances.give_back(self._tenant, covered)
+        self.give_back()

@@ -122,6 +122,14 @@ class Backend(Protocol):
         """
         ...
 
+    def sync_removed(self) -> None:
+        """Bring removals to the disk: what was removed before does not come back after a power cut.
+
+        Raises:
+            StoreFullError, StoreUnavailableError: the disk refused.
+        """
+        ...
+
     def quarantined(self) -> Sequence[Digest]:
         """Return the digests of which bytes were moved aside.
 

@@ -58,6 +58,14 @@ class StoreConfig:
     quarantine_seconds: int = 7 * 24 * 3600
     """How long damaged bytes are kept to be looked at: a week, so that a weekend is not too long."""
 
+    upload_seconds: int = 24 * 3600
+    """How long an upload in parts is kept after its last byte: until the next working day. A finished
+    one answers for as long where its blob is."""
+
+    max_uploads_per_tenant: int = 100
+    """Uploads in parts that one tenant may have unfinished at once: each is a file, and what it declares
+    is set aside for it. Browsers send some at a time, batch jobs some dozen."""
+
     max_prompt_bytes: int = 64 * _MIB
     """The most that one prompt may take in all, because an expand holds all of it in memory: text,
     about a kilobyte for each message, and 200 bytes for each blob that is named."""
@@ -86,6 +94,8 @@ class StoreConfig:
             "prompt_seconds": self.prompt_seconds,
             "max_blob_bytes": self.max_blob_bytes,
             "max_store_bytes": 1 if self.max_store_bytes is None else self.max_store_bytes,
+            "upload_seconds": self.upload_seconds,
+            "max_uploads_per_tenant": self.max_uploads_per_tenant,
             "max_prompt_bytes": self.max_prompt_bytes,
             "hot_entries": self.hot_entries,
             "hot_seconds": self.hot_seconds,

@@ -15,7 +15,7 @@ class StoreCounts:
     mismatched_uploads: int = 0
     """Uploads that were not the bytes that had been promised."""
     removed_blobs: int = 0
-    """Blobs that sweeps removed."""
+    """Blobs that sweeps and erasures removed."""
     removed_bytes: int = 0
     damaged_blobs: int = 0
     """Times that bytes on the disk were not what was stored."""

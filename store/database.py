@@ -4,7 +4,7 @@ SQLite has one writer, so one thread loses nothing. Other processes may have the
 that writes begins as the writer and has its turn, so that what it reads is what it writes upon; work
 that only reads sees one state of the file and waits for no turn of its own. It does wait for what was
 asked of the thread before, and so, behind work that writes, for other processes' turns. What waits to
-be written is written together (`batch.py`). WAL with synchronous=FULL lost no acknowledged row in
+be written is written together (`batch.py`). What is deleted is overwritten. WAL with synchronous=FULL lost no acknowledged row in
 simulated power cuts; WAL with NORMAL lost some and is for what may be lost.
 """
 
@@ -42,6 +42,15 @@ _BEGIN = "coatcheck.begin"
 _MOST_AT_ONCE = 32
 # For those who write without a turn, such as a command beside a running server.
 _BUSY_SECONDS = 10.0
+_LASTING = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
 
 
 class Database:
@@ -136,6 +145,36 @@ class Database:
             raise StoreClosedError
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, work)
 
+    async def clear_log(self, *, rewrite: bool) -> bool:
+        """Bring the log into the file, and cut it to nothing: what was deleted is in neither then.
+
+        But for fragments: SQLite leaves some in pages from which it once moved rows to others. To
+        `rewrite` the file is rid of those too. Nobody writes meanwhile, about 10 s for a gigabyte, and
+        it takes the file's size again on the disk, and in the system's folder for temporary files.
+
+        Returns whether the log was cut; not while another process reads for longer than ten seconds.
+
+        Raises:
+            StoreClosedError: `close` was called before.
+            StoreFullError, StoreUnavailableError: SQLite failed; the file is as it was.
+        """
+        if self._closed:
+            raise StoreClosedError
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._clear_log, rewrite)
+
+    def _clear_log(self, rewrite: bool) -> bool:
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        try:
+            with _have(self._turn):
+                if rewrite:
+                    driver.execute("VACUUM").close()
+                busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise sql_error(error) from error
+        return not busy
+
     def _write_waiting(self) -> None:
         batch: list[Waiting[Any]] = []
         while self._waiting and len(batch) < _MOST_AT_ONCE:
@@ -164,12 +203,22 @@ class Database:
         return self._transact(work, _TO_READ)
 
     def _transact(self, work: Callable[[Connection], T], begin: str) -> T:
-        self._connection.info[_BEGIN] = begin
         try:
+            self._connection.info[_BEGIN] = begin
             with self._connection.begin():
                 return work(self._connection)
         except (SQLAlchemyError, sqlite3.Error) as error:
+            self._let_go_of_what_failed(error)
             raise sql_error(error) from error
+
+    def _let_go_of_what_failed(self, error: SQLAlchemyError | sqlite3.Error) -> None:
+        """Let the next work open the file anew, where this connection would go on failing.
+
+        After an error of the disk SQLite may hold the file to be read-only, or a lock to be its own,
+        for as long as the connection lives.
+        """
+        if self._turn is not None and _code(error) in _LASTING:
+            self._connection.invalidate()
 
     async def close(self) -> None:
         """Close the database after all that was asked before. May be called twice."""
@@ -193,10 +242,20 @@ def sql_error(
     error: SQLAlchemyError | sqlite3.Error,
 ) -> StoreFullError | StoreUnavailableError:
     """Name an error of SQLite in the store's terms."""
-    cause = error if isinstance(error, sqlite3.Error) else getattr(error, "orig", None)
-    if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+    if _code(error) == sqlite3.SQLITE_FULL:
         return StoreFullError("no space left for the index")
-    return StoreUnavailableError(f"the index failed: {cause or error}")
+    return StoreUnavailableError(f"the index failed: {_cause(error) or error}")
+
+
+def _cause(error: SQLAlchemyError | sqlite3.Error) -> sqlite3.Error | None:
+    cause = error if isinstance(error, sqlite3.Error) else getattr(error, "orig", None)
+    return cause if isinstance(cause, sqlite3.Error) else None
+
+
+def _code(error: SQLAlchemyError | sqlite3.Error) -> int | None:
+    """Return SQLite's primary result code; None for an error that is not SQLite's."""
+    code = getattr(_cause(error), "sqlite_errorcode", None)  # the driver's own errors have none
+    return None if code is None else code & 0xFF
 
 
 def _have(turn: Turn | None) -> AbstractContextManager[object]:
@@ -214,8 +273,26 @@ def _make_private(path: Path) -> None:
 def _connect(
     path: Path | None, history: Path, synchronous: Literal["FULL", "NORMAL"]
 ) -> tuple[Engine, Connection]:
+    """Open the file and bring it to its schema.
+
+    What reads as corrupt is read twice before that is believed: SQLite calls a read so that failed
+    with EIO (SQLITE_IOERR_CORRUPTFS).
+    """
     if path:
         _make_private(path)
+    try:
+        return _connect_once(path, history, synchronous)
+    except SchemaError as error:
+        if not isinstance(error.__cause__, SQLAlchemyError) or (
+            _code(error.__cause__) != sqlite3.SQLITE_CORRUPT
+        ):
+            raise
+        return _connect_once(path, history, synchronous)
+
+
+def _connect_once(
+    path: Path | None, history: Path, synchronous: Literal["FULL", "NORMAL"]
+) -> tuple[Engine, Connection]:
     url = URL.create("sqlite", database=str(path) if path else None)
     engine = create_engine(url, poolclass=StaticPool, connect_args={"timeout": _BUSY_SECONDS})
 
@@ -224,7 +301,13 @@ def _connect(
         # The driver would begin transactions late and end them before a CREATE TABLE; with
         # this it leaves them to the next listener.
         database.isolation_level = None
-        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "foreign_keys=ON",
+            # Free pages are written with zeros. Sweeps pay for it, and uploads delete nothing.
+            "secure_delete=ON",
+        ):
             database.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from coatcheck.protocol import Digest
 
+from .durable import let_go
 from .errors import disk_error
 
 
@@ -45,7 +46,7 @@ class FolderLocks:
             try:
                 fcntl.flock(descriptor, operation)
             except BaseException:
-                os.close(descriptor)
+                let_go(descriptor)
                 raise
         except OSError as error:
             raise disk_error(error) from error
@@ -84,4 +85,4 @@ class DigestLocks:
         try:
             yield
         finally:
-            os.close(descriptor)
+            let_go(descriptor)

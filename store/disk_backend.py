@@ -2,6 +2,7 @@
 
     blobs/sha256/<first 2 digits>/<64 digits>
     spool/<owner>/<n>.part
+    uploads/<id>                           see disk_parts.py
     quarantine/<64 digits>
 
 A blob appears under its name in one step, after its bytes are on the disk: fsync(file), rename,
@@ -22,15 +23,15 @@ from pathlib import Path
 
 from coatcheck.protocol import Buffer, Digest, InvalidDigestError
 
-from .disk_space import DiskSpace
-from .durable import make_folder, sync_folder
+from .disk_parts import DiskParts
+from .disk_space import Claim, DiskSpace
+from .durable import let_go, make_folder, sync_folder, write_all
 from .errors import StoreUnavailableError, disk_error
 from .reservations import Reservations
 from .spool_folder import SpoolFolder
 
 # What opening a name says when there is nothing, a link, or a socket.
 _NO_PLAIN_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
-_MAX_PARTS = os.sysconf("SC_IOV_MAX")
 
 
 class DiskBackend:
@@ -39,11 +40,20 @@ class DiskBackend:
     def __init__(
         self, folder: Path, spool: SpoolFolder, space: DiskSpace, executor: Executor
     ) -> None:
+        """Called by `at`."""
         self._blobs = folder / "blobs" / "sha256"
         self._quarantine = folder / "quarantine"
         self._spool = spool
         self._space = space
         self._executor = executor
+        self.parts = DiskParts(
+            folder / "uploads",
+            blob_path=self._path,
+            temporary_path=spool.new_path,
+            space=space,
+            executor=executor,
+        )
+        """Where uploads lie that come over several requests."""
 
     @classmethod
     def at(
@@ -65,6 +75,7 @@ class DiskBackend:
         try:
             _make_shards(folder / "blobs" / "sha256")
             make_folder(folder / "quarantine")
+            make_folder(folder / "uploads")
         except OSError as error:
             raise disk_error(error) from error
         spool = SpoolFolder.open(folder / "spool", random)
@@ -89,9 +100,13 @@ class DiskBackend:
             if error.errno in _NO_PLAIN_FILE:
                 return None
             raise disk_error(error) from error
-        status = os.fstat(descriptor)
+        try:
+            status = os.fstat(descriptor)
+        except OSError as error:
+            let_go(descriptor)
+            raise disk_error(error) from error
         if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
+            let_go(descriptor)
             return None
         return DiskBlobFile(descriptor, status.st_size)
 
@@ -114,6 +129,14 @@ class DiskBackend:
     def remove_quarantined(self, digest: Digest) -> None:
         """Remove what was moved aside; see `Backend.remove_quarantined`."""
         _unlink(self._quarantine / digest.hex)
+
+    def sync_removed(self) -> None:
+        """Sync every folder; see `Backend.sync_removed`."""
+        try:
+            for folder in (*self._blobs.iterdir(), self._quarantine):
+                sync_folder(folder)
+        except OSError as error:
+            raise disk_error(error) from error
 
     def quarantined(self) -> Sequence[Digest]:
         """List what was moved aside; see `Backend.quarantined`."""
@@ -203,29 +226,28 @@ class _SpoolFile:
 
     def __init__(self, path: Path, space: DiskSpace) -> None:
         self._path = path
-        self._space = space
+        self._claim = Claim(space)
         self._lock = threading.Lock()
         self._descriptor: int | None = None
-        self._reserved_bytes = 0
         self._written_bytes = 0
         self._is_over = False
 
     def reserve(self, total_bytes: int) -> None:
         with self._lock:
             self._require_running()
-            self._reserve(total_bytes)
+            self._claim.reserve(total_bytes - self._written_bytes)
 
     def append(self, parts: Sequence[Buffer]) -> None:
         count = sum(map(len, parts))
         with self._lock:
             self._require_running()
-            self._reserve(self._written_bytes + count)
+            self._claim.reserve(count)
             if self._descriptor is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._descriptor = os.open(self._path, flags, 0o600)
-            _write_all(self._descriptor, parts)
+            write_all(self._descriptor, parts)
             self._written_bytes += count
-            self._space.give_back(count)
+            self._claim.wrote(count)
 
     def become(self, blob: Path) -> None:
         """Bring the bytes to the disk, then to their name, then the name to the disk."""
@@ -249,18 +271,11 @@ class _SpoolFile:
         if self._is_over:  # by `remove`, which overtook a cancelled call
             raise StoreUnavailableError("the upload was discarded")
 
-    def _reserve(self, total_bytes: int) -> None:
-        more = total_bytes - self._reserved_bytes
-        if more > 0:
-            self._space.reserve(more)
-            self._reserved_bytes = total_bytes
-
     def _end(self) -> None:
         self._is_over = True
-        self._space.give_back(self._reserved_bytes - self._written_bytes)
+        self._claim.end()
         if self._descriptor is not None:
-            with contextlib.suppress(OSError):  # after fsync, closing has nothing left to fail at
-                os.close(self._descriptor)
+            let_go(self._descriptor)
 
 
 class DiskBlobFile:
@@ -293,7 +308,7 @@ class DiskBlobFile:
     def close(self) -> None:
         """Let go of the file. May be called twice."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            let_go(self._descriptor)
             self._descriptor = None
 
 
@@ -319,13 +334,3 @@ def _make_shards(root: Path) -> None:
     # Also when none was missing: whoever made them may have died before it synced them.
     sync_folder(root)
     sync_folder(root.parent)
-
-
-def _write_all(descriptor: int, parts: Sequence[Buffer]) -> None:
-    left = [memoryview(part).cast("B") for part in parts if len(part)]
-    while left:
-        count = os.writev(descriptor, left[:_MAX_PARTS])
-        while left and count >= left[0].nbytes:
-            count -= left.pop(0).nbytes
-        if count:
-            left[0] = left[0][count:]

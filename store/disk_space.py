@@ -79,3 +79,31 @@ class DiskSpace:
 
     def _unreserved(self, available: int) -> int:
         return available - self._outstanding_bytes - self._min_free_bytes
+
+
+class Claim:
+    """What one upload has set aside and not yet written. Used by one thread at a time; blocking."""
+
+    def __init__(self, space: DiskSpace) -> None:
+        self._space = space
+        self._unwritten_bytes = 0
+
+    def reserve(self, more_bytes: int) -> None:
+        """See that so many bytes are set aside, for what will be written next.
+
+        Raises:
+            StoreFullError, OSError: as `DiskSpace.reserve`; what was set aside before stays.
+        """
+        if more_bytes > self._unwritten_bytes:
+            self._space.reserve(more_bytes - self._unwritten_bytes)
+            self._unwritten_bytes = more_bytes
+
+    def wrote(self, count: int) -> None:
+        """Say that so many bytes are written: the file system knows of them now."""
+        self._unwritten_bytes -= count
+        self._space.give_back(count)
+
+    def end(self) -> None:
+        """Give back what will never be written. May be called twice."""
+        self._space.give_back(self._unwritten_bytes)
+        self._unwritten_bytes = 0

@@ -6,8 +6,14 @@ on the same file, because the kernel may have dropped the dirty pages and would 
 success (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
 """
 
+import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+from coatcheck.protocol import Buffer
+
+_MAX_PARTS = os.sysconf("SC_IOV_MAX")
 
 
 def sync_folder(folder: Path) -> None:
@@ -20,7 +26,7 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
 
 
 def make_folder(folder: Path) -> None:
@@ -36,3 +42,27 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
     sync_folder(folder.parent)
+
+
+def let_go(descriptor: int) -> None:
+    """Close a file of which nothing waits to be written: it was synced, only read, or is a lock.
+
+    Whatever closing says, Linux has closed it, and nothing is lost.
+    """
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, parts: Sequence[Buffer]) -> None:
+    """Write all parts, one after another. Blocking; not synced.
+
+    Raises:
+        OSError: some of it may be written.
+    """
+    left = [memoryview(part).cast("B") for part in parts if len(part)]
+    while left:
+        count = os.writev(descriptor, left[:_MAX_PARTS])
+        while left and count >= left[0].nbytes:
+            count -= left.pop(0).nbytes
+        if count:
+            left[0] = left[0][count:]

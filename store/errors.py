@@ -6,6 +6,7 @@ folder: they become `StoreFullError` or `StoreUnavailableError`.
 """
 
 import errno
+from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
@@ -73,12 +74,29 @@ class StoreUnavailableError(StoreError):
     retryable = True
 
 
+class UploadLostError(StoreUnavailableError):
+    """The disk may have dropped bytes of this upload while it synced them; the upload has ended.
+
+    Trying again would report success without them: the sender begins a new one.
+    """
+
+    retryable = False
+
+
 class BlobNotFoundError(StoreError):
     """The tenant holds no live grant for this digest, whoever else may."""
 
     def __init__(self, digest: Digest) -> None:
         self.digest = digest
         super().__init__(f"no such blob: {digest}")
+
+
+class StoredFileNotFoundError(StoreError):
+    """The tenant has no file with this id, or it has expired."""
+
+    def __init__(self, file_id: str) -> None:
+        self.file_id = file_id
+        super().__init__(f"no such file: {file_id}")
 
 
 class CorruptBlobError(BlobNotFoundError):
@@ -152,6 +170,103 @@ class PromptNotFoundError(StoreError):
     def __init__(self, digest: Digest) -> None:
         self.digest = digest
         super().__init__(f"no such prompt: {digest}")
+
+
+class ImageRefusal(StrEnum):
+    """Why an image is not decoded."""
+
+    NO_IMAGE = "no_image"
+    TOO_LARGE = "too_large"
+    BROKEN = "broken"
+
+
+class ImageRefusedError(StoreError):
+    """The image is not decoded, for what it is; its bytes are kept all the same."""
+
+    def __init__(self, refusal: ImageRefusal, message: str) -> None:
+        self.refusal = refusal
+        super().__init__(message)
+
+
+class ImageWorkerCrashedError(StoreError):
+    """The image ended the process that decoded it, or would not let it end; it would again."""
+
+
+class ImageWorkerLostError(StoreError):
+    """The process that was to decode the image is gone, or too slow: not the image's doing."""
+
+    retryable = True
+
+
+class ImageWorkersBusyError(StoreError):
+    """More images wait to be decoded than may."""
+
+    retryable = True
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} images wait to be decoded already")
+
+
+class UploadNotFoundError(StoreError):
+    """The tenant has no such upload: it never had, or it was ended, or has expired, or was lost.
+
+    What is to be uploaded has to begin anew.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("no such upload: it was ended, has expired or never was; begin a new one")
+
+
+class UploadOffsetError(StoreError):
+    """The part does not begin where the upload ends; whoever sends it has to ask where that is."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        super().__init__(f"the upload goes on at byte {offset}")
+
+
+class UploadLockedError(StoreError):
+    """Another request is writing to this upload; it ends by itself, or when its connection does."""
+
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("another request is writing to this upload; try again when it has ended")
+
+
+class UploadTooLongError(StoreError):
+    """The part goes beyond the length that was declared for the upload."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        super().__init__(f"the upload has {length} bytes in all, and this goes beyond them")
+
+
+class UploadLengthError(StoreError):
+    """The length is declared as another one than before, or as less than was received."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
+class UploadIncompleteError(StoreError):
+    """The upload cannot be finished: bytes are still to come."""
+
+    def __init__(self, offset: int, length: int) -> None:
+        self.offset = offset
+        self.length = length
+        super().__init__(f"{offset} of {length} bytes were received")
+
+
+class TooManyUploadsError(StoreError):
+    """The tenant has as many unfinished uploads as it may; it has to finish or end some."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(
+            f"at most {limit} uploads may be unfinished at once: finish or terminate some, "
+            "or wait until they expire"
+        )
 
 
 def disk_error(error: OSError) -> StoreFullError | StoreUnavailableError:

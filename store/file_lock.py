@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from .durable import make_folder
+from .durable import let_go, make_folder
 from .errors import FolderInUseError, StoreClosedError, disk_error
 
 
@@ -58,17 +58,17 @@ class FileLock:
         try:
             fcntl.flock(descriptor, operation)
         except BlockingIOError:
-            os.close(descriptor)
+            let_go(descriptor)
             return None
         except OSError as error:
-            os.close(descriptor)
+            let_go(descriptor)
             raise disk_error(error) from error
         return cls(descriptor)
 
     def close(self) -> None:
         """Give the lock back. May be called twice."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            let_go(self._descriptor)
             self._descriptor = None
 
 

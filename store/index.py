@@ -28,7 +28,11 @@ from .index_rows import (
     NewGrant,
     PromptHold,
     condemn,
+    end_prompt_hold,
+    has_claim,
+    has_live_hold,
     put_blob,
+    put_claim,
     put_grant,
     put_leases,
     put_pin,
@@ -36,7 +40,8 @@ from .index_rows import (
     remove_grant,
 )
 from .schema import BlobState, HoldKind, blobs, holds
-from .sums import Totals, find_excess, grant_bytes, read_totals
+from .sums import Totals, find_excess, read_totals, used_bytes_of
+from .upload_table import FinishedUpload, all_claimed_bytes, finish_upload, reopen_upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,13 @@ class Index:
         now: float,
         lease_expires_at: float,
         quota_bytes: int | None = None,
+        finished: FinishedUpload | None = None,
     ) -> Recorded:
         """Grant the tenant a blob whose bytes were just committed, with a lease.
 
         Writes the same rows for a blob that is new and for one that is known. Where the quota leaves
         no room there is no grant; the bytes, which lie there all the same, are the sweep's then.
+        The row of a `finished` upload changes with it: what it had claimed is the grant's from now on.
 
         Raises:
             QuotaExceededError: the tenant's grants would have more than `quota_bytes`.
@@ -75,10 +82,14 @@ class Index:
         def work(connection: Connection) -> Recorded | StoreError:
             before = find_held(connection, grant.tenant, [blob.digest], now)
             put_blob(connection, blob, now)
+            if finished is not None:
+                finish_upload(connection, finished, blob.digest)
             if not before and (
-                refusal := find_excess(connection, grant.tenant, blob.size, quota_bytes)
+                refusal := find_excess(connection, grant.tenant, blob.size, quota_bytes, now)
             ):
                 condemn(connection, blob.digest, now)
+                if finished is not None:
+                    reopen_upload(connection, finished.id)
                 return refusal
             put_grant(connection, grant, blob.digest, now)
             put_leases(connection, grant.tenant, [blob.digest], now, lease_expires_at)
@@ -128,6 +139,26 @@ class Index:
             return find_held(connection, tenant, digests, now)
 
         return await self._database.run(work)
+
+    async def claim(
+        self, tenant: str, digests: Sequence[Digest], end_user: str, now: float
+    ) -> set[Digest]:
+        """Note that live grants are for an end user too; return those that are.
+
+        Writes nothing where all are already.
+        """
+
+        def known(connection: Connection) -> set[Digest]:
+            return {d for d in digests if has_claim(connection, tenant, d, end_user)}
+
+        def work(connection: Connection) -> set[Digest]:
+            live = {d for d in digests if has_live_hold(connection, tenant, d, now)}
+            for digest in live:
+                put_claim(connection, tenant, digest, end_user, now)
+            return live
+
+        claimed = await self._database.read(known)
+        return claimed if len(claimed) == len(digests) else await self._database.run(work)
 
     async def page(self, tenant: str, *, after: str | None, limit: int, now: float) -> Page[Grant]:
         """Return at most `limit` live grants, newest first, behind the cursor `after`.
@@ -208,6 +239,17 @@ class Index:
 
         await self._database.run(work)
 
+    async def end_prompt_holds(
+        self, tenant: str, ended: Sequence[tuple[Digest, str]], now: float
+    ) -> None:
+        """Remove the hold of each blob by a message, and grants that nothing else holds."""
+
+        def work(connection: Connection) -> None:
+            for blob, prompt in ended:
+                end_prompt_hold(connection, tenant, blob, prompt, now)
+
+        await self._database.run(work)
+
     async def quarantine(self, digest: Digest, generation: int, now: float) -> bool:
         """Take the blob out of every answer, unless its bytes were replaced since.
 
@@ -233,9 +275,13 @@ class Index:
         """Return the sums that the index keeps."""
         return await self._database.read(read_totals)
 
-    async def tenant_bytes(self, tenant: str) -> int:
-        """Return the logical bytes of the tenant's grants."""
-        return await self._database.read(lambda c: grant_bytes(c, tenant))
+    async def tenant_bytes(self, tenant: str, now: float) -> int:
+        """Return what counts against the tenant's quota: its grants, and what open uploads claim."""
+        return await self._database.read(lambda c: used_bytes_of(c, tenant, now))
+
+    async def stored_bytes(self) -> int:
+        """Return the bytes of all blobs, and what open uploads claim."""
+        return await self._database.read(lambda c: read_totals(c).blob_bytes + all_claimed_bytes(c))
 
     async def end_holds_of(self, tenant: str, now: float) -> None:
         """Do for one tenant what a sweep does first: end the grants that nothing holds."""

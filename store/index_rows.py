@@ -87,6 +87,15 @@ _put_grant = Prepared(
     )
 )
 _put_end_user = Prepared(insert(end_users).on_conflict_do_nothing())
+_has_claim = Prepared(
+    select(
+        exists().where(
+            end_users.c.tenant == bindparam("tenant", type_=String),
+            end_users.c.digest == bindparam("digest", type_=String),
+            end_users.c.end_user == bindparam("end_user", type_=String),
+        )
+    )
+)
 _delete_grant = Prepared(
     delete(grants).where(
         grants.c.tenant == bindparam("of_tenant", type_=String),
@@ -106,6 +115,14 @@ _condemn = Prepared(
     .values(state=BlobState.CONDEMNED, state_since=bindparam("since", type_=Float))
 )
 
+_delete_hold = Prepared(
+    delete(holds).where(
+        holds.c.tenant == bindparam("of_tenant", type_=String),
+        holds.c.digest == bindparam("of_digest", type_=String),
+        holds.c.kind == bindparam("of_kind", type_=String),
+        holds.c.name == bindparam("of_name", type_=String),
+    )
+)
 _insert_hold = insert(holds)
 _hold_columns = ("tenant", "digest", "kind", "name", "expires_at", "created_at")
 _add_hold = Prepared(_insert_hold.on_conflict_do_nothing(), _hold_columns)
@@ -167,8 +184,21 @@ def put_grant(connection: Connection, grant: NewGrant, digest: Digest, now: floa
     }
     _put_grant.run(connection, row)
     if grant.end_user is not None:
-        user: Row = {"tenant": tenant, "digest": digest, "end_user": grant.end_user}
-        _put_end_user.run(connection, {**user, "created_at": now})
+        put_claim(connection, tenant, digest, grant.end_user, now)
+
+
+def put_claim(
+    connection: Connection, tenant: str, digest: Digest, end_user: str, now: float
+) -> None:
+    """Note that the grant, which is there, is for this end user too. May be called twice."""
+    row: Row = {"tenant": tenant, "digest": digest, "end_user": end_user, "created_at": now}
+    _put_end_user.run(connection, row)
+
+
+def has_claim(connection: Connection, tenant: str, digest: Digest, end_user: str) -> bool:
+    """Return whether the grant is for this end user, as far as the tenant said."""
+    row: Row = {"tenant": tenant, "digest": digest, "end_user": end_user}
+    return bool(_has_claim.run(connection, row)[0][0])
 
 
 def remove_grant(connection: Connection, tenant: str, digest: Digest, now: float) -> None:
@@ -201,6 +231,16 @@ def put_pin(connection: Connection, tenant: str, digest: Digest, now: float) -> 
     """Give the live grant a pin, or leave the one it has."""
     pin: Row = {"tenant": tenant, "digest": digest, "kind": HoldKind.PIN, "name": ""}
     _add_hold.run(connection, {**pin, "expires_at": None, "created_at": now})
+
+
+def end_prompt_hold(
+    connection: Connection, tenant: str, digest: Digest, prompt: str, now: float
+) -> None:
+    """Remove the hold, and the grant with it where nothing else holds that."""
+    row: Row = {"of_tenant": tenant, "of_digest": digest, "of_kind": HoldKind.PROMPT}
+    removed = _delete_hold.change(connection, {**row, "of_name": prompt})
+    if removed and not has_live_hold(connection, tenant, digest, now):
+        remove_grant(connection, tenant, digest, now)
 
 
 def put_prompt_hold(connection: Connection, hold: PromptHold) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from coatcheck.protocol import Buffer, Digest
 
 from .errors import StoreFullError, StoreUnavailableError
+from .memory_parts import MemoryParts
 
 
 class MemoryBackend:
@@ -30,6 +31,8 @@ class MemoryBackend:
         self._kept_bytes = 0
         self._reserved_bytes = 0
         self._lock = threading.Lock()  # bytes are removed in threads
+        self.parts = MemoryParts(self)
+        """Where uploads lie that come over several requests."""
 
     def spool(self) -> "MemorySpool":
         """Return a new, empty spool; see `Backend.spool`."""
@@ -57,6 +60,9 @@ class MemoryBackend:
         """Remove what was moved aside; see `Backend.remove_quarantined`."""
         with self._lock:
             self._kept_bytes -= len(self._quarantined.pop(digest, b""))
+
+    def sync_removed(self) -> None:
+        """Do nothing: there is no disk."""
 
     def quarantined(self) -> Sequence[Digest]:
         """List what was moved aside; see `Backend.quarantined`."""

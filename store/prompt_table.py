@@ -1,7 +1,8 @@
 """Kept messages in SQL: a row for each, pointing at the one before. Statements are built once.
 
 A row expires no earlier than any row behind it, because whoever extends a row extends the rows
-before it to the same time. So a list is whole as long as its last row lives.
+before it to the same time. So a list is whole as long as its last row lives. A row whose parent was
+erased is not written any more.
 """
 
 from collections.abc import Sequence
@@ -10,11 +11,16 @@ from dataclasses import dataclass
 from sqlalchemy import (
     Connection,
     Float,
+    Integer,
     String,
     and_,
     bindparam,
+    case,
     delete,
+    exists,
     func,
+    null,
+    or_,
     select,
     tuple_,
     update,
@@ -23,6 +29,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from coatcheck.protocol import Digest
 
+from .prompt_checksum import prompt_checksum
 from .schema import prompts
 
 _ROWS_AT_ONCE = 200
@@ -54,6 +61,8 @@ class PromptRow:
     blobs: tuple[Digest, ...]
     created_at: float
     expires_at: float
+    end_user: str | None = None
+    """Whom it was kept for; None: its sender did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,21 @@ class Expansion:
 
     texts: list[str]
     head: PromptHead
+
+
+class DamagedRowError(Exception):
+    """A row fails its checksum. It does not leave the store.
+
+    What names it may have rotted too.
+    """
+
+    def __init__(self, tenant: str, dialect: str, digest: str) -> None:
+        self.named: dict[str, str | float] = {
+            "of_tenant": tenant,
+            "of_dialect": dialect,
+            "of_digest": digest,
+        }
+        super().__init__(f"the message of {digest} is not what was kept")
 
 
 _is_last = and_(
@@ -95,9 +119,11 @@ _chain = _last.union_all(
 _find_head = select(prompts.c.depth, prompts.c.list_bytes, prompts.c.expires_at).where(
     _is_last, prompts.c.expires_at > bindparam("now", type_=Float)
 )
-_expand = select(_chain.c.depth, _chain.c.text, _chain.c.list_bytes, _chain.c.expires_at).order_by(
-    _chain.c.depth
+_checked = (
+    *(_chain.c.tenant, _chain.c.dialect, _chain.c.digest, _chain.c.parent),
+    *(_chain.c.depth, _chain.c.text, _chain.c.list_bytes, _chain.c.blobs),
 )
+_expand = select(*_checked, _chain.c.checksum, _chain.c.expires_at).order_by(_chain.c.depth)
 _named_blobs = select(_chain.c.digest, _chain.c.blobs).where(_chain.c.blobs != "")
 _extend = (
     update(prompts)
@@ -122,10 +148,31 @@ _remove_ended = delete(prompts).where(
 _count_live = (
     select(func.count()).select_from(prompts).where(prompts.c.expires_at > bindparam("now"))
 )
-_insert = insert(prompts)
+_remove = delete(prompts).where(_is_last)
+_COLUMNS = [column.name for column in prompts.c]
+_parent = prompts.alias("parent")
+_insert = insert(prompts).from_select(
+    _COLUMNS,
+    select(*(bindparam(column.name, type_=column.type) for column in prompts.c)).where(
+        or_(
+            bindparam("depth", type_=Integer) == 1,
+            exists().where(
+                _parent.c.tenant == bindparam("tenant", type_=String),
+                _parent.c.dialect == bindparam("dialect", type_=String),
+                _parent.c.digest == bindparam("parent", type_=String),
+            ),
+        )
+    ),
+)
+# What two end users sent alike is neither's alone.
 _put = _insert.on_conflict_do_update(
     index_elements=[prompts.c.tenant, prompts.c.dialect, prompts.c.digest],
-    set_={"expires_at": func.max(prompts.c.expires_at, _insert.excluded.expires_at)},
+    set_={
+        "expires_at": func.max(prompts.c.expires_at, _insert.excluded.expires_at),
+        "end_user": case(
+            (prompts.c.end_user == _insert.excluded.end_user, prompts.c.end_user), else_=null()
+        ),
+    },
 )
 
 
@@ -142,8 +189,15 @@ def find_head(connection: Connection, key: PromptKey, now: float) -> PromptHead 
 
 
 def expand(connection: Connection, key: PromptKey) -> Expansion | None:
-    """Return all of the prompt in one query, if it is there and whole; it may have expired."""
+    """Return all of the prompt in one query, if it is there and whole; it may have expired.
+
+    Raises:
+        DamagedRowError: a row of it is not what was written.
+    """
     rows = connection.execute(_expand, _named(key)).all()
+    for row in rows:
+        if row.checksum != prompt_checksum(*row[: len(_checked)]):
+            raise DamagedRowError(row.tenant, row.dialect, row.digest)
     if not rows or rows[-1].depth != len(rows):
         return None
     last = rows[-1]
@@ -152,9 +206,13 @@ def expand(connection: Connection, key: PromptKey) -> Expansion | None:
     )
 
 
-def put_rows(connection: Connection, rows: Sequence[PromptRow]) -> None:
-    """Add rows; one that is there keeps its text and takes the later expiry."""
-    connection.execute(
+def put_rows(connection: Connection, rows: Sequence[PromptRow]) -> int:
+    """Add rows, each behind its parent; return how many.
+
+    One that is there keeps its text and takes the later expiry. One whose parent is gone is left out,
+    and so is what follows it.
+    """
+    return connection.execute(
         _put,
         [
             {
@@ -168,10 +226,12 @@ def put_rows(connection: Connection, rows: Sequence[PromptRow]) -> None:
                 "blobs": " ".join(row.blobs),
                 "created_at": row.created_at,
                 "expires_at": row.expires_at,
+                "end_user": row.end_user,
+                "checksum": _checksum(row),
             }
             for row in rows
         ],
-    )
+    ).rowcount
 
 
 def named_blobs(connection: Connection, key: PromptKey) -> list[tuple[Digest, Digest]]:
@@ -190,6 +250,11 @@ def remove_ended(connection: Connection, before: float) -> int:
     return connection.execute(_remove_ended, {"before": before}).rowcount
 
 
+def remove(connection: Connection, damaged: DamagedRowError) -> None:
+    """Remove a row, so that the next append of its message writes it anew."""
+    connection.execute(_remove, damaged.named)
+
+
 def count_live(connection: Connection, now: float) -> int:
     """Return how many messages live."""
     return connection.execute(_count_live, {"now": now}).scalar_one()
@@ -197,3 +262,16 @@ def count_live(connection: Connection, now: float) -> int:
 
 def _named(key: PromptKey) -> dict[str, str | float]:
     return {"of_tenant": key.tenant, "of_dialect": key.dialect, "of_digest": key.digest}
+
+
+def _checksum(row: PromptRow) -> bytes:
+    return prompt_checksum(
+        row.key.tenant,
+        row.key.dialect,
+        row.key.digest,
+        row.parent,
+        row.depth,
+        row.text,
+        row.list_bytes,
+        " ".join(row.blobs),
+    )

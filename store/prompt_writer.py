@@ -3,7 +3,8 @@
 1. What waits is found here until it is written, and then in the table: never in neither.
 2. What waits is bounded by `room`, which whoever adds messages takes before.
 3. A message's blobs get a hold in the index before the message is written, with its expiry.
-4. What cannot be written is lost whole, with all that waits behind it and may build on it.
+4. What cannot be written is lost whole, with all that waits behind it and may build on it. What
+   follows a message that was erased meanwhile is lost alone.
 """
 
 import asyncio
@@ -147,7 +148,13 @@ class PromptWriter:
                 for row in batch.rows
                 for blob in row.blobs
             )
-            await self._database.run(lambda c: prompt_table.put_rows(c, batch.rows))
+            written = await self._database.run(lambda c: prompt_table.put_rows(c, batch.rows))
+            if written < len(batch.rows):
+                _logger.warning(
+                    "%d messages follow erased ones and were not kept", len(batch.rows) - written
+                )
+                self._losses += 1
+                self._on_loss()
         for renewal in batch.renewals:
             await self._renew(renewal)
 

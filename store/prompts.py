@@ -6,25 +6,38 @@
 2. An append or an expand keeps the prompt and all before it for `seconds` more. Like a lease that
    is written rarely: as long as more than 15/16 of the time is left, nothing is written.
 3. What waits to be written is bounded in bytes, short messages too; an append waits for its room before it is kept.
+4. A message with an end user's name is erased with it, and all that follows it. What two end users
+   sent alike, or somebody without a name, is nobody's alone and stays.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from coatcheck.protocol import Digest, prompt_root
 
-from . import prompt_table
+from . import prompt_erasing, prompt_table
+from .changes import Changes
 from .database import Database
 from .dead import GRACE_SECONDS
 from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError, StoreFullError
 from .index import Index
-from .prompt_table import PromptHead, PromptKey, PromptRow, message_bytes
+from .prompt_table import (
+    DamagedRowError,
+    Expansion,
+    PromptHead,
+    PromptKey,
+    PromptRow,
+    message_bytes,
+)
 from .prompt_writer import PromptWriter, Renewal
 from .room import Room
 from .term import Term
 
 _HEADS = 4096
+_logger = logging.getLogger(__name__)
+_ALL = Digest.of(b"coatcheck.prompts")  # what a change of any of a tenant's messages is noted under
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +63,27 @@ class Prompts:
         pending_bytes: int,
         free_bytes: Callable[[], Awaitable[int]],
         clock: Callable[[], float],
+        changes: Changes,
         is_shared: bool = False,
     ) -> None:
         """`free_bytes` says what may still be written without touching the reserve.
 
+        `changes` stays the caller's.
+
         `is_shared` where other processes ask for the same prompts.
         """
+        self.damaged_messages = 0
+        """Kept messages that had rotted, since the start."""
         self._database = database
+        self._index = index
         self._is_shared = is_shared
         self._free_bytes = free_bytes
         self._term = term
         self._max_prompt_bytes = max_prompt_bytes
         self._clock = clock
-        # What is known of prompts used last, each true until it expires.
-        self._heads: OrderedDict[PromptKey, PromptHead] = OrderedDict()
+        # What is known of prompts used last, each true until it expires or something is erased.
+        self._heads: OrderedDict[PromptKey, tuple[PromptHead, int]] = OrderedDict()
+        self._changes = changes
         self._writer = PromptWriter(
             database, index, room=Room(pending_bytes), on_loss=self._heads.clear
         )
@@ -73,11 +93,18 @@ class Prompts:
         self._writer.start()
 
     async def append(
-        self, tenant: str, dialect: str, parent: Digest, steps: Sequence[PromptMessage]
+        self,
+        tenant: str,
+        dialect: str,
+        parent: Digest,
+        steps: Sequence[PromptMessage],
+        *,
+        end_user: str | None = None,
     ) -> None:
         """Keep the messages that follow `parent`, which is a kept prompt or the dialect's root.
 
-        Appending what is there already keeps it longer; the text that came first stays.
+        Appending what is there already keeps it longer; the text that came first stays. `end_user` is
+        whom the messages are for, in the tenant's own words.
 
         Raises:
             PromptNotFoundError: the tenant has no such parent in this dialect.
@@ -94,13 +121,14 @@ class Prompts:
             raise StoreFullError("no space left for this prompt")
         await self._writer.room.take(count)
         try:
-            rows = await self._rows(PromptKey(tenant, dialect, parent), steps)
+            stamp = self._stamp(tenant)
+            rows = await self._rows(PromptKey(tenant, dialect, parent), steps, end_user)
         except BaseException:
             self._writer.room.give_back(count)
             raise
         if rows:
             self._writer.add(rows)
-            self._remember(rows[-1].key, _head_of(rows[-1]))  # the next append continues it
+            self._remember(rows[-1].key, _head_of(rows[-1]), stamp)  # the next append continues it
             if self._is_shared:
                 await self._writer.written()
 
@@ -111,6 +139,7 @@ class Prompts:
         """
         now = self._clock()
         key = PromptKey(tenant, dialect, digest)
+        stamp = self._stamp(tenant)
         tail: list[str] = []
         at = key
         head: PromptHead | None = None
@@ -120,7 +149,7 @@ class Prompts:
             at = PromptKey(tenant, dialect, row.parent)
         tail.reverse()
         if at.digest != prompt_root(dialect):
-            found = await self._database.read(lambda c: prompt_table.expand(c, at))
+            found = await self._read(at)
             if found is None:
                 return None
             tail = found.texts + tail
@@ -129,7 +158,7 @@ class Prompts:
             return tail
         if self._newest(key, head).expires_at <= now:
             return None
-        self._renewed(key, head, now)
+        self._renewed(key, head, now, stamp)
         return tail
 
     async def flush(self) -> None:
@@ -147,6 +176,36 @@ class Prompts:
         while count := await self._database.run(lambda c: prompt_table.remove_ended(c, before)):
             removed += count
         return removed
+
+    async def erase_some(self, tenant: str, end_user: str | None) -> int:
+        """Remove some of the tenant's messages, or of the end user's with what follows them.
+
+        Returns how many; call it until there are none. Every process forgets what it knew of them.
+
+        Raises:
+            StoreClosedError, StoreFullError, StoreUnavailableError: some are still there.
+        """
+        await self.flush()
+        batch = await self._database.read(lambda c: prompt_erasing.find(c, tenant, end_user))
+        if not batch:
+            return 0
+        if end_user is not None:  # all of a tenant's holds go with its grants
+            await self._index.end_prompt_holds(
+                tenant,
+                [(blob, message.digest) for message in batch for blob in message.blobs],
+                self._clock(),
+            )
+        count = await self._database.run(lambda c: prompt_erasing.remove(c, batch, end_user))
+        self._changes.change(tenant, _ALL)
+        return count
+
+    async def count_of(self, tenant: str, end_user: str | None) -> int:
+        """Return how many written messages a tenant or one of its end users has; reads them all."""
+        return await self._database.read(lambda c: prompt_erasing.count(c, tenant, end_user))
+
+    async def clear_log(self, *, rewrite: bool) -> bool:
+        """See `Database.clear_log`."""
+        return await self._database.clear_log(rewrite=rewrite)
 
     async def check(self) -> None:
         """Ask for a prompt that nobody has.
@@ -166,23 +225,39 @@ class Prompts:
         """Write what waits and end the task; no append may follow. May be called twice."""
         await self._writer.close()
 
+    async def _read(self, key: PromptKey) -> Expansion | None:
+        """Return what the table has; a message that rotted is removed, and so is no prompt any more."""
+        try:
+            return await self._database.read(lambda c: prompt_table.expand(c, key))
+        except DamagedRowError as error:
+            _logger.error("%s; it has to be sent again", error)
+            self.damaged_messages += 1
+            damaged = error
+            await self._database.run(lambda c: prompt_table.remove(c, damaged))
+            self._heads.clear()
+            return None
+
     def _require_open(self) -> None:
         if self._writer.is_closing:
             raise StoreClosedError
 
-    async def _rows(self, parent: PromptKey, steps: Sequence[PromptMessage]) -> list[PromptRow]:
+    async def _rows(
+        self, parent: PromptKey, steps: Sequence[PromptMessage], end_user: str | None
+    ) -> list[PromptRow]:
         now = self._clock()
         self._require_open()
+        stamp = self._stamp(parent.tenant)
         head = await self._head(parent, now)
         self._require_open()
         if head is None:
             raise PromptNotFoundError(parent.digest)
-        return self._follow(parent, self._renewed(parent, head, now), now, steps)
+        head = self._renewed(parent, head, now, stamp)
+        return self._follow(parent, head, now, steps, end_user)
 
     async def _head(self, key: PromptKey, now: float) -> PromptHead | None:
         if key.digest == prompt_root(key.dialect):
             return PromptHead(0, 0, self._term.end(now))
-        known = self._heads.get(key)
+        known = self._known(key)
         if known is not None and known.expires_at > now:
             return known
         row = self._writer.find(key)
@@ -190,23 +265,28 @@ class Prompts:
             return _head_of(row)
         return await self._database.read(lambda c: prompt_table.find_head(c, key, now))
 
-    def _renewed(self, key: PromptKey, head: PromptHead, now: float) -> PromptHead:
+    def _renewed(self, key: PromptKey, head: PromptHead, now: float, stamp: int) -> PromptHead:
         """Return the head as it is after this use; ask for the writing if that is due."""
         head = self._newest(key, head)
         if not self._writer.is_closing and not self._term.is_fresh(head.expires_at, now):
             head = replace(head, expires_at=self._term.end(now))
             self._writer.renew(Renewal(key, now, head.expires_at))
         if head.depth:
-            self._remember(key, head)
+            self._remember(key, head, stamp)
         return head
 
     def _newest(self, key: PromptKey, head: PromptHead) -> PromptHead:
         """Return the head, or what is known of it when an extension is still to be written."""
-        known = self._heads.get(key)
+        known = self._known(key)
         return known if known is not None and known.expires_at > head.expires_at else head
 
     def _follow(
-        self, key: PromptKey, head: PromptHead, now: float, steps: Sequence[PromptMessage]
+        self,
+        key: PromptKey,
+        head: PromptHead,
+        now: float,
+        steps: Sequence[PromptMessage],
+        end_user: str | None,
     ) -> list[PromptRow]:
         """Return the rows of messages behind a head, which expire with it: none outlives it."""
         rows: list[PromptRow] = []
@@ -223,6 +303,7 @@ class Prompts:
                 blobs=step.blobs,
                 created_at=now,
                 expires_at=head.expires_at,
+                end_user=end_user,
             )
             rows.append(row)
             parent = step.digest
@@ -230,8 +311,17 @@ class Prompts:
             raise PromptTooLargeError(self._max_prompt_bytes)
         return rows
 
-    def _remember(self, key: PromptKey, head: PromptHead) -> None:
-        self._heads[key] = head
+    def _stamp(self, tenant: str) -> int:
+        """Return what stands for the tenant's messages as they are; erasing some changes it."""
+        return self._changes.stamp(tenant, _ALL).grant
+
+    def _known(self, key: PromptKey) -> PromptHead | None:
+        head, stamp = self._heads.get(key, (None, 0))
+        return head if head is not None and stamp == self._stamp(key.tenant) else None
+
+    def _remember(self, key: PromptKey, head: PromptHead, stamp: int) -> None:
+        """Remember a head that was read when the tenant's stamp was this."""
+        self._heads[key] = (head, stamp)
         self._heads.move_to_end(key)
         while len(self._heads) > _HEADS:
             self._heads.popitem(last=False)

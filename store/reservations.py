@@ -9,6 +9,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from .durable import let_go
+
 _NAME = "reserved"
 _BYTES = 8
 
@@ -42,7 +44,7 @@ class Reservations:
         """Let go of the file. May be called twice."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            let_go(descriptor)
 
 
 def _read(path: Path) -> int:

@@ -16,27 +16,37 @@ from pathlib import Path
 from .allowance import Allowances
 from .backend import Backend, Measured
 from .changes import Changes
+from .commit import Committer
 from .config import StoreConfig
 from .counts import StoreCounts
 from .database import Database
 from .digest_locks import DigestLocks, FolderLocks
 from .disk_backend import DiskBackend
 from .durable import sync_folder
+from .erase import Erasure
 from .errors import disk_error
 from .file_lock import FileLock, lock_folder
+from .files import Files
 from .finisher import Finisher
 from .hot import HotGrants
 from .index import Index
 from .keys import INDEX_FILE, Keys
 from .memory_backend import MemoryBackend
+from .piece_buffers import PieceBuffers
 from .prompts import Prompts
 from .quarantine import Quarantine
 from .receive import Receiver
+from .reception import Reception
 from .seed import Seeds, open_seeds
 from .shared_folder import SharedFolder
+from .slab import SLAB_BYTES
 from .sweep import Sweep, SweepTerms
 from .term import Term
+from .upload_upkeep import UploadUpkeep
+from .uploads import Uploads, UploadTerms
 
+# Enough slabs for as many uploads as there are threads to write them; at most 8 MiB that nobody uses.
+_KEPT_SLABS = 8
 _LOCK_THREADS = 2  # they wait only while another process takes bytes away
 
 
@@ -52,12 +62,16 @@ class Resources:
     hot: HotGrants
     quarantine: Quarantine
     finisher: Finisher
+    reception: Reception
     receiver: Receiver
+    uploads: Uploads
     reading: ThreadPoolExecutor
     prompts: Prompts
     keys: Keys
     sweep: Sweep
     counts: StoreCounts
+    files: Files
+    erasure: Erasure
 
 
 async def open_resources(
@@ -93,7 +107,9 @@ async def open_resources(
         index = Index(database)
         keys = Keys(database, clock=clock, random=random)
         stack.push_async_callback(keys.close)
-        prompts = await _open_prompts(config, stack, index, backend, writing, clock, shared)
+        prompts = await _open_prompts(
+            config, stack, index, backend, writing, clock, changes, is_shared=shared is not None
+        )
         if folder is not None:
             await loop.run_in_executor(writing, _sync, folder)
 
@@ -103,19 +119,52 @@ async def open_resources(
     hot = HotGrants(config.hot_entries, config.hot_seconds, changes)
     locks = _locks(stack, backend, shared)
     allowances = Allowances(index, config.quotas, config.max_store_bytes, clock)
-    receiver = Receiver(
-        backend=backend,
+    reception = Reception()
+    stack.push_async_callback(reception.close)
+    committer = Committer(
         index=index,
         hot=hot,
-        seeds=seeds,
         locks=locks,
-        finisher=finisher,
         allowances=allowances,
-        max_blob_bytes=config.max_blob_bytes,
         lease=Term(config.lease_seconds),
         clock=clock,
     )
-    stack.push_async_callback(receiver.close)
+    slabs = PieceBuffers(SLAB_BYTES, kept=_KEPT_SLABS)
+    receiver = Receiver(
+        backend=backend,
+        reception=reception,
+        committer=committer,
+        seeds=seeds,
+        slabs=slabs,
+        finisher=finisher,
+        allowances=allowances,
+        max_blob_bytes=config.max_blob_bytes,
+    )
+    uploads = Uploads(
+        database=database,
+        index=index,
+        parts=backend.parts,
+        reception=reception,
+        committer=committer,
+        seeds=seeds,
+        slabs=slabs,
+        finisher=finisher,
+        allowances=allowances,
+        counts=counts,
+        terms=UploadTerms(
+            config.upload_seconds, config.max_uploads_per_tenant, config.max_blob_bytes
+        ),
+        clock=clock,
+        random=random,
+    )
+    upkeep = UploadUpkeep(
+        database=database,
+        parts=backend.parts,
+        finisher=finisher,
+        executor=writing,
+        clock=clock,
+    )
+    await upkeep.reconcile()
     quarantine = Quarantine(
         backend=backend,
         index=index,
@@ -133,9 +182,31 @@ async def open_resources(
         locks=locks,
         finisher=finisher,
         prompts=prompts,
+        uploads=upkeep,
         terms=SweepTerms(config.review_seconds, config.quarantine_seconds),
         executor=writing,
         counts=counts,
+        clock=clock,
+    )
+    files = Files(
+        database=database,
+        prompts=prompts,
+        hot=hot,
+        finisher=finisher,
+        clock=clock,
+        random=random,
+    )
+    erasure = Erasure(
+        database=database,
+        backend=backend,
+        hot=hot,
+        locks=locks,
+        finisher=finisher,
+        prompts=prompts,
+        uploads=upkeep,
+        keys=keys,
+        counts=counts,
+        executor=writing,
         clock=clock,
     )
     return Resources(
@@ -147,12 +218,16 @@ async def open_resources(
         hot,
         quarantine,
         finisher,
+        reception,
         receiver,
+        uploads,
         reading,
         prompts,
         keys,
         sweep,
         counts,
+        files,
+        erasure,
     )
 
 
@@ -182,7 +257,7 @@ async def _open_backend(
     random: Callable[[int], bytes],
     *,
     is_shared: bool,
-) -> Backend:
+) -> DiskBackend | MemoryBackend:
     loop = asyncio.get_running_loop()
     folder = config.data_folder
     if folder is None:
@@ -212,7 +287,9 @@ async def _open_prompts(
     backend: Backend,
     executor: ThreadPoolExecutor,
     clock: Callable[[], float],
-    shared: SharedFolder | None,
+    changes: Changes,
+    *,
+    is_shared: bool,
 ) -> Prompts:
     path = config.data_folder and config.data_folder / "prompts.sqlite"
     database = await Database.open(path, history="prompts", synchronous="NORMAL")
@@ -233,7 +310,8 @@ async def _open_prompts(
         pending_bytes=config.pending_prompt_bytes,
         free_bytes=free_bytes,
         clock=clock,
-        is_shared=shared is not None,
+        changes=changes,
+        is_shared=is_shared,
     )
     prompts.start()
     stack.push_async_callback(prompts.close)

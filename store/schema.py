@@ -125,7 +125,8 @@ end_users = Table(
     ForeignKeyConstraint(
         ["tenant", "digest"], ["grants.tenant", "grants.digest"], ondelete="CASCADE"
     ),
-    Index("end_users_blobs", "tenant", "end_user"),
+    # With the digest, or SQLite reads all of the tenant's rows instead.
+    Index("end_users_blobs", "tenant", "end_user", "digest"),
 )
 
 holds = Table(
@@ -149,6 +150,8 @@ holds = Table(
     Index("holds_expiry", "expires_at", sqlite_where=text("expires_at IS NOT NULL")),
     # A file's id is found without its digest.
     Index("holds_files", "name", sqlite_where=text("kind = 'file'")),
+    # And a tenant's files are listed by their age.
+    Index("holds_files_newest", "tenant", "created_at", "name", sqlite_where=text("kind = 'file'")),
 )
 
 # Blobs being received in parts, over more than one request.
@@ -171,8 +174,9 @@ uploads = Table(
     Column("digest", String),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
-    Index("uploads_tenant", "tenant"),
-    Index("uploads_expiry", "expires_at"),
+    # Those that are not finished, which is few rows; and all, as they expire.
+    Index("uploads_open", "tenant", sqlite_where=text("digest IS NULL")),
+    Index("uploads_expiry", "expires_at", "id"),
 )
 
 # The walk over all blobs that verifies them, so that it goes on where it was; one row.
@@ -225,8 +229,12 @@ prompts = Table(
     Column("blobs", String, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
-    # Whom the turn was for, where its sender said so.
+    # Whom the turn was for; null where its sender did not say, or several had the same message.
     Column("end_user", String),
+    # Of all of the row that never changes; `prompt_checksum.py`.
+    Column("checksum", LargeBinary, nullable=False, server_default=text("''")),
     Index("prompts_expiry", "expires_at"),
+    # What follows a message that is erased.
+    Index("prompts_parent", "tenant", "dialect", "parent"),
     Index("prompts_end_user", "tenant", "end_user", sqlite_where=text("end_user IS NOT NULL")),
 )

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from .database import Database
-from .durable import sync_folder
+from .durable import let_go, sync_folder
 from .errors import disk_error
 from .schema import blobs, seeds
 
@@ -83,8 +83,9 @@ def _settle(
 def _read(path: Path) -> tuple[int, int] | None:
     """Return what the file holds; `None` when it is absent or was damaged."""
     try:
-        version, _, seed = path.read_text("ascii").strip().partition(" ")
-        return int(version), int.from_bytes(bytes.fromhex(seed))
+        version, _, text = path.read_text("ascii").strip().partition(" ")
+        seed = bytes.fromhex(text)
+        return (int(version), int.from_bytes(seed)) if len(seed) == _SEED_BYTES else None
     except (FileNotFoundError, ValueError):
         return None
 
@@ -94,9 +95,11 @@ def _write(path: Path, version: int, seed: int) -> None:
     spooled.unlink(missing_ok=True)
     descriptor = os.open(spooled, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.write(descriptor, f"{version} {seed.to_bytes(_SEED_BYTES).hex()}\n".encode())
+        left = f"{version} {seed.to_bytes(_SEED_BYTES).hex()}\n".encode()
+        while left:
+            left = left[os.write(descriptor, left) :]
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
     spooled.rename(path)
     sync_folder(path.parent)

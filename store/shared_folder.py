@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from .changes import CHANGES_BYTES
+from .durable import let_go
 from .errors import disk_error
 from .file_lock import FileLock, lock_folder
 
@@ -54,4 +55,4 @@ class SharedFolder:
     def close(self) -> None:
         """Give up this process's part; once."""
         self.lock.close()
-        os.close(self.memory)
+        let_go(self.memory)

@@ -5,6 +5,7 @@ the folders whose lock is free, because their owner is gone, and no others. One 
 only meanwhile, keeps a new folder from being cleared before its owner has locked it.
 """
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ class SpoolFolder:
 
     def close(self) -> None:
         """Remove the folder with all that is in it. May be called twice."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
         self._lock.close()
 
 
@@ -63,5 +64,11 @@ def _clear(root: Path) -> None:
             continue
         lock = FileLock.take(folder / "lock")
         if lock is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             lock.close()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; what is left of it is cleared when the spool is next opened."""
+    with contextlib.suppress(OSError):  # rmtree ignores most errors, but not each one of stat
+        shutil.rmtree(folder, ignore_errors=True)

@@ -22,6 +22,7 @@ from .backend import Measured
 from .census import Census
 from .config import StoreConfig
 from .counts import StoreCounts
+from .erase import Erasure
 from .errors import (
     BlobNotFoundError,
     CorruptBlobError,
@@ -29,17 +30,19 @@ from .errors import (
     StoreClosedError,
     StoreFullError,
 )
+from .files import Files
 from .grant import Grant, HeldBlob, Hold, Missing, Page, Receipt, StoreStats
 from .keys import Keys
 from .leases import Leases
 from .piece_buffers import PieceBuffers
+from .promise import Promise
 from .prompts import Prompts
 from .reader import BlobReader
-from .receive import Promise
 from .resources import Resources, open_resources
 from .shared_folder import SharedFolder
 from .sweep import Sweep
 from .term import Term
+from .uploads import Uploads
 
 
 class Store:
@@ -54,6 +57,7 @@ class Store:
         self._quarantine = resources.quarantine
         self._finisher = resources.finisher
         self._receiver = resources.receiver
+        self._reception = resources.reception
         self._reading = resources.reading
         self._clock = resources.clock
         self.config: StoreConfig = resources.config
@@ -81,6 +85,12 @@ class Store:
         """Who may ask a server of this store."""
         self.sweep: Sweep = resources.sweep
         """What removes what nothing holds any more."""
+        self.files: Files = resources.files
+        """Files: names, purposes and expiries for blobs."""
+        self.erasure: Erasure = resources.erasure
+        """What removes all that there is of a tenant or of an end user."""
+        self.uploads: Uploads = resources.uploads
+        """Blobs that are received over several requests."""
         self.counts: StoreCounts = resources.counts
         """What was counted since the store was opened."""
 
@@ -209,10 +219,20 @@ class Store:
         self.counts.opened_blobs += 1
         return reader
 
-    async def missing(self, tenant: str, digests: Sequence[Digest]) -> Missing:
-        """Say which of the digests the tenant has to upload; the others get a fresh lease."""
+    async def missing(
+        self, tenant: str, digests: Sequence[Digest], *, end_user: str | None = None
+    ) -> Missing:
+        """Say which of the digests the tenant has to upload; the others get a fresh lease.
+
+        With an `end_user` the others count as uploaded for them too.
+        """
         self._require_open()
         held = await self._leases.give(tenant, digests)
+        if end_user is not None and held:
+            claimed = await self._finisher.run(
+                self._index.claim(tenant, list(held), end_user, self._clock())
+            )
+            held = {digest: blob for digest, blob in held.items() if digest in claimed}
         ends = (blob.grant.lease_expires_at for blob in held.values())
         return Missing(
             missing=[digest for digest in dict.fromkeys(digests) if digest not in held],
@@ -319,7 +339,7 @@ class Store:
             quarantined_blobs=totals.quarantined_blobs,
             grants=totals.grants,
             prompts=counts.prompts,
-            uploads_in_progress=self._receiver.in_progress,
+            uploads_in_progress=self._reception.in_progress,
             disk_free_bytes=await self._free_bytes(),
         )
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, String, bindparam, func, select
 from .errors import QuotaExceededError
 from .prepared import Prepared
 from .schema import BlobState, blob_totals, tenants
+from .upload_table import claimed_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,18 @@ def grant_bytes(connection: Connection, tenant: str) -> int:
     return int(rows[0][0]) if rows else 0
 
 
+def used_bytes_of(connection: Connection, tenant: str, now: float) -> int:
+    """Return what counts against a tenant's quota: its grants, and what its open uploads claim."""
+    return grant_bytes(connection, tenant) + claimed_bytes(connection, tenant, now)
+
+
 def find_excess(
-    connection: Connection, tenant: str, size: int, quota_bytes: int | None
+    connection: Connection, tenant: str, size: int, quota_bytes: int | None, now: float
 ) -> QuotaExceededError | None:
     """Say why a tenant may not have a further grant of so many bytes; None where it may."""
     if quota_bytes is None:
         return None
-    used_bytes = grant_bytes(connection, tenant)
+    used_bytes = used_bytes_of(connection, tenant, now)
     if used_bytes + size <= quota_bytes:
         return None
     return QuotaExceededError(used_bytes, quota_bytes)

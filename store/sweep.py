@@ -29,6 +29,7 @@ from .hot import HotGrants
 from .prompts import Prompts
 from .schema import BlobState
 from .sweep_rows import LeavingBlob, find_leaving, remove_blob, state_of
+from .upload_upkeep import UploadUpkeep
 from .verdict import Verdict, judge_blobs, judge_grants
 
 _REMOVALS_AT_ONCE = 32  # as many as the index writes in one transaction
@@ -69,6 +70,7 @@ class Sweep:
         locks: DigestLocks,
         finisher: Finisher,
         prompts: Prompts,
+        uploads: UploadUpkeep,
         terms: SweepTerms,
         executor: Executor,
         counts: StoreCounts,
@@ -81,6 +83,7 @@ class Sweep:
         self._locks = locks
         self._finisher = finisher
         self._prompts = prompts
+        self._uploads = uploads
         self._terms = terms
         self._executor = executor
         self._counts = counts
@@ -97,12 +100,13 @@ class Sweep:
         await self._prompts.flush()  # holds that are on their way count from their append on
         swept = await self._end_holds()
         swept = replace(swept, removed_prompts=await self._prompts.sweep())
-        removed = await self._remove_condemned()
+        blobs, size = await self._remove_condemned()
         return replace(
             swept,
-            removed_blobs=len(removed),
-            removed_bytes=sum(blob.size for blob in removed),
+            removed_blobs=blobs,
+            removed_bytes=size,
             removed_quarantined=await self._clear_quarantine(),
+            removed_uploads=await self._uploads.expire(),
         )
 
     async def explain(self) -> AsyncGenerator[Verdict]:
@@ -117,13 +121,13 @@ class Sweep:
         await self._prompts.flush()
         now = self._clock()
         ended_before = now - GRACE_SECONDS
-        doomed: dict[Digest, int] = {}
         async for verdict in judge_grants(self._database, ended_before=ended_before, now=now):
-            if verdict.goes:
-                doomed[verdict.digest] = doomed.get(verdict.digest, 0) + 1
             yield verdict
         async for verdict in judge_blobs(
-            self._database, doomed, review_seconds=self._terms.review_seconds, now=now
+            self._database,
+            ended_before=ended_before,
+            review_seconds=self._terms.review_seconds,
+            now=now,
         ):
             yield verdict
 
@@ -144,15 +148,17 @@ class Sweep:
             self._hot.forget(tenant, digest)
         return ended
 
-    async def _remove_condemned(self) -> list[LeavingBlob]:
-        removed: list[LeavingBlob] = []
+    async def _remove_condemned(self) -> tuple[int, int]:
+        """Return how many blobs went, and their bytes."""
+        blobs = size = 0
         before = self._clock() - self._terms.review_seconds
         async for due in self._leaving(BlobState.CONDEMNED, before):
             for at in range(0, len(due), _REMOVALS_AT_ONCE):
                 some = due[at : at + _REMOVALS_AT_ONCE]
                 gone = await asyncio.gather(*(self._finisher.run(self.remove(b)) for b in some))
-                removed += [blob for blob, went in zip(some, gone, strict=True) if went]
-        return removed
+                blobs += sum(gone)
+                size += sum(blob.size for blob, went in zip(some, gone, strict=True) if went)
+        return blobs, size
 
     async def remove(self, blob: LeavingBlob) -> bool:
         """Remove one blob, if it still is as it was read; return whether it went.

@@ -13,6 +13,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    func,
     literal_column,
     select,
     tuple_,
@@ -21,6 +22,7 @@ from sqlalchemy import (
 from coatcheck.protocol import Digest
 
 from .grant import Hold
+from .held import is_live
 from .prepared import Prepared, Row
 from .schema import BlobState, HoldKind, blobs, grants, holds
 
@@ -50,7 +52,7 @@ class GrantRow:
 
 @dataclass(frozen=True, slots=True)
 class BlobRow:
-    """A blob and how many grants it has."""
+    """A blob, and how many grants it has that stay."""
 
     digest: Digest
     size: int
@@ -111,9 +113,16 @@ _blobs = Prepared(
         blobs.c.size,
         blobs.c.state,
         blobs.c.state_since,
-        select(literal_column("count(*)"))
+        select(func.count())
         .select_from(grants)
-        .where(grants.c.digest == blobs.c.digest)
+        .where(
+            grants.c.digest == blobs.c.digest,
+            exists().where(
+                holds.c.tenant == grants.c.tenant,
+                holds.c.digest == grants.c.digest,
+                is_live(bindparam("ended_before", type_=Float)),
+            ),
+        )
         .scalar_subquery(),
     )
     .where(blobs.c.digest > bindparam("after", type_=String))
@@ -169,9 +178,11 @@ def grants_after(connection: Connection, place: tuple[str, str]) -> list[GrantRo
     ]
 
 
-def blobs_after(connection: Connection, place: str) -> list[BlobRow]:
-    """Return some blobs, behind this digest."""
-    rows = _blobs.run(connection, {"after": place, "limit": PAGE_ROWS})
+def blobs_after(connection: Connection, place: str, ended_before: float) -> list[BlobRow]:
+    """Return some blobs, behind this digest; grants whose holds ended before this time go."""
+    rows = _blobs.run(
+        connection, {"after": place, "ended_before": ended_before, "limit": PAGE_ROWS}
+    )
     return [
         BlobRow(Digest(digest), size, BlobState(state), since, count)
         for digest, size, state, since, count in rows

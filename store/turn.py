@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .durable import let_go
 from .errors import disk_error
 
 
@@ -31,7 +32,7 @@ class Turn:
     def close(self) -> None:
         """Let go of the file. May be called twice."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            let_go(self._descriptor)
             self._descriptor = None
 
     def __enter__(self) -> Self:

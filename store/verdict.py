@@ -1,6 +1,6 @@
 """Why a grant or a blob stays or goes, in words for an operator."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -40,13 +40,13 @@ async def judge_grants(
 
 
 async def judge_blobs(
-    database: Database, doomed: Mapping[Digest, int], *, review_seconds: float, now: float
+    database: Database, *, ended_before: float, review_seconds: float, now: float
 ) -> AsyncGenerator[Verdict]:
-    """Yield a verdict for each blob, by digest; `doomed` says how many of its grants go."""
+    """Yield a verdict for each blob, by digest."""
     place = ""
-    while page := await database.read(partial(blobs_after, place=place)):
+    while page := await database.read(partial(blobs_after, place=place, ended_before=ended_before)):
         for row in page:
-            yield _judge_blob(row, doomed.get(row.digest, 0), review_seconds, now)
+            yield _judge_blob(row, review_seconds, now)
         place = page[-1].digest
 
 
@@ -65,12 +65,12 @@ def _judge_grant(row: GrantRow, ended_before: float, now: float) -> Verdict:
     )
 
 
-def _judge_blob(row: BlobRow, doomed: int, review_seconds: float, now: float) -> Verdict:
+def _judge_blob(row: BlobRow, review_seconds: float, now: float) -> Verdict:
     goes = False
     if row.state is BlobState.QUARANTINED:
         reason = f"in quarantine for {now - row.state_since:.0f} s; an upload heals it"
-    elif row.state is BlobState.LIVE and row.grants > doomed:
-        reason = f"{row.grants - doomed} grants"
+    elif row.state is BlobState.LIVE and row.grants:
+        reason = f"{row.grants} grant{'s' if row.grants > 1 else ''}"
     elif row.state is BlobState.LIVE:
         reason = f"its last grant goes; then it waits {review_seconds:.0f} s for its review"
     else:

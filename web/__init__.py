@@ -10,6 +10,7 @@ from .connection import Connection, connection_of
 from .connections import RequestMeter, Traffic
 from .credential import Credential, credential_of
 from .edge import Gate
+from .end_user import END_USER_FIELD, end_user_of
 from .errors import (
     AddressError,
     BrokenAnswerError,
@@ -55,13 +56,14 @@ from .runner import Server
 from .siblings import Siblings
 from .template import Templates
 from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
-from .upload import Upload, open_upload
+from .upload import Upload, declared_type, open_upload
 
 __all__ = [
     "ANY_METHOD",
     "BALANCE_BYTES",
     "BALANCE_SLOTS",
     "BLOB_CONDITIONS",
+    "END_USER_FIELD",
     "SECONDS_BUCKETS",
     "AddressError",
     "AdminSection",
@@ -108,6 +110,8 @@ __all__ = [
     "codings_of",
     "connection_of",
     "credential_of",
+    "declared_type",
+    "end_user_of",
     "expects_continue",
     "in_thread_if",
     "inflate",

@@ -63,13 +63,13 @@ async def open_upload(request: web.Request) -> Upload:
     content_type = request.headers.get("Content-Type", OCTET_STREAM)
     if not is_form(content_type):
         body = body_chunks(request, max_bytes=None)
-        return Upload(body, _declared(content_type), request.content_length, promised)
+        return Upload(body, declared_type(content_type), request.content_length, promised)
     body = body_chunks(request, max_bytes=None)
     if promised is not None:
         body = _compared(body, promised)
     form = FormFile(body, content_type)
     await form.open()
-    declared = _declared(form.headers.get("content-type", OCTET_STREAM))
+    declared = declared_type(form.headers.get("content-type", OCTET_STREAM))
     return Upload(form.content(), declared, None, _promised(form.headers))
 
 
@@ -85,7 +85,12 @@ def digest_mismatch(expected: Digest, actual: Digest) -> ProblemError:
     )
 
 
-def _declared(content_type: str) -> str | None:
+def declared_type(content_type: str) -> str | None:
+    """Return the media type that a sender declares; None where it is what is sent by default.
+
+    Raises:
+        InvalidMediaTypeError: it is none.
+    """
     media_type = parse_media_type(content_type)
     return None if media_type in _NO_DECLARATION else media_type
 

@@ -34,6 +34,7 @@ from .errors import CacheUnusableError, DamagedError, GoneError, NoRoomError
 from .fetch import Fetcher
 from .files import CacheFiles, FolderLock
 from .healing import HealingReader
+from .heals import Heals
 from .index import CacheIndex
 from .origin import Origin
 from .rows import Copy, Sums
@@ -66,6 +67,8 @@ class DiskCache:
         """Called by `open`."""
         self.counts = CacheCounts()
         """What was counted since the start."""
+        self.heals = Heals()
+        """The copies that were bad, and were replaced."""
         self._config = config
         self._origin = origin
         self._files = files
@@ -254,8 +257,9 @@ class DiskCache:
             return await CopyReader.open(
                 copy, self._files, self._index.seed, self._buffers, self._threads, first_piece
             )
-        except GoneError:
-            await self._index.drop(digest)
+        except GoneError as error:
+            if await self._index.drop(digest):  # else it was evicted meanwhile
+                self.heals.find(digest, str(error))
         except DamagedError as error:
             await self._condemn(digest, error)
         return None
@@ -272,6 +276,7 @@ class DiskCache:
 
     async def _condemn(self, digest: Digest, error: DamagedError) -> None:
         self.counts.verification_failures += 1
+        self.heals.find(digest, str(error))
         _log.error("%s; it is fetched again", error)
         try:
             await self._index.drop(digest)
@@ -286,6 +291,7 @@ class DiskCache:
             if is_own:
                 self._unkept.note_kept()
             if is_own or await self._is_known(digest):
+                self.heals.replace(digest, self._clock())
                 return
 
     def _note_verified(self, digest: Digest) -> None:

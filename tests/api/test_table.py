@@ -27,7 +27,12 @@ from coatcheck.web import Principal, Server
 Serve = Callable[..., Awaitable[Server]]
 DIGEST = Digest.of(b"x")
 # Raised where no request is being answered, or answered by another face.
-NOT_OF_BLOBS = {"SchemaError", "FolderInUseError", "KeyNotFoundError"}
+NOT_OF_BLOBS = {"SchemaError", "FolderInUseError", "KeyNotFoundError"} | {
+    "ImageRefusedError",
+    "ImageWorkerCrashedError",
+    "ImageWorkerLostError",
+    "ImageWorkersBusyError",
+}
 
 
 def test_every_error_that_a_request_can_cause_has_a_row() -> None:
@@ -35,8 +40,15 @@ def test_every_error_that_a_request_can_cause_has_a_row() -> None:
         if issubclass(kind, StoreError) and kind is not StoreError and name not in NOT_OF_BLOBS:
             error = kind.__new__(kind)
             vars(error).update(
-                digest=DIGEST, expected=1, actual=2, limit_bytes=3, used_bytes=4, quota_bytes=5
+                digest=DIGEST,
+                expected=1,
+                actual=2,
+                limit_bytes=3,
+                used_bytes=4,
+                quota_bytes=5,
+                file_id="f",
             )
+            vars(error).update(offset=6, length=7, limit=8)
             assert store_problem(error) is not None, name
     assert store_problem(StoreError()) is None
 

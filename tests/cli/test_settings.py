@@ -9,7 +9,7 @@ import pytest
 from coatcheck.cli.errors import SettingsError
 from coatcheck.cli.settings import Settings, UpstreamSettings, load_settings
 from coatcheck.daemon import GatewayConfig
-from coatcheck.store import StoreConfig
+from coatcheck.store import ImageWorkerConfig, StoreConfig
 
 
 @pytest.fixture(autouse=True)
@@ -94,10 +94,12 @@ def test_defaults_are_the_folders_own() -> None:
     store = StoreConfig(settings.data)
     assert settings.store_config() == store
     assert settings.daemon_config({}).gateway == GatewayConfig()
+    assert settings.daemon_config({}).images == ImageWorkerConfig()
     shared = {item.name for item in fields(StoreConfig)} & Settings.model_fields.keys()
     assert shared == {
         *("lease_seconds", "prompt_seconds", "review_seconds", "quarantine_seconds"),
         *("max_blob_bytes", "min_free_bytes", "max_store_bytes"),
+        *("upload_seconds", "max_uploads_per_tenant"),
     }
 
 
@@ -109,6 +111,11 @@ def test_flags_win_over_the_environment_and_that_over_the_file(
     monkeypatch.setenv("COATCHECK_HOST", "127.0.0.3")
     settings = load_settings(None, {"port": 3})
     assert (settings.port, settings.host, settings.max_values) == (3, "127.0.0.3", 7)
+
+
+def test_the_largest_image_and_its_workers_are_settings() -> None:
+    images = Settings(image_workers=3, max_image_pixels=1_000).daemon_config({}).images
+    assert (images.workers, images.budgets.max_pixels) == (3, 1_000)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from coatcheck.protocol import (
     dialect,
     encode_json,
     format_digest_field,
-    image_size,
+    parse_image,
     prompt_digests,
     prompt_step,
     read_envelope,
@@ -101,13 +101,13 @@ class FakeServer:
 
     def describe(self, digest: Digest) -> Descriptor:
         data, media_type = self.blobs[digest]
-        size = image_size(data)
+        image = parse_image(data)
         return Descriptor.of(
             digest=digest,
             size=len(data),
             media_type=media_type,
-            width=size.width if size else None,
-            height=size.height if size else None,
+            width=image.width if image else None,
+            height=image.height if image else None,
         )
 
     def enter(self, digest: Digest) -> JsonObject:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
+from PIL import Image
 
 from coatcheck.client import InvalidArgumentError, LocalFileError
 from coatcheck.client.content import HASH_PIECE_BYTES, SEND_PIECE_BYTES, Content, Source
-from coatcheck.protocol import SNIFF_BYTES, Digest
+from coatcheck.protocol import Digest
 
 DATA = bytes(range(256)) * 40_000  # over two pieces to hash
 
@@ -58,8 +59,16 @@ def _sent(content: Content) -> bytes:
 def test_bytes_are_named_and_sent() -> None:
     content = _named(DATA)
     assert (content.named, content.size) == (Digest.of(DATA), len(DATA))
-    assert content.head == DATA[:SNIFF_BYTES]
+    assert content.image is None
     assert _sent(content) == DATA
+
+
+def test_an_image_is_recognised_while_it_is_hashed() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (37, 21)).save(file, "PNG")
+    image = _named(file.getvalue()).image
+    assert image is not None
+    assert (image.width, image.height, image.frames) == (37, 21, 1)
 
 
 def test_a_content_can_be_sent_again() -> None:

@@ -59,6 +59,8 @@ class MemoryBlobs:
 
     name = "store"
     blobs: dict[Digest, bytes] = field(default_factory=dict[Digest, bytes])
+    files: dict[str, Digest] = field(default_factory=dict[str, Digest])
+    claims: set[tuple[Digest, str]] = field(default_factory=set[tuple[Digest, str]])
     rotten: set[Digest] = field(default_factory=set[Digest])
     is_full: bool = False
     readers: list[MemoryReader] = field(default_factory=list[MemoryReader])
@@ -80,6 +82,9 @@ class MemoryBlobs:
             if digest in self.blobs
         }
 
+    async def find_files(self, tenant: str, file_ids: Collection[str]) -> dict[str, Digest]:
+        return {file_id: self.files[file_id] for file_id in file_ids if file_id in self.files}
+
     async def prepare(self, tenant: str, blobs: Collection[Resolved]) -> Collection[Digest]:
         return ()
 
@@ -88,9 +93,20 @@ class MemoryBlobs:
         self.readers.append(reader)
         return reader
 
-    async def absorb(self, tenant: str, data: bytes, media_type: str | None) -> Digest:
+    async def claim(
+        self, tenant: str, digests: Collection[Digest], end_user: str
+    ) -> Collection[Digest]:
+        held = {digest for digest in digests if digest in self.blobs}
+        self.claims |= {(digest, end_user) for digest in held}
+        return held
+
+    async def absorb(
+        self, tenant: str, data: bytes, media_type: str | None, *, end_user: str | None = None
+    ) -> Digest:
         if self.is_full:
             raise StoreUnavailableError("full")
+        if end_user is not None:
+            self.claims.add((Digest.of(data), end_user))
         self.absorbed.set()
         return self.add(data)
 
@@ -103,6 +119,8 @@ class MemoryPrompts:
         default_factory=dict[tuple[str, str, Digest], tuple[Digest, KeptMessage]]
     )
 
+    end_users: dict[Digest, str | None] = field(default_factory=dict[Digest, str | None])
+
     async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
         texts: list[str] = []
         while digest != prompt_root(dialect):
@@ -114,9 +132,16 @@ class MemoryPrompts:
         return texts[::-1]
 
     async def append(
-        self, tenant: str, dialect: str, parent: Digest, messages: Sequence[KeptMessage]
+        self,
+        tenant: str,
+        dialect: str,
+        parent: Digest,
+        messages: Sequence[KeptMessage],
+        *,
+        end_user: str | None = None,
     ) -> None:
         for message in messages:
+            self.end_users[message.digest] = end_user
             self.kept[tenant, dialect, message.digest] = (parent, message)
             parent = message.digest
 

@@ -233,6 +233,12 @@ async def test_a_copy_that_rots_is_fetched_during_the_turn_which_goes_on(
     assert said[0] == said[1]
     assert front.store.paths().count(f"GET /v1/blobs/{digest}") == 2
     assert front.remote.cache.counts.verification_failures == 1
+    async with front.http.get(f"{front.url}/admin/api/cache") as answer:
+        told = await answer.json()
+    assert told["totals"]["healed"] == 1
+    (heal,) = told["heals"]
+    assert heal["digest"] == digest
+    assert heal["fault"] == f"piece 1 of {digest} is damaged"
 
 
 async def test_without_the_store_its_routes_are_unavailable(front: Front) -> None:

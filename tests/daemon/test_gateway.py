@@ -554,7 +554,15 @@ async def test_cache_inspection_shows_and_evicts(
                 "verified_at": 1000.0,
             }
         ],
-        "totals": {"entries": 1, "bytes": len(red), "hits": 1, "misses": 1, "hit_ratio": 0.5},
+        "totals": {
+            "entries": 1,
+            "bytes": len(red),
+            "hits": 1,
+            "misses": 1,
+            "hit_ratio": 0.5,
+            "healed": 0,
+        },
+        "heals": [],
     }
     async with daemon.http.get(f"{daemon.url}/admin") as response:
         page = await response.text()
@@ -626,3 +634,93 @@ async def test_what_was_kept_counts_towards_the_limits_of_a_turn(
     status, answer, _ = await send(response.headers["Coatcheck-Prompt"])
     assert (status, answer["error"]["code"]) == (413, code)
     assert len(upstream.seen) == 1
+
+
+async def test_a_file_id_arrives_as_the_bytes(
+    run_daemon: Fixture, run_upstream: Fixture, picture: Fixture, data_url: Fixture
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    red = picture()
+    ours, theirs = "file-cc" + "a" * 24, "file-abc123"
+    daemon.blobs.files[ours] = daemon.blobs.add(red)
+    status, _, _ = await daemon.chat(
+        ask(
+            {"type": "file", "file": {"file_id": ours, "x": 1}},
+            {"type": "file", "file": {"file_id": theirs, "x": 1}},
+        )
+    )
+    assert status == 200
+    assert upstream.seen[0].json == ask(
+        {"type": "file", "file": {"file_data": data_url(red), "x": 1}},
+        {"type": "file", "file": {"file_id": theirs, "x": 1}},
+    )
+
+
+KEEP = {"Coatcheck-Prompt": "keep"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "fields", "expected"),
+    [
+        ({"Coatcheck-User": "ann"}, {"user": "bob"}, "ann"),
+        ({}, {"user": "bob"}, "bob"),
+        ({}, {"user": "bob", "safety_identifier": "hash"}, "hash"),
+        ({}, {"user": "bob", "safety_identifier": 7}, "bob"),
+        ({}, {"user": "x" * 257}, None),
+        ({}, {"user": ["bob"]}, None),
+        ({}, {}, None),
+    ],
+)
+async def test_what_is_kept_is_for_whom_the_turn_names(
+    run_daemon: Fixture,
+    run_upstream: Fixture,
+    picture: Fixture,
+    data_url: Fixture,
+    headers: dict[str, str],
+    fields: dict[str, Json],
+    expected: str | None,
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    body = ask(image(data_url(picture())), **fields)
+    status, _, response = await daemon.chat(body, {**KEEP, **headers})
+    assert status == 200
+    digest = Digest(response.headers["Coatcheck-Prompt"])
+    assert daemon.prompts.end_users[digest] == expected
+    assert daemon.blobs.claims == ({(Digest.of(picture()), expected)} if expected else set())
+    (seen,) = upstream.seen
+    assert seen.json == body  # the provider is told what the client told it
+    assert not any(name.lower().startswith("coatcheck") for name in seen.headers)
+
+
+async def test_an_image_that_is_held_already_is_for_the_next_end_user_too(
+    run_daemon: Fixture, run_upstream: Fixture, picture: Fixture, data_url: Fixture
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    digest = daemon.blobs.add(picture())
+    for user in ("ann", "bob"):
+        assert (await daemon.chat(ask(image(data_url(picture())), user=user), KEEP))[0] == 200
+    assert daemon.blobs.claims == {(digest, "ann"), (digest, "bob")}
+    assert not daemon.blobs.absorbed.is_set()
+
+
+async def test_a_turn_without_a_kept_prompt_is_for_somebody_too(
+    run_daemon: Fixture, run_upstream: Fixture, picture: Fixture, data_url: Fixture
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    assert (await daemon.chat(ask(image(data_url(picture())), user="ann")))[0] == 200
+    await daemon.blobs.absorbed.wait()
+    assert daemon.blobs.claims == {(Digest.of(picture()), "ann")}
+
+
+async def test_a_malformed_end_user_is_refused_in_the_providers_shape(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    status, body, _ = await daemon.chat(ask("hi"), {"Coatcheck-User": "x" * 257})
+    assert (status, body["error"]["code"]) == (400, "end_user_invalid")
+    assert upstream.seen == []

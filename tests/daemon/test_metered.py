@@ -142,7 +142,13 @@ async def test_prompts_are_told_by_what_became_of_them() -> None:
 async def test_a_prompt_that_is_not_kept_is_told_as_refused(error: Exception) -> None:
     class Refusing(MemoryPrompts):
         async def append(
-            self, tenant: str, dialect: str, parent: Digest, messages: Sequence[KeptMessage]
+            self,
+            tenant: str,
+            dialect: str,
+            parent: Digest,
+            messages: Sequence[KeptMessage],
+            *,
+            end_user: str | None = None,
         ) -> None:
             raise error
 

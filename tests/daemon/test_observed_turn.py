@@ -53,7 +53,7 @@ def test_an_envelope_is_as_long_as_the_one_a_client_sends(
     messages = _conversation(picture, data_url)
     form = ref_form(CHAT, messages)
     digests = prompt_digests(DIALECT, form.messages)
-    client = Prepared(Turn("m", [], {}, {}), {"temperature": 0.5}, form, digests)
+    client = Prepared(Turn("m", [], {}, {}), {"temperature": 0.5}, form, digests, {})
     sent = client.request(start).body
     assert isinstance(sent, bytes)
     turn = _read({"model": "m", "messages": messages, "temperature": 0.5})
@@ -62,7 +62,7 @@ def test_an_envelope_is_as_long_as_the_one_a_client_sends(
 
 def test_a_list_without_a_digest_goes_whole() -> None:
     messages: list[Json] = [{"role": "user", "content": "x", "n": 1 << 60}] * 2
-    client = Prepared(Turn("m", [], {}, {}), {}, ref_form(CHAT, messages), [])
+    client = Prepared(Turn("m", [], {}, {}), {}, ref_form(CHAT, messages), [], {})
     sent = client.request(1).body
     assert isinstance(sent, bytes)
     assert _read({"model": "m", "messages": messages}).envelope_bytes(1) == len(sent)

@@ -459,3 +459,42 @@ async def test_an_origin_tells_gone_from_away(store: StoreServer) -> None:
     with pytest.raises(StoreUnavailableError):
         await origin.open("a", UNKNOWN)
     await link.close()
+
+
+async def test_end_users_are_told_to_the_store(store: StoreServer, remote: RemoteStore) -> None:
+    await remote.blobs.absorb("a", DATA, None, end_user="Ann é")
+    assert set(await remote.blobs.claim("a", [DIGEST, UNKNOWN], "bob")) == {DIGEST}
+    await remote.prompts.append("a", CHAT, prompt_root(CHAT), KEPT, end_user="Ann é")
+    erased = await store.store.erasure.erase_end_user("a", "Ann é")
+    assert (erased.kept_grants, erased.removed_prompts) == (1, 1)
+    erased = await store.store.erasure.erase_end_user("a", "bob")
+    assert erased.ended_grants == 1
+
+
+async def test_files_are_found_and_remembered_half_a_minute(
+    store: StoreServer, remote: RemoteStore
+) -> None:
+    await hand_in(store)
+    file = await store.store.files.create("a", DIGEST)
+    asked = [file.id, "file-cc" + "a" * 24]
+    for _ in range(2):
+        assert await remote.blobs.find_files("a", [file.id]) == {file.id: DIGEST}
+    assert len(store.seen) == 1
+    assert await remote.blobs.find_files("a", asked) == {file.id: DIGEST}
+    assert await remote.blobs.find_files("b", asked) == {}
+    await store.store.files.remove("a", file.id)
+    store.clock.now += 31
+    assert await remote.blobs.find_files("a", [file.id]) == {}
+
+
+async def test_while_the_store_is_away_files_that_are_known_go_on(
+    store: StoreServer, remote: RemoteStore
+) -> None:
+    await hand_in(store)
+    file = await store.store.files.create("a", DIGEST)
+    assert await remote.blobs.find_files("a", [file.id]) == {file.id: DIGEST}
+    await store.stop()
+    store.clock.now += 31
+    assert await remote.blobs.find_files("a", [file.id]) == {file.id: DIGEST}
+    with pytest.raises(StoreUnavailableError, match="file-cc"):
+        await remote.blobs.find_files("a", ["file-cc" + "a" * 24])

@@ -130,3 +130,24 @@ async def test_a_read_sees_what_was_asked_before_it(database: Database) -> None:
         await asyncio.sleep(0)
     assert await reading == [7]
     await writing
+
+
+async def test_a_connection_that_would_go_on_failing_is_opened_anew(database: Database) -> None:
+    """As after a disk that failed as the file was opened, which SQLite then holds to be read-only."""
+    await database.run(lambda c: c.execute(text("PRAGMA query_only=ON")))
+    with pytest.raises(StoreUnavailableError, match="readonly"):
+        await database.run(adding(1))
+    assert await database.run(adding(2)) == 2
+    assert await kept(database) == [2]
+
+
+async def test_a_database_in_memory_is_never_opened_anew() -> None:
+    database = await Database.open(None, history="index", synchronous="FULL")
+    await database.run(lambda c: c.execute(text("CREATE TABLE numbers (n INTEGER PRIMARY KEY)")))
+    await database.run(adding(1))
+    await database.run(lambda c: c.execute(text("PRAGMA query_only=ON")))
+    for number in (2, 3):
+        with pytest.raises(StoreUnavailableError, match="readonly"):
+            await database.run(adding(number))
+    assert await kept(database) == [1]
+    await database.close()

@@ -5,7 +5,13 @@ import pytest
 from coatcheck import store
 from coatcheck.store import StoreError
 
-RETRYABLE = {"StoreUnavailableError", "StoreClosedError"}
+RETRYABLE = {
+    "ImageWorkerLostError",
+    "ImageWorkersBusyError",
+    "StoreClosedError",
+    "StoreUnavailableError",
+    "UploadLockedError",
+}
 
 ERRORS = [
     error

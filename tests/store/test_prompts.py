@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, create_engine
 
 from coatcheck.protocol import Digest, prompt_root, prompt_step
 from coatcheck.store import (
@@ -18,9 +18,11 @@ from coatcheck.store import (
     StoreClosedError,
     StoreConfig,
     StoreFullError,
+    prompt_table,
 )
 from coatcheck.store.database import Database
-from coatcheck.store.prompt_table import MESSAGE_BYTES, NAME_BYTES
+from coatcheck.store.migrate import migrate
+from coatcheck.store.prompt_table import MESSAGE_BYTES, NAME_BYTES, PromptKey
 
 Put = Callable[..., Awaitable[Receipt]]
 Open = Callable[[StoreConfig], Awaitable[Store]]
@@ -383,3 +385,50 @@ async def test_what_cannot_be_written_is_lost_whole(
     await disk_store.prompts.append("a", CHAT, kept[0].digest, lost)
     await disk_store.prompts.flush()
     assert await disk_store.prompts.expand("a", CHAT, lost[0].digest) is not None
+
+
+@pytest.mark.parametrize(
+    "damage", ["text = 'tWo'", "tenant = 'b'", "parent = digest", "blobs = ''"]
+)
+async def test_a_message_that_rots_is_never_given_out_and_can_be_sent_again(
+    store: Store,
+    databases: Callable[[Store], tuple[Database, Database]],
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
+) -> None:
+    blob = Digest.of(b"a blob")
+    one, two = steps(ROOT, ["one", "two"])
+    two = replace(two, blobs=(blob,))
+    await store.prompts.append("a", CHAT, ROOT, [one, two])
+    await store.prompts.flush()
+    _, database = databases(store)
+    await database.run(
+        lambda c: c.exec_driver_sql(f"UPDATE prompts SET {damage} WHERE digest = ?", (two.digest,))
+    )
+    for tenant in ("a", "b"):
+        assert await store.prompts.expand(tenant, CHAT, two.digest) is None
+    if damage != "tenant = 'b'":  # else it is not found where it was
+        with pytest.raises(PromptNotFoundError):
+            await store.prompts.append("a", CHAT, two.digest, steps(two.digest, ["three"]))
+    if damage != "parent = digest":  # else the list has lost its begin, which is no damage
+        assert store.prompts.damaged_messages == 1
+        assert "not what was kept" in caplog.text
+    await store.prompts.append("a", CHAT, ROOT, [one, two])
+    await store.prompts.flush()
+    assert await store.prompts.expand("a", CHAT, two.digest) == ["one", "two"]
+
+
+def test_a_kept_message_gets_its_checksum_when_the_schema_grows() -> None:
+    digest = prompt_step(ROOT, "one")
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection, connection.begin():
+        migrate(connection, "prompts", to="prompts_0001")
+        connection.exec_driver_sql(
+            "INSERT INTO prompts VALUES ('a', ?, ?, ?, 1, 'one', 3, '', 1.0, 2.0)",
+            (CHAT, digest, ROOT),
+        )
+        migrate(connection, "prompts")
+        found = prompt_table.expand(connection, PromptKey("a", CHAT, digest))
+    assert found is not None
+    assert found.texts == ["one"]
+    engine.dispose()

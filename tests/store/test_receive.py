@@ -242,12 +242,12 @@ async def test_closing_again_while_an_upload_takes_its_leave(disk_store: Store) 
             leaving.set()
             await may_leave.wait()
 
-    receiver = disk_store._receiver  # pyright: ignore[reportPrivateUsage]  # a store closes once
+    reception = disk_store._reception  # pyright: ignore[reportPrivateUsage]  # a store closes once
     upload = asyncio.create_task(disk_store.receive("a", body()))
     await begun.wait()
-    first = asyncio.create_task(receiver.close())
+    first = asyncio.create_task(reception.close())
     await leaving.wait()
-    again = asyncio.create_task(receiver.close())
+    again = asyncio.create_task(reception.close())
     may_leave.set()
     await asyncio.gather(first, again)
     with pytest.raises(StoreClosedError):

@@ -55,7 +55,9 @@ async def test_it_is_made_once(open_store: Open, put: Put, folder: Path) -> None
     assert await is_readable(store)
 
 
-@pytest.mark.parametrize("damage", [None, "", "1 zz", "1 0000000000000000\n"])
+@pytest.mark.parametrize(
+    "damage", [None, "", "1 zz", "1 0000000000000000\n", "2 ffffffffffffffffff\n"]
+)
 async def test_the_index_restores_the_file(
     open_store: Open, put: Put, folder: Path, damage: str | None
 ) -> None:

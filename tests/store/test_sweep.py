@@ -197,7 +197,7 @@ async def test_a_dry_run_says_why_and_changes_nothing(
     assert said["grant", leased].tenant == "b"
     assert said["grant", ended].goes
     assert said["grant", ended].reason == "its last hold ended 60 s ago"
-    assert said["blob", pinned].reason == "1 grants"
+    assert said["blob", pinned].reason == "1 grant"
     assert not said["blob", ended].goes
     assert "its last grant goes" in said["blob", ended].reason
     assert len(said) == 6

@@ -61,12 +61,21 @@ STORE: dict[str, Scope] = {
     "DELETE /v1/blobs/{digest}": "write",
     "PUT /v1/blobs/{digest}/pin": "write",
     "DELETE /v1/blobs/{digest}/pin": "write",
+    "OPTIONS /v1/tus": "write",
+    "POST /v1/tus": "write",
+    "OPTIONS /v1/tus/{upload}": "write",
+    "HEAD /v1/tus/{upload}": "write",
+    "PATCH /v1/tus/{upload}": "write",
+    "DELETE /v1/tus/{upload}": "write",
+    "POST /v1/tus/{upload}": "write",
+    "GET /v1/tus/{upload}": "read",
     "POST /v1/resolve": "gateway",
     "PUT /v1/prompts/{digest}": "gateway",
     "GET /v1/prompts/{digest}": "gateway",
     "POST /v1/keys/verify": "gateway",
     "GET /admin/api/blobs": "admin",
     "GET /admin/api/stats": "admin",
+    "POST /admin/api/erase": "admin",
     "POST /admin/api/sweep": "admin",
     "GET /admin/blobs/{digest}/picture": "admin",
 }
@@ -99,6 +108,10 @@ GATEWAY: dict[str, Scope] = {
 PASSED: dict[str, Scope] = {
     **{name: STORE[name] for name in STORE if " /v1/blobs" in name and "HEAD" not in name},
     "* /v1/blobs/{path:(?s:.*)}": "read",
+    "GET /v1/tus/{upload}": "read",
+    "HEAD /v1/tus/{upload}": "write",
+    "* /v1/tus": "write",
+    "* /v1/tus/{upload}": "write",
 }
 CACHE: dict[str, Scope] = {"GET /admin/blobs/{digest}/picture": "admin"}
 EXPECTED: dict[str, dict[str, Scope]] = {
@@ -114,6 +127,7 @@ SAMPLES = {
     "/upload/{path:(?s:.*)}": "/upload/v1beta/other",
     "/ws/{path:(?s:.*)}": "/ws/google.ai",
     "/v1/blobs/{path:(?s:.*)}": "/v1/blobs/a/b",
+    "/v1/tus/{upload}": "/v1/tus/" + "0" * 32,
 }
 DIGEST = "sha256:" + "0" * 64
 
@@ -140,7 +154,8 @@ def requests_of(route: Route) -> list[tuple[str, str]]:
     path = SAMPLES.get(route.path, written)
     assert "{" not in path, f"give {route.path} a sample"
     taken = "PUT" if route.path in CALLS else "POST"
-    methods = ["GET", taken] if route.method == "*" else [route.method]
+    any_method = [taken] if "/tus" in route.path else ["GET", taken]  # GET has its own route there
+    methods = any_method if route.method == "*" else [route.method]
     return [(method, path) for method in methods]
 
 
@@ -174,7 +189,7 @@ CLIENTS: dict[Shape, tuple[str, str, dict[str, str]]] = {
 
 def shapes_of(route: Route) -> list[Shape]:
     """Return the forms in which a route's clients read errors."""
-    if route.render_problem is None:
+    if route.render_problem is None or route.path.startswith("/v1/tus"):
         return [native]
     if call := CALLS.get(route.path):
         return [call]

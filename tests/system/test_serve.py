@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from coatcheck.client import Client
 from coatcheck.protocol import Digest
+
+from ..image_files import png
 
 Fixture = Callable[..., Any]
 
@@ -34,6 +37,7 @@ pytestmark = pytest.mark.system
 
 PATIENCE_SECONDS = 30
 PAUSE_SECONDS = 0.02
+PICTURE = png(8, 8)
 
 
 def ask(url: str, method: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:
@@ -136,6 +140,20 @@ def test_kill_9_while_uploading_loses_nothing_acknowledged(serve: Fixture) -> No
         assert len(list(client.list())) == len(acknowledged)
     assert again.stop() == 0
     assert [path for path in spool.rglob("*") if path.is_file() and path.stat().st_size] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_decodes_for_echo_ends_with_the_server(serve: Fixture, number: signal.Signals) -> None:
+    served: Served = serve()
+    with Client(served.url) as client:
+        part = {"type": "image_url", "image_url": {"url": client.put(PICTURE).ref}}
+        answer = client.chat(model="echo", messages=[{"role": "user", "content": [part]}])
+        assert "PNG 8x8, mean colour #000000" in str(answer.message)
+    (worker,) = psutil.Process(served.process.pid).children()
+    served.process.send_signal(number)
+    assert served.process.wait(PATIENCE_SECONDS) == (0 if number == signal.SIGTERM else -number)
+    _, alive = psutil.wait_procs([worker], timeout=PATIENCE_SECONDS)
+    assert not alive
 
 
 def test_a_full_disk_answers_507_and_the_service_goes_on(serve: Fixture, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_on_a_folder_and_behind_its_server(serve: Fixture, run: Fixture) -> None
     reasons = {(line["of"], line["digest"]): line["reason"] for line in said["verdicts"]}
     assert reasons == {
         ("grant", kept): "held by lease",
-        ("blob", kept): "1 grants",
+        ("blob", kept): "1 grant",
         ("blob", gone): "condemned, and its review is over",
     }
     assert blob_file(served.folder, gone).exists()

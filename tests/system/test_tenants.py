@@ -188,3 +188,21 @@ async def test_a_bound_key_uses_the_routes_of_daemons_for_its_own_tenant_alone(
             assert bool(told["missing"]) == (session is tenants.me)
         async with session.get(tenants.url + prompt, headers=headers) as answer:
             assert answer.status == expanded
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE", "GET"])
+async def test_anothers_upload_answers_as_nobodys(tenants: Tenants, method: str) -> None:
+    fields = {"Tus-Resumable": "1.0.0", "Upload-Length": "5"}
+    async with tenants.them.post(f"{tenants.url}/v1/tus", headers=fields) as answer:
+        theirs = answer.headers["Location"].rpartition("/")[2]
+    fields = {
+        "Tus-Resumable": "1.0.0",
+        "Upload-Offset": "0",
+        "Content-Type": "application/offset+octet-stream",
+    }
+    route: Request = (method, "/v1/tus/{}", None)
+    found = await answer_of(tenants.me, tenants.url, route, theirs, **fields)
+    assert found[0] == 404
+    assert found == await answer_of(tenants.me, tenants.url, route, "0" * 32, **fields)
+    async with tenants.them.head(f"{tenants.url}/v1/tus/{theirs}", headers=fields) as answer:
+        assert answer.headers["Upload-Offset"] == "0"

@@ -56,7 +56,7 @@ def blocking() -> None:
         assert_type(client, Client)
         for source in SOURCES:
             assert_type(client.put(source), Descriptor)
-        blob = client.put(b"bytes", media_type="text/plain", progress=show)
+        blob = client.put(b"bytes", media_type="text/plain", progress=show, end_user="ann")
         for name in (blob, blob.digest, blob.ref, Ref(blob.digest)):
             assert_type(client.get(name), bytes)
             assert_type(client.stat(name), Descriptor | None)
@@ -70,7 +70,7 @@ def blocking() -> None:
         client.get(blob, to=sys.stdout.buffer)
         assert_type(client.list(), Iterator[BlobEntry])
         assert_type(client.dehydrate(MESSAGES), list[JsonObject])
-        messages = client.dehydrate(MESSAGES, dialect="openai.chat")
+        messages = client.dehydrate(MESSAGES, dialect="openai.chat", end_user="ann")
         answer = client.chat(model="echo", messages=messages, temperature=0)
         assert_type(answer, ChatAnswer)
         assert_type(answer.message, JsonObject)
@@ -90,7 +90,7 @@ async def asynchronous() -> None:
         assert_type(client, AsyncClient)
         for source in SOURCES:
             assert_type(await client.put(source), Descriptor)
-        blob = await client.put(b"bytes", media_type="text/plain", progress=show)
+        blob = await client.put(b"bytes", media_type="text/plain", progress=show, end_user="ann")
         for name in (blob, blob.digest, blob.ref, Ref(blob.digest)):
             assert_type(await client.get(name), bytes)
             assert_type(await client.stat(name), Descriptor | None)
@@ -128,6 +128,8 @@ async def daemons(sink: Sink) -> None:
     assert_type(link.base_url, str)
     assert_type(await link.resolve("tenant", [digest], ["file-cc"], is_use=False), ResolveAnswer)
     assert_type(await link.upload("tenant", b"bytes", digest, None), Descriptor)
+    assert_type(await link.upload("tenant", b"bytes", digest, None, end_user="ann"), Descriptor)
+    assert_type(await link.missing("tenant", [digest], "ann"), list[Digest])
     body = await link.open("tenant", digest)
     assert_type(body, AsyncBody)
     await body.pour(sink)

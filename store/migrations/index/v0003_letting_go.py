@@ -69,6 +69,12 @@ def _widen_tables() -> None:
         "holds_expiry", "holds", ["expires_at"], sqlite_where=sa.text("expires_at IS NOT NULL")
     )
     op.create_index("holds_files", "holds", ["name"], sqlite_where=sa.text("kind = 'file'"))
+    op.create_index(
+        "holds_files_newest",
+        "holds",
+        ["tenant", "created_at", "name"],
+        sqlite_where=sa.text("kind = 'file'"),
+    )
 
 
 def _add_tables() -> None:
@@ -88,7 +94,7 @@ def _add_tables() -> None:
             ["tenant", "digest"], ["grants.tenant", "grants.digest"], ondelete="CASCADE"
         ),
     )
-    op.create_index("end_users_blobs", "end_users", ["tenant", "end_user"])
+    op.create_index("end_users_blobs", "end_users", ["tenant", "end_user", "digest"])
     op.create_table(
         "uploads",
         sa.Column("id", sa.String, primary_key=True),
@@ -103,8 +109,8 @@ def _add_tables() -> None:
         sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("expires_at", sa.Float, nullable=False),
     )
-    op.create_index("uploads_tenant", "uploads", ["tenant"])
-    op.create_index("uploads_expiry", "uploads", ["expires_at"])
+    op.create_index("uploads_open", "uploads", ["tenant"], sqlite_where=sa.text("digest IS NULL"))
+    op.create_index("uploads_expiry", "uploads", ["expires_at", "id"])
     op.create_table(
         "scrubs",
         sa.Column("id", sa.Integer, primary_key=True),

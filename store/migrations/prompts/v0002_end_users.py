@@ -17,3 +17,4 @@ def upgrade() -> None:
         ["tenant", "end_user"],
         sqlite_where=sa.text("end_user IS NOT NULL"),
     )
+    op.create_index("prompts_parent", "prompts", ["tenant", "dialect", "parent"])

@@ -153,6 +153,10 @@ async def test_a_damaged_copy_is_fetched_again_in_the_same_read(
     assert len(origin.asked) == 2
     is_rot = damage in ("flip", "truncate", "empty")
     assert cache.counts.verification_failures == is_rot
+    (heal,) = cache.heals.newest()
+    assert heal.digest == digest
+    assert "damaged" in heal.fault or "gone" in heal.fault or "bytes" in heal.fault
+    assert cache.heals.count == 1
 
 
 async def test_a_piece_that_rots_while_it_is_read_heals_mid_stream(
@@ -259,3 +263,20 @@ async def test_the_newest_come_first(open_cache: OpenCache, origin: FakeOrigin) 
         await get(cache, digest, 100_000)
     await get(cache, digests[0], 100_000)
     assert await seen(cache) == [digests[0], digests[2], digests[1]]
+
+
+async def test_bits_that_flip_in_the_index_serve_no_wrong_byte(
+    open_cache: OpenCache, origin: FakeOrigin, tmp_path: Path
+) -> None:
+    draw = random.Random(6)
+    digests = {origin.add(noise(seed)): noise(seed) for seed in range(3)}
+    cache = await open_cache()
+    for _ in range(12):
+        for digest, data in digests.items():
+            assert await get(cache, digest, len(data)) == data
+        await cache.close()
+        index = tmp_path / "cache" / "cache.sqlite"
+        flip(index, draw.randrange(index.stat().st_size))
+        cache = await open_cache()
+    for digest, data in digests.items():
+        assert await get(cache, digest, len(data)) == data

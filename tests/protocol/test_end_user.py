@@ -1,0 +1,60 @@
+"""Names of end users, and where a body says one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coatcheck.protocol import (
+    FILE_ID_BYTES,
+    InvalidEndUserError,
+    Json,
+    dialect,
+    file_id_of,
+    is_end_user,
+    is_file_id,
+    parse_end_user,
+)
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "Ann é", "user@example.org", "a" * 256, "\U0001f9e5", "a  b"]
+)
+def test_a_name_is_taken_as_it_is(name: str) -> None:
+    assert parse_end_user(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", " a", "a ", "a\n", "\ta", "a\x00b", "a\x7f", "a\x80", "\udcff", "a" * 257]
+)
+def test_a_malformed_name_is_refused(name: str) -> None:
+    assert not is_end_user(name)
+    with pytest.raises(InvalidEndUserError) as caught:
+        parse_end_user(name)
+    assert (caught.value.code, caught.value.retryable) == ("end_user_invalid", False)
+
+
+@given(st.text(max_size=300))
+def test_a_name_survives_a_header(name: str) -> None:
+    if is_end_user(name):
+        assert name.encode().decode("utf-8", "surrogateescape") == name
+        assert name.strip(" \t") == name
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ({}, None),
+        ({"user": "bob"}, "bob"),
+        ({"user": "bob", "safety_identifier": "hash"}, "hash"),
+        ({"user": "bob", "safety_identifier": None}, "bob"),
+        ({"user": "bob", "safety_identifier": ""}, "bob"),
+        ({"user": {"name": "bob"}}, None),
+    ],
+)
+def test_a_chat_says_whom_it_is_for(body: dict[str, Json], name: str | None) -> None:
+    assert dialect("openai.chat").end_user(body) == name
+
+
+@given(st.binary(min_size=FILE_ID_BYTES, max_size=FILE_ID_BYTES))
+def test_random_bytes_make_a_file_id(random: bytes) -> None:
+    assert is_file_id(file_id_of(random))
