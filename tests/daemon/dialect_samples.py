@@ -17,7 +17,7 @@ class Sample:
     """One dialect.
 
     `part` makes an image's part of a media type and a data URL or ref. `file` makes one that names
-    an uploaded file. `key` is the path's last step in `missing`, for each.
+    an uploaded file, `file_ref` the same with a ref in the id's place. `key` is the path's last step in `missing`, for each.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Sample:
     key: Callable[[str], str]
     part: Part
     file: Callable[[str], Json]
+    file_ref: Callable[[str], Json]
     file_key: str
     body: Callable[[Sequence[Json]], JsonObject]
     """A request of these messages."""
@@ -39,6 +40,13 @@ class Sample:
     code: Callable[[Any], str]
     extension: Callable[[Any], Mapping[str, Any]]
     streaming: JsonObject = field(default_factory=dict[str, Json])
+    for_ann: JsonObject = field(default_factory=dict[str, Json])
+    """What names the end user `ann` beside the messages; empty where the dialect has no field."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Where its requests go: whole, streamed, and counted where that can be asked for."""
+        return [path for path in (self.path, self.stream_path, self.count_path) if path]
 
     def ask(self, *parts: Json, **fields: Json) -> JsonObject:
         """Return a request of one message."""
@@ -120,6 +128,7 @@ SAMPLES = (
         key=lambda url: "image_url",
         part=_chat_part,
         file=lambda file_id: {"type": "file", "file": {"file_id": file_id}},
+        file_ref=lambda ref: {"type": "file", "file": {"file_data": ref}},
         file_key="file",
         body=lambda messages: {"model": "m", "messages": messages},
         message=_user(text={"type": "text", "text": "Look"}),
@@ -130,6 +139,7 @@ SAMPLES = (
         code=lambda answer: answer["error"]["code"],
         extension=lambda answer: answer["error"],
         streaming={"stream": True},
+        for_ann={"safety_identifier": "ann", "user": "bob"},
     ),
     Sample(
         name="openai.responses",
@@ -139,6 +149,7 @@ SAMPLES = (
         key=lambda url: "image_url",
         part=_responses_part,
         file=lambda file_id: {"type": "input_image", "file_id": file_id},
+        file_ref=lambda ref: {"type": "input_image", "image_url": ref},
         file_key="file_id",
         body=lambda messages: {"model": "m", "input": messages},
         message=_user(text={"type": "input_text", "text": "Look"}),
@@ -149,6 +160,7 @@ SAMPLES = (
         code=lambda answer: answer["error"]["code"],
         extension=lambda answer: answer["error"],
         streaming={"stream": True},
+        for_ann={"safety_identifier": "ann", "user": "bob"},
     ),
     Sample(
         name="anthropic.messages",
@@ -158,6 +170,7 @@ SAMPLES = (
         key=lambda url: "source",
         part=_anthropic_part,
         file=lambda file_id: {"type": "image", "source": {"type": "file", "file_id": file_id}},
+        file_ref=lambda ref: {"type": "image", "source": {"type": "url", "url": ref}},
         file_key="source",
         body=lambda messages: {"model": "m", "max_tokens": 100, "messages": messages},
         message=_user(text={"type": "text", "text": "Look"}),
@@ -170,6 +183,7 @@ SAMPLES = (
         code=lambda answer: answer["error"]["details"]["error_code"],
         extension=lambda answer: answer["error"]["details"],
         streaming={"stream": True},
+        for_ann={"metadata": {"user_id": "ann"}},
     ),
     Sample(
         name="gemini.generate",
@@ -179,6 +193,7 @@ SAMPLES = (
         key=lambda url: "inlineData" if _split(url) else "fileData",
         part=_gemini_part,
         file=lambda file_id: {"fileData": {"fileUri": f"files/{file_id}"}},
+        file_ref=lambda ref: {"fileData": {"fileUri": ref}},
         file_key="fileData",
         body=lambda messages: {"contents": messages},
         message=_user(text={"text": "Look"}, key="parts"),

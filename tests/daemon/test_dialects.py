@@ -14,7 +14,11 @@ from aiohttp import web as aioweb
 from yarl import URL
 
 from coatcheck.daemon import GatewayConfig, UpstreamConfig
+from coatcheck.daemon.body import RawBody
+from coatcheck.daemon.echo import EchoUpstream
+from coatcheck.daemon.echo_voices import VOICES
 from coatcheck.daemon.observed_turn import ReadLimits, read_turn
+from coatcheck.daemon.upstream import Outgoing
 from coatcheck.protocol import (
     DIALECTS,
     Digest,
@@ -26,6 +30,7 @@ from coatcheck.protocol import (
     ref_form,
     write_event,
 )
+from coatcheck.store import ImageWorkers
 
 from .dialect_samples import SAMPLES, Sample, data_url, stream_events
 
@@ -120,6 +125,124 @@ class TestDialect:
         body = encode_json(sample.ask(sample.file("file-theirs"), theirs))
         assert (await post(daemon, sample.path, body))[0] == 200
         assert upstream.seen[0].body == body
+
+    async def test_a_file_id_of_ours_goes_on_as_its_ref_would(
+        self, sample: Sample, run_daemon: Fixture, run_upstream: Fixture, picture: Fixture
+    ) -> None:
+        upstream = await run_upstream(dialect=sample.name)
+        daemon = await run_daemon(upstream.config)
+        digest = daemon.blobs.add(picture())
+        daemon.blobs.files[FILE_ID] = digest
+        theirs = sample.file("file-theirs")
+        for path in sample.paths:
+            for part in (sample.file(FILE_ID), sample.file_ref(f"blob:{digest}")):
+                body = encode_json(sample.ask(theirs, part, extra=1.0))
+                async with daemon.http.post(daemon.url + path, data=body) as response:
+                    assert response.status == 200
+            by_id, by_ref = upstream.seen[-2:]
+            assert by_id.body == by_ref.body
+            assert base64.b64encode(picture()) in by_id.body
+            assert FILE_ID.encode() not in by_id.body
+            assert b"file-theirs" in by_id.body
+
+    async def test_echo_is_given_the_bytes_of_a_file(
+        self, sample: Sample, run_daemon: Fixture, picture: Fixture
+    ) -> None:
+        daemon = await run_daemon()
+        daemon.blobs.files[FILE_ID] = digest = daemon.blobs.add(picture())
+        status, answer, _ = await post(daemon, sample.path, sample.ask(sample.file(FILE_ID)))
+        assert status == 200, answer
+        assert f"{digest}, {len(picture())} bytes" in sample.said(answer)
+
+    async def test_echo_says_that_it_cannot_decode_now_as_its_provider_would(
+        self, sample: Sample, picture: Fixture
+    ) -> None:
+        workers = ImageWorkers()
+        voice = next(voice for voice in VOICES if voice.dialect == sample.name)
+        echo = EchoUpstream(lambda: 0.0, workers, voice)
+        body = encode_json(sample.ask(sample.inline(picture())))
+        outgoing = Outgoing("POST", sample.path, (), RawBody(body))
+        async with echo.send(outgoing) as answer:
+            assert answer.status == 200
+        assert workers.pids
+        await echo.close()
+        assert workers.pids  # they are the daemon's, which closes them
+        await workers.close()
+        async with echo.send(outgoing) as answer:
+            text = b"".join([piece async for piece in answer.chunks()])
+        assert answer.status == 503
+        assert sample.code(json.loads(text)) == "decoder_unavailable"
+
+    async def test_a_file_id_of_ours_that_names_nothing_here_is_never_forwarded(
+        self, sample: Sample, run_daemon: Fixture, run_upstream: Fixture, picture: Fixture
+    ) -> None:
+        upstream = await run_upstream(dialect=sample.name)
+        daemon = await run_daemon(upstream.config)
+        gone, known = "file-cc" + "b" * 24, "file-cc" + "c" * 24
+        daemon.blobs.files[gone] = Digest.of(b"gone")
+        daemon.blobs.files[known] = daemon.blobs.add(picture())
+        parts = [sample.file(each) for each in (known, FILE_ID, gone)]
+        for path in sample.paths:
+            status, answer, headers = await post(daemon, path, sample.ask(*parts))
+            assert (status, sample.code(answer)) == (404, "blob_not_found")
+            assert sample.extension(answer)["missing"] == [
+                {"file_id": FILE_ID, "path": sample.place(0, 1, sample.file_key)},
+                {"file_id": gone, "path": sample.place(0, 2, sample.file_key)},
+            ]
+            assert headers["x-should-retry"] == "false"
+        assert not upstream.seen
+
+    async def test_a_kept_file_id_is_resolved_in_every_later_turn(
+        self, sample: Sample, run_daemon: Fixture, run_upstream: Fixture, picture: Fixture
+    ) -> None:
+        upstream = await run_upstream(dialect=sample.name)
+        daemon = await run_daemon(upstream.config)
+        daemon.blobs.files[FILE_ID] = daemon.blobs.add(picture())
+        message, more = sample.message([sample.file(FILE_ID)]), sample.message([])
+        keep = {"Coatcheck-Prompt": "keep"}
+        _, _, headers = await post(daemon, sample.path, sample.body([message]), keep)
+        assert headers["Coatcheck-Prompt"] == prompt_digests(sample.name, [message])[0]
+        rest = {key: value for key, value in sample.body([]).items() if key != sample.messages_key}
+        turn: JsonObject = {"parent": headers["Coatcheck-Prompt"], "append": [more]}
+        assert (await post(daemon, sample.path, {**rest, "coatcheck": turn}))[0] == 200
+        first, second = (seen.json[sample.messages_key] for seen in upstream.seen)
+        assert second == [*first, more]
+        daemon.blobs.files.clear()
+        status, answer, _ = await post(daemon, sample.path, {**rest, "coatcheck": turn})
+        assert (status, sample.code(answer)) == (404, "blob_not_found")
+        place = sample.place(0, 0, sample.file_key)
+        assert sample.extension(answer)["missing"] == [{"file_id": FILE_ID, "path": place}]
+
+    @pytest.mark.parametrize("header", ["Coatcheck-Prompt", "Coatcheck-Refs", None])
+    async def test_a_turn_is_for_whom_its_body_names_or_its_header(
+        self,
+        sample: Sample,
+        run_daemon: Fixture,
+        run_upstream: Fixture,
+        picture: Fixture,
+        header: str | None,
+    ) -> None:
+        upstream = await run_upstream(dialect=sample.name)
+        daemon = await run_daemon(upstream.config)
+        wish = {"Coatcheck-Prompt": "keep", "Coatcheck-Refs": "1"}
+        asked = {header: wish[header]} if header else {}
+        body = sample.ask(sample.inline(picture()), **sample.for_ann)
+        digest = Digest.of(picture())
+        assert (await post(daemon, sample.path, body, asked))[0] == 200
+        await daemon.blobs.absorbed.wait()
+        claims = {(digest, "ann")} if sample.for_ann else set[tuple[Digest, str]]()
+        assert daemon.blobs.claims == claims
+        assert set(daemon.prompts.end_users.values()) <= {"ann" if sample.for_ann else None}
+        daemon.blobs.blobs.clear()
+        daemon.blobs.absorbed.clear()
+        fields = {**asked, "Coatcheck-User": "cleo"}
+        assert (await post(daemon, sample.path, body, fields))[0] == 200
+        await daemon.blobs.absorbed.wait()
+        assert daemon.blobs.claims == claims | {(digest, "cleo")}
+        assert [seen.json for seen in upstream.seen] == [body, body]
+        assert not any("coatcheck" in name.lower() for name in upstream.seen[1].headers)
+        status, answer, _ = await post(daemon, sample.path, body, {"Coatcheck-User": "x" * 257})
+        assert (status, sample.code(answer)) == (400, "end_user_invalid")
 
     async def test_tokens_are_counted_of_the_bytes(
         self, sample: Sample, run_daemon: Fixture, run_upstream: Fixture, picture: Fixture
@@ -389,7 +512,7 @@ class TestDialect:
         upstream = await run_upstream(dialect=sample.name, mode="pass")
         daemon = await run_daemon(upstream.config)
         body = encode_json(sample.ask(sample.ref(b"one"))).replace(b"{", b'{"a":NaN,"a":1,', 1)
-        for path in filter(None, (sample.path, sample.stream_path, sample.count_path)):
+        for path in sample.paths:
             async with daemon.http.post(daemon.url + path, data=body) as response:
                 assert response.status == 200
         assert all(seen.body == body for seen in upstream.seen)
@@ -410,6 +533,114 @@ def _with(value: Json, wrong: Json) -> list[Any]:
             for other in [wrong, *_with(item, wrong)]
         ]
     return []
+
+
+CHAT, RESPONSES, ANTHROPIC, GEMINI = SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("sample", "by_id", "by_ref"),
+    [
+        (
+            CHAT,
+            {"type": "image_url", "image_url": {"file_id": FILE_ID, "detail": "low"}},
+            {"type": "image_url", "image_url": {"url": "REF", "detail": "low"}},
+        ),
+        (
+            CHAT,
+            {"type": "file", "file_id": FILE_ID},
+            {"type": "file", "file": {"file_data": "REF"}},
+        ),
+        (
+            RESPONSES,
+            {"type": "input_file", "file_id": FILE_ID, "filename": "a"},
+            {"type": "input_file", "file_data": "REF", "filename": "a"},
+        ),
+        (
+            ANTHROPIC,
+            {"type": "document", "source": {"type": "file", "file_id": FILE_ID}, "title": "a"},
+            {"type": "document", "source": {"type": "url", "url": "REF"}, "title": "a"},
+        ),
+        (
+            ANTHROPIC,
+            {
+                "type": "tool_result",
+                "tool_use_id": "t",
+                "content": [{"type": "image", "source": {"type": "file", "file_id": FILE_ID}}],
+            },
+            {
+                "type": "tool_result",
+                "tool_use_id": "t",
+                "content": [{"type": "image", "source": {"type": "url", "url": "REF"}}],
+            },
+        ),
+        (GEMINI, {"fileData": {"fileUri": FILE_ID}}, {"fileData": {"fileUri": "REF"}}),
+        (
+            GEMINI,
+            {"file_data": {"mime_type": "image/png", "file_uri": f"files/{FILE_ID}"}},
+            {"file_data": {"mime_type": "image/png", "file_uri": "REF"}},
+        ),
+        (
+            GEMINI,
+            {"fileData": {"fileUri": f"https://gemini.example/v1beta/files/{FILE_ID}"}},
+            {"fileData": {"fileUri": "REF"}},
+        ),
+        (
+            GEMINI,
+            {"functionResponse": {"name": "f", "parts": [{"fileData": {"fileUri": FILE_ID}}]}},
+            {"functionResponse": {"name": "f", "parts": [{"fileData": {"fileUri": "REF"}}]}},
+        ),
+    ],
+)
+async def test_a_file_id_goes_on_as_its_ref_would_in_every_place(
+    run_daemon: Fixture,
+    run_upstream: Fixture,
+    picture: Fixture,
+    sample: Sample,
+    by_id: Json,
+    by_ref: Json,
+) -> None:
+    upstream = await run_upstream(dialect=sample.name)
+    daemon = await run_daemon(upstream.config)
+    daemon.blobs.files[FILE_ID] = digest = daemon.blobs.add(picture())
+    ref = json.loads(json.dumps(by_ref).replace("REF", f"blob:{digest}"))
+    for part in (by_id, ref):
+        assert (await post(daemon, sample.path, sample.ask(part)))[0] == 200
+    first, second = upstream.seen
+    assert first.body == second.body
+    assert base64.b64encode(picture()) in first.body
+
+
+async def test_file_ids_beside_the_messages_are_resolved_too(
+    run_daemon: Fixture, run_upstream: Fixture, picture: Fixture
+) -> None:
+    image: Json = {"type": "input_image", "file_id": FILE_ID}
+    mask: Json = {"type": "image_generation", "input_image_mask": {"file_id": FILE_ID}}
+    cases: list[tuple[Sample, JsonObject, list[str]]] = [
+        (
+            RESPONSES,
+            {"prompt": {"id": "p", "variables": {"face": image}}, "tools": [mask]},
+            ["prompt.variables.face.file_id", "tools.0.input_image_mask.file_id"],
+        ),
+        (
+            GEMINI,
+            {"systemInstruction": {"parts": [GEMINI.file(FILE_ID)]}},
+            ["systemInstruction.parts.0.fileData"],
+        ),
+    ]
+    for sample, fields, paths in cases:
+        upstream = await run_upstream(dialect=sample.name)
+        daemon = await run_daemon(upstream.config)
+        status, answer, _ = await post(daemon, sample.path, sample.ask(**fields))
+        assert status == 404
+        missing = [{"file_id": FILE_ID, "path": path} for path in paths]
+        assert sample.extension(answer)["missing"] == missing
+        assert not upstream.seen
+        daemon.blobs.files[FILE_ID] = daemon.blobs.add(picture())
+        assert (await post(daemon, sample.path, sample.ask(**fields)))[0] == 200
+        body = upstream.seen[0].body
+        assert body.count(base64.b64encode(picture())) == len(paths)
+        assert FILE_ID.encode() not in body
 
 
 async def test_forty_attachments_are_named_and_the_rest_counted(
