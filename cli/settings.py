@@ -29,7 +29,7 @@ from coatcheck.daemon import (
     TurnLimits,
     UpstreamConfig,
 )
-from coatcheck.protocol import SPEAKERS, is_tenant
+from coatcheck.protocol import DIALECTS, is_tenant
 from coatcheck.store import ImageWorkerConfig, MaintenanceConfig, Quotas, StoreConfig
 from coatcheck.web import is_loopback_host
 
@@ -87,8 +87,8 @@ class UpstreamSettings(BaseModel):
     @field_validator("dialect")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in SPEAKERS:
-            raise ValueError(f"no dialect {name!r}; there are: {', '.join(SPEAKERS)}")
+        if name not in DIALECTS:
+            raise ValueError(f"no dialect {name!r}; there are: {', '.join(DIALECTS)}")
         return name
 
     @field_validator("base_url")

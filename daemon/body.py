@@ -7,11 +7,12 @@ memory for a request does not grow with its images.
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import pybase64
 
-from coatcheck.protocol import Buffer, Digest, piece_count
+from coatcheck.protocol import Buffer, Digest, altchars, piece_count
 
 from .source import PieceReader
 
@@ -80,10 +81,11 @@ class StreamedBody:
 
 @dataclass(frozen=True, slots=True)
 class Base64Of:
-    """The base64 text of a blob, standing in a spliced body."""
+    """The base64 text of a blob, standing in a spliced body, in one of two alphabets."""
 
     digest: Digest
     size: int
+    is_url_safe: bool = False
 
     @property
     def encoded_size(self) -> int:
@@ -112,12 +114,13 @@ class SplicedBody:
             if isinstance(segment, bytes):
                 yield segment
             else:
-                async with aclosing(self._encoded(segment.digest)) as runs:
+                async with aclosing(self._encoded(segment)) as runs:
                     async for run in runs:
                         yield run
 
-    async def _encoded(self, digest: Digest) -> AsyncGenerator[bytes]:
-        reader = await self._open_blob(digest)
+    async def _encoded(self, blob: Base64Of) -> AsyncGenerator[bytes]:
+        encode = partial(pybase64.b64encode, altchars=altchars(blob.is_url_safe))
+        reader = await self._open_blob(blob.digest)
         try:
             rest = b""  # of the piece before: at most two bytes
             for index in range(piece_count(reader.size)):
@@ -126,13 +129,13 @@ class SplicedBody:
                     head = rest + view[: RUN_BYTES - len(rest)]
                     view = view[RUN_BYTES - len(rest) :]
                     whole = len(head) // 3 * 3
-                    yield pybase64.b64encode(head[:whole])
+                    yield encode(head[:whole])
                     rest = head[whole:]
                 whole = view.nbytes // 3 * 3
                 for start in range(0, whole, RUN_BYTES):
-                    yield pybase64.b64encode(view[start : min(start + RUN_BYTES, whole)])
+                    yield encode(view[start : min(start + RUN_BYTES, whole)])
                 rest += bytes(view[whole:])
             if rest:
-                yield pybase64.b64encode(rest)
+                yield encode(rest)
         finally:
             await reader.close()

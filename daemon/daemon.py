@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 
-from coatcheck.protocol import Dialect, dialect
+from coatcheck.protocol import DIALECTS, Call, Dialect
 from coatcheck.store import ImageWorkerConfig, ImageWorkers
 from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
 
 from .admin import cache_routes, cache_section
 from .echo import EchoUpstream
+from .echo_voices import VOICES
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
 from .inventory import CacheView, Inventory
@@ -54,6 +55,7 @@ class Daemon:
         noted: SharedInventory,
         upstreams: Upstreams,
         keeper: Keeper,
+        images: ImageWorkers,
     ) -> None:
         self._gateway = gateway
         self._passage = passage
@@ -63,6 +65,7 @@ class Daemon:
         self._noted = noted
         self._upstreams = upstreams
         self._keeper = keeper
+        self._images = images
 
     @classmethod
     def open(
@@ -88,10 +91,11 @@ class Daemon:
         meters = meters or NoMeters()
         blobs = MeteredBlobs(blobs, meters, time.monotonic)
         prompts = MeteredPrompts(prompts, meters)
+        images = ImageWorkers(config.images)
         upstreams = Upstreams(
             [
                 MeteredUpstream(upstream, meters, time.monotonic)
-                for upstream in _upstreams(config, clock)
+                for upstream in _upstreams(config, images, clock)
             ]
         )
         keeper = Keeper(blobs, prompts)
@@ -106,7 +110,7 @@ class Daemon:
             meters=meters,
             random=random,
         )
-        return cls(gateway, passage, uses, inventory, noted, upstreams, keeper)
+        return cls(gateway, passage, uses, inventory, noted, upstreams, keeper, images)
 
     def face(self) -> Face:
         """Return the routes and the section of the page."""
@@ -121,19 +125,19 @@ class Daemon:
         )
 
     async def close(self) -> None:
-        """End background work, then close connections. May be called twice."""
+        """End background work, then close connections and workers. May be called twice."""
         await self._keeper.close()
         await self._upstreams.close()
+        await self._images.close()
 
     def _turn_routes(self) -> list[Route]:
         return [
-            self._turn_route(
-                dialect("openai.chat"), "/v1/chat/completions", "Serve one turn of a chat"
-            )
+            self._turn_route(spoken, call) for spoken in DIALECTS.values() for call in spoken.calls
         ]
 
     def _passing_routes(self) -> list[Route]:
         """Return the routes for every path of a provider's; a path's own route goes first."""
+        turn_paths = [call.path for spoken in DIALECTS.values() for call in spoken.calls]
         return [
             Route(
                 ANY_METHOD,
@@ -142,12 +146,12 @@ class Daemon:
                 render_problem=render_problem,
                 scope="gateway",
             )
-            for path in ("/v1/chat/completions", *PASSING_PATHS)
+            for path in (*turn_paths, *PASSING_PATHS)
         ]
 
-    def _turn_route(self, spoken: Dialect, path: str, summary: str) -> Route:
+    def _turn_route(self, spoken: Dialect, call: Call) -> Route:
         operation = Operation(
-            summary,
+            call.summary,
             "gateway",
             {200: Answer("the upstream's answer, as it came")},
             body=["application/json"],
@@ -157,16 +161,21 @@ class Daemon:
         )
         return Route(
             "POST",
-            path,
-            partial(self._gateway.serve, spoken),
+            call.path,
+            partial(self._gateway.serve, spoken, call),
             operation,
             render_problem=render_problem,
             scope="gateway",
         )
 
 
-def _upstreams(config: DaemonConfig, clock: Callable[[], float]) -> list[Upstream]:
-    """Make every upstream. `echo` serves every model when it is alone, else its own name first."""
+def _upstreams(
+    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float]
+) -> list[Upstream]:
+    """Make every upstream. `echo` serves every model when it is alone, else its own name first.
+
+    It has one voice for each dialect; `images` decodes for all of them.
+    """
     upstreams: list[Upstream] = [HttpUpstream.open(each) for each in config.upstreams]
     models = (ECHO,) if upstreams else ("*",)
-    return [EchoUpstream(clock, ImageWorkers(config.images), models), *upstreams]
+    return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]

@@ -1,60 +1,56 @@
-"""The built-in upstream `echo`: it decodes what it is given and describes it.
+"""The built-in upstream `echo`: it decodes what it is given and describes it, in every dialect.
 
 With it the whole path runs offline with nothing configured. It is strict like a provider: a
-left-over ref, bad base64, or bytes that are not the type they claim, are refused.
+left-over ref, bad base64, bytes that are not the type they claim, and ids of others are refused.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
-
-from multidict import CIMultiDict
+from dataclasses import replace
 
 from coatcheck.protocol import (
     SNIFF_BYTES,
+    Dialect,
     Digest,
     FoundInline,
-    Json,
     JsonError,
     JsonObject,
     MalformedRequestError,
-    Problem,
+    Path,
     Slot,
     decode_json,
     dialect,
     dotted,
-    encode_json,
     sniff,
-    write_event,
 )
 from coatcheck.store import ImageWorkers
 
 from .body import Body
-from .errors import DecoderUnavailableError, RequestRefusedError
+from .echo_voice import EchoAnswer, Heard, Place, Said, Voice, json_answer
+from .errors import DecoderUnavailableError, RequestRefusedError, UnknownIdError
 from .picture import glance
-from .upstream import ECHO, Headers, Outgoing, UpstreamConfig
+from .upstream import ECHO, Outgoing, UpstreamConfig
 
 MAX_REQUEST_BYTES = 256 * 1024 * 1024  # it holds a request whole, as providers do
-_DIALECT = "openai.chat"
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-_JSON = "application/json"
-_SSE = "text/event-stream; charset=utf-8"
 
 
 class EchoUpstream:
-    """Speaks `openai.chat` without a network. `clock` gives the `created` of its answers."""
+    """Speaks one dialect without a network. `clock` gives the time that its answers name."""
 
     def __init__(
         self,
         clock: Callable[[], float],
         images: ImageWorkers,
+        voice: Voice,
         models: tuple[str, ...] = ("*",),
     ) -> None:
-        """`images` decodes what comes, and is closed with this."""
+        """`images` decodes what comes; it belongs to whoever made it."""
         self._clock = clock
         self._images = images
-        self._config = UpstreamConfig(name=ECHO, dialect=_DIALECT, models=models)
+        self._voice = voice
+        self._dialect = dialect(voice.dialect)
+        self._config = UpstreamConfig(name=ECHO, dialect=voice.dialect, models=models)
 
     @property
     def config(self) -> UpstreamConfig:
@@ -62,31 +58,23 @@ class EchoUpstream:
         return self._config
 
     @asynccontextmanager
-    async def send(self, outgoing: Outgoing) -> AsyncGenerator["_EchoAnswer"]:
+    async def send(self, outgoing: Outgoing) -> AsyncGenerator[EchoAnswer]:
         """Answer a request; see `Upstream.send`. A refusal is an answer too."""
-        try:
-            request = await _read(outgoing.body)
-            words = await _describe(request, self._images)
-            yield _spoken(request, words, int(self._clock()))
-        except (RequestRefusedError, DecoderUnavailableError) as error:
-            yield _refusal(error.problem)
+        yield await self._answer(outgoing)
 
     async def close(self) -> None:
-        """End the workers. May be called twice."""
-        await self._images.close()
+        """Nothing is held."""
 
-
-@dataclass(frozen=True, slots=True)
-class _EchoAnswer:
-    """An answer that is at hand, piece by piece."""
-
-    status: int
-    headers: Headers
-    pieces: Sequence[bytes]
-
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        for piece in self.pieces:
-            yield piece
+    async def _answer(self, outgoing: Outgoing) -> EchoAnswer:
+        path, _, query = outgoing.path.partition("?")
+        try:
+            heard = Heard(path, query, await _read(outgoing.body))
+            text = await _describe(self._dialect, self._voice, heard, self._images)
+            said = Said(text, int(self._clock()), heard_tokens=len(text.split(" ")))
+            return self._voice.answer(heard, said)
+        except (RequestRefusedError, DecoderUnavailableError) as error:
+            problem = error.problem
+            return json_answer(problem.status, self._dialect.provider.error(problem))
 
 
 async def _read(body: Body | None) -> JsonObject:
@@ -106,47 +94,45 @@ async def _read(body: Body | None) -> JsonObject:
     return request
 
 
-async def _describe(request: JsonObject, images: ImageWorkers) -> str:
+async def _describe(spoken: Dialect, voice: Voice, heard: Heard, images: ImageWorkers) -> str:
     """Check the messages and say what they hold."""
-    messages = request.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise RequestRefusedError("a list of messages is required", "invalid_request", "messages")
-    for index, message in enumerate(messages):
-        role = message.get("role") if isinstance(message, dict) else None
-        if not isinstance(role, str) or role not in _ROLES:
-            raise RequestRefusedError(
-                f"unknown role {role!r}", "invalid_value", f"messages.{index}.role"
-            )
+    places = voice.places(heard)
+    given = heard.body.get(spoken.messages_key)
     try:
-        slots = dialect(_DIALECT).walk(messages)
+        slots = [*spoken.walk(given), *spoken.walk_beside(heard.body)]
     except MalformedRequestError as error:
         raise RequestRefusedError(str(error), error.code, error.path) from error
-    _refuse_urls(messages, slots)
-    seen = [await _describe_slot(slot, images) for slot in slots]
-    text = _last_text(messages)
+    _refuse_others(places, slots)
+    pictured = {place.path for place in places if place.is_image}
+    other = voice.takes_both_alphabets
+    seen = [await _describe_slot(slot, pictured, other, images) for slot in slots]
+    messages = spoken.list_messages(given) or []
+    text = voice.last_text(messages[-1]) if messages else ""
     pictures = "".join(f"\n{number}. {what}" for number, what in enumerate(seen, 1))
     count = f"{len(messages)} message{'s' if len(messages) > 1 else ''}"
     return f"I was given {count}; the last says: {text!r}. Attachments: {len(seen)}.{pictures}"
 
 
-def _refuse_urls(messages: Sequence[Json], slots: Sequence[Slot]) -> None:
-    """Refuse an image that is neither a data URL nor anything else the walk knows."""
+def _refuse_others(places: Sequence[Place], slots: Sequence[Slot]) -> None:
+    """Refuse an attachment that is neither inline nor anything else the walk knows."""
     known = {slot.path for slot in slots}
-    for index, message in enumerate(messages):
-        content = message.get("content") if isinstance(message, dict) else None
-        for place, part in enumerate(content if isinstance(content, list) else []):
-            path = ("messages", index, "content", place, "image_url")
-            if isinstance(part, dict) and part.get("type") == "image_url" and path not in known:
-                raise RequestRefusedError(
-                    "an image is a data URL here; echo fetches nothing",
-                    "invalid_image_url",
-                    dotted(path),
-                )
+    for place in places:
+        path = dotted(place.path)
+        if place.path in known:
+            continue
+        if place.file_id:
+            raise UnknownIdError(f"there is no file {place.file_id:.80}", "file_not_found", path)
+        raise RequestRefusedError(
+            "its bytes are inline here; echo fetches nothing", "invalid_image_url", path
+        )
 
 
-async def _describe_slot(slot: Slot, images: ImageWorkers) -> str:
-    data, kind, named = await asyncio.to_thread(_open_slot, slot)
-    if slot.path[-1] != "image_url":
+async def _describe_slot(
+    slot: Slot, pictured: Collection[Path], takes_both: bool, images: ImageWorkers
+) -> str:
+    is_image = slot.path in pictured
+    data, kind, named = await asyncio.to_thread(_open_slot, slot, is_image, takes_both)
+    if not is_image:
         return f"{kind or 'bytes'}, {named}"
     try:
         return f"{await glance(images, data)}, {named}"
@@ -154,76 +140,22 @@ async def _describe_slot(slot: Slot, images: ImageWorkers) -> str:
         raise RequestRefusedError(str(error), error.problem.code, dotted(slot.path)) from error
 
 
-def _open_slot(slot: Slot) -> tuple[bytes, str | None, str]:
+def _open_slot(slot: Slot, is_image: bool, takes_both: bool) -> tuple[bytes, str | None, str]:
     """Return the bytes, the media type that they show, and what they are called."""
     found, path = slot.found, dotted(slot.path)
     if not isinstance(found, FoundInline):
         raise RequestRefusedError("a reference is not an image", "invalid_image_url", path)
     data = found.decode()
+    if data is None and takes_both:
+        data = replace(found, is_url_safe=not found.is_url_safe).decode()
     if data is None:
         raise RequestRefusedError("the base64 is invalid", "invalid_base64", path)
-    kind = sniff(data[:SNIFF_BYTES])
-    if found.media_type and found.media_type != kind:
+    kind, declared = sniff(data[:SNIFF_BYTES]), found.media_type or ""
+    is_checked = is_image or declared.startswith("image/") or declared == "application/pdf"
+    if declared and declared != kind and is_checked:
         raise RequestRefusedError(
-            f"declared {found.media_type}, but the bytes are {kind or 'something else'}",
+            f"declared {declared}, but the bytes are {kind or 'something else'}",
             "invalid_image_format",
             path,
         )
     return data, kind, f"{Digest.of(data)}, {len(data)} bytes"
-
-
-def _last_text(messages: Sequence[Json]) -> str:
-    message = messages[-1]
-    content = message.get("content") if isinstance(message, dict) else None
-    if isinstance(content, str):
-        return content[:200]
-    parts = content if isinstance(content, list) else []
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return " ".join(text for text in texts if isinstance(text, str))[:200]
-
-
-def _spoken(request: JsonObject, text: str, created: int) -> _EchoAnswer:
-    head: JsonObject = {
-        "id": f"chatcmpl-{Digest.of(text.encode()).hex[:24]}",
-        "created": created,
-        "model": request.get("model"),
-    }
-    words = text.split(" ")
-    usage: JsonObject = {
-        "prompt_tokens": len(words),
-        "completion_tokens": len(words),
-        "total_tokens": 2 * len(words),
-    }
-    if request.get("stream") is True:
-        options = request.get("stream_options")
-        is_counted = isinstance(options, dict) and options.get("include_usage") is True
-        events = _events(head, words, usage if is_counted else None)
-        return _EchoAnswer(200, CIMultiDict({"Content-Type": _SSE}), events)
-    message: JsonObject = {"role": "assistant", "content": text}
-    choice: JsonObject = {"index": 0, "message": message, "finish_reason": "stop"}
-    return _json(200, {**head, "object": "chat.completion", "choices": [choice], "usage": usage})
-
-
-def _events(head: JsonObject, words: Sequence[str], usage: JsonObject | None) -> list[bytes]:
-    deltas: list[JsonObject] = [{"role": "assistant", "content": ""}]
-    for index, word in enumerate(words):
-        deltas.append({"content": word if index == 0 else f" {word}"})
-    choices: list[JsonObject] = [
-        {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
-    ]
-    choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
-    chunk: JsonObject = {**head, "object": "chat.completion.chunk"}
-    events: list[JsonObject] = [{**chunk, "choices": [choice]} for choice in choices]
-    if usage:
-        events.append({**chunk, "choices": [], "usage": usage})
-    return [write_event(encode_json(event).decode()) for event in events] + [write_event("[DONE]")]
-
-
-def _refusal(problem: Problem) -> _EchoAnswer:
-    return _json(problem.status, dialect(_DIALECT).provider.error(problem))
-
-
-def _json(status: int, value: JsonObject) -> _EchoAnswer:
-    body = encode_json(value)
-    headers = CIMultiDict({"Content-Type": _JSON, "Content-Length": str(len(body))})
-    return _EchoAnswer(status, headers, [body])

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from coatcheck.protocol import Digest, Json, Problem
@@ -55,6 +56,20 @@ class RequestRefusedError(DaemonError):
     @property
     def extensions(self) -> Mapping[str, Json]:
         return {"path": self._path} if self._path else {}
+
+
+class UnknownIdError(RequestRefusedError):
+    """The request names something that the built-in upstream does not have: it keeps nothing."""
+
+    title = "Nothing has this id"
+
+    def __init__(self, message: str, code: str, path: str, status: int = 404) -> None:
+        super().__init__(message, code, path)
+        self._status = status
+
+    @property
+    def problem(self) -> Problem:
+        return replace(super().problem, status=self._status)
 
 
 class TooLargeError(DaemonError):

@@ -9,11 +9,10 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 
 from aiohttp import web
 
-from coatcheck.protocol import KEEP, PROMPT_HEADER, Dialect, Digest, Json, prompt_root
+from coatcheck.protocol import Call, Dialect, Digest, Json, prompt_root
 from coatcheck.web import (
     ProblemError,
     codings_of,
@@ -44,8 +43,7 @@ from .source import PromptSource, Resolved
 from .splice import splice
 from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
 from .upstream import Outgoing, Upstream, Upstreams
-
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+from .wish import Wish, awaited, kept_headers, wish_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +81,8 @@ class Gateway:
         self._meters = meters
         self._random = random
 
-    async def serve(self, dialect: Dialect, request: web.Request) -> web.StreamResponse:
-        """Serve one turn.
+    async def serve(self, dialect: Dialect, call: Call, request: web.Request) -> web.StreamResponse:
+        """Serve one call, as a turn is.
 
         Raises:
             ProblemError: it cannot be served; the route gives the problem the provider's shape.
@@ -94,8 +92,8 @@ class Gateway:
         incoming = Incoming(request)
         try:
             if upstream := await self._passing(dialect, incoming):
-                return await self._passage.forward(incoming, upstream, dialect.name)
-            return await self._serve(dialect, incoming)
+                return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+            return await self._serve(dialect, call, incoming)
         except DaemonError as error:
             raise ProblemError(error.problem) from error
         finally:
@@ -108,24 +106,24 @@ class Gateway:
         """
         if not self._upstreams.has_passing(dialect.name):
             return None
-        model = await incoming.model()
+        model = _path_model(dialect, incoming.request) or await incoming.model()
         found = None if model is None else self._upstreams.find(dialect.name, model)
         upstream = found or self._upstreams.blind(dialect.name)
         return upstream if upstream and upstream.config.mode != "on" else None
 
-    async def _serve(self, dialect: Dialect, incoming: Incoming) -> web.StreamResponse:
+    async def _serve(self, dialect: Dialect, call: Call, incoming: Incoming) -> web.StreamResponse:
         request = incoming.request
         tenant = tenant_of(request)
         codings = codings_of(request)
         limit = self._config.max_request_bytes
         raw = await incoming.read(limit)
         text = await asyncio.to_thread(inflate, raw, codings, limit) if codings else raw
-        parsed, upstream = await self._read(text, dialect)
+        parsed, upstream = await self._read(text, dialect, _path_model(dialect, request))
         if parsed is None:
-            return await self._passage.forward(incoming, upstream, dialect.name)
+            return await self._passage.forward(incoming, upstream, _observed(dialect, call))
         end_user = end_user_of(request) or dialect.end_user(parsed.body)
-        account = self._passage.account(request, upstream, dialect.name)
-        if upstream.config.observe:
+        account = self._passage.account(request, upstream, _observed(dialect, call))
+        if upstream.config.observe and call.is_turn:
             sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
             account.show(len(raw), parsed, sent)
         else:
@@ -149,37 +147,40 @@ class Gateway:
     ) -> web.StreamResponse:
         parsed, tenant = received.parsed, received.tenant
         turn = await self._expand(parsed, tenant, dialect, self._origins(request))
-        is_kept = _is_kept(parsed, request)
-        is_used_again = is_kept or turn.has_inline
+        wish = wish_of(parsed, request)
+        is_used_again = wish.is_kept or wish.is_named or turn.has_inline
         sent = await in_thread_if(turn.size, turn.copy_appended) if is_used_again else []
         body = await self._hydrate(turn, tenant, is_whole=parsed.envelope is None)
         outgoing = _outgoing(request, upstream, received, body)
         if body is not None and body.size is not None:
             self._meters.saved(max(0, body.size - len(received.raw)))
-        keeping = self._begin_keeping(turn, sent, received, dialect, is_kept=is_kept)
+        keeping = self._begin_keeping(turn, sent, received, dialect, wish)
         try:
             return await self._forward(request, upstream, outgoing, keeping, account)
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
             account.status = gone.problem.status
-            return refusal(dialect.provider, gone.problem, await _kept_headers(keeping))
+            return refusal(dialect.provider, gone.problem, await awaited(keeping))
         finally:
             if keeping:
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
 
-    async def _read(self, text: bytes, dialect: Dialect) -> tuple[ParsedRequest | None, Upstream]:
+    async def _read(
+        self, text: bytes, dialect: Dialect, path_model: str | None
+    ) -> tuple[ParsedRequest | None, Upstream]:
         """Parse a request and choose its upstream; None for one that is only forwarded.
 
         Such a request may break every rule of ours that leaves its model readable.
         """
-        work = partial(parse_request, text, dialect, self._config.turn)
+        work = partial(parse_request, text, dialect, self._config.turn, path_model)
         try:
             parsed = await in_thread_if(len(text), work)
         except DaemonError:
             if not self._upstreams.has_passing(dialect.name):
                 raise
-            model = await in_thread_if(len(text), partial(loose_model, text))
+            loose = partial(loose_model, text, dialect, path_model)
+            model = await in_thread_if(len(text), loose)
             found = self._upstreams.find(dialect.name, model)
             if found is None or found.config.mode == "on":
                 raise
@@ -193,14 +194,16 @@ class Gateway:
         sent: Sequence[Json],
         received: "Received",
         dialect: Dialect,
-        *,
-        is_kept: bool,
-    ) -> "asyncio.Task[Digest | None] | None":
-        """Keep the messages beside the forward where that was asked for, else absorb images."""
+        wish: Wish,
+    ) -> "asyncio.Task[Mapping[str, str]] | None":
+        """Keep beside the forward what was asked for, which gives headers; else absorb images."""
         tenant, end_user = received.tenant, received.end_user
-        if is_kept:
+        if wish.is_kept:
             keep = self._keeper.keep(tenant, dialect, turn.parent, sent, turn.origins, end_user)
-            return asyncio.create_task(keep)
+            return asyncio.create_task(kept_headers(keep, wish, turn.start))
+        if wish.is_named:
+            absorb = self._keeper.absorb(tenant, dialect, sent, turn.origins, end_user)
+            return asyncio.create_task(kept_headers(absorb, wish, turn.start))
         if turn.has_inline:
             self._keeper.absorb_later(tenant, dialect, sent, turn.origins, end_user)
         return None
@@ -263,20 +266,20 @@ class Gateway:
         request: web.Request,
         upstream: Upstream,
         outgoing: Outgoing,
-        keeping: "asyncio.Task[Digest | None] | None",
+        keeping: "asyncio.Task[Mapping[str, str]] | None",
         account: Account,
     ) -> web.StreamResponse:
         provider = upstream.config.provider
         try:
             async with upstream.send(outgoing) as answer:
                 account.status = answer.status
-                kept = await _kept_headers(keeping)
+                kept = await awaited(keeping)
                 return await relay(provider, request, answer, kept, account.give)
         except BlobUnreadableError:
             raise
         except DaemonError as error:
             account.status = error.problem.status
-            return refusal(provider, error.problem, await _kept_headers(keeping))
+            return refusal(provider, error.problem, await awaited(keeping))
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,11 +307,11 @@ def _outgoing(
     )
 
 
-def _is_kept(parsed: ParsedRequest, request: web.Request) -> bool:
-    asked = request.headers.get(PROMPT_HEADER, "").strip().lower()
-    return parsed.envelope is not None or asked == KEEP
+def _path_model(dialect: Dialect, request: web.Request) -> str | None:
+    """Return the model that the path names, where the dialect names it there."""
+    return dialect.provider.model_of(request.path) if dialect.model_key is None else None
 
 
-async def _kept_headers(keeping: "asyncio.Task[Digest | None] | None") -> Mapping[str, str]:
-    digest = await keeping if keeping else None
-    return {PROMPT_HEADER: digest} if digest else _NO_HEADERS
+def _observed(dialect: Dialect, call: Call) -> str | None:
+    """Return the dialect that a call is read in for the report; None: it is only counted."""
+    return dialect.name if call.is_turn else None

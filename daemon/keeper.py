@@ -7,13 +7,16 @@ goes on. `keep` is awaited before the answer's headers, since they say whether i
 import asyncio
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from coatcheck.protocol import (
     Dialect,
     Digest,
     InlineBlob,
     Json,
+    Path,
     PromptDigestError,
+    RefForm,
     encode_json,
     prompt_digests,
     prompt_root,
@@ -27,6 +30,18 @@ _log = logging.getLogger(__name__)
 _ABSORBED_AT_ONCE = 8  # each holds one decoded image
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is held of a turn's messages now.
+
+    `prompt` names the whole list, where that is kept; `places` are the attachments of those that
+    were sent, in order: where each stands among them, and which blob it is.
+    """
+
+    prompt: Digest | None = None
+    places: Sequence[tuple[Path, Digest]] = ()
+
+
 class Keeper:
     """Owns the absorbing that goes on in the background; close it to end that."""
 
@@ -35,7 +50,7 @@ class Keeper:
         self._prompts = prompts
         # Each holds one request's decoded images; a fifth is not absorbed rather than queued.
         self._max_background = max_background
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[Kept]] = set()
 
     async def keep(
         self,
@@ -45,21 +60,37 @@ class Keeper:
         messages: Sequence[Json],
         origins: Collection[str],
         end_user: str | None = None,
-    ) -> Digest | None:
-        """Keep messages that continue `parent`; return the digest of the whole list.
+    ) -> Kept:
+        """Keep messages that continue `parent`, and their bytes; `end_user` is whom they are for.
 
-        `end_user` is whom they are for, and what stands inline in them.
-        None when it cannot be kept: no RFC 8785 form, or a store without room. May be repeated.
+        Nothing is kept without an RFC 8785 form, or in a store without room. May be repeated.
         """
         try:
             start = parent or prompt_root(dialect.name)
-            inline, kept = await asyncio.to_thread(_prepare, dialect, messages, origins, start)
-            await self._absorb_all(tenant, inline, end_user)
+            form, kept = await asyncio.to_thread(_prepare, dialect, messages, origins, start)
+            await self._absorb_all(tenant, form.inline, end_user)
             await self._prompts.append(tenant, dialect.name, start, kept, end_user=end_user)
         except (PromptDigestError, DaemonError) as error:
             _log.warning("prompt not kept: %s", error)
-            return None
-        return kept[-1].digest if kept else start
+            return Kept()
+        return Kept(kept[-1].digest if kept else start, form.places)
+
+    async def absorb(
+        self,
+        tenant: str,
+        dialect: Dialect,
+        messages: Sequence[Json],
+        origins: Collection[str],
+        end_user: str | None = None,
+    ) -> Kept:
+        """Take the bytes that stand inline in messages, for `end_user`. May be repeated."""
+        form = await asyncio.to_thread(ref_form, dialect, messages, origins)
+        try:
+            await self._absorb_all(tenant, form.inline, end_user)
+        except DaemonError as error:
+            _log.warning("inline blobs not absorbed: %s", error)
+            return Kept()
+        return Kept(None, form.places)
 
     def absorb_later(
         self,
@@ -72,9 +103,7 @@ class Keeper:
         """Take the bytes that stand inline in messages, in the background, if there is room."""
         if len(self._background) >= self._max_background:
             return
-        task = asyncio.create_task(
-            self._absorb_messages(tenant, dialect, messages, origins, end_user)
-        )
+        task = asyncio.create_task(self.absorb(tenant, dialect, messages, origins, end_user))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -84,20 +113,6 @@ class Keeper:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _absorb_messages(
-        self,
-        tenant: str,
-        dialect: Dialect,
-        messages: Sequence[Json],
-        origins: Collection[str],
-        end_user: str | None,
-    ) -> None:
-        form = await asyncio.to_thread(ref_form, dialect, messages, origins)
-        try:
-            await self._absorb_all(tenant, form.inline, end_user)
-        except DaemonError as error:
-            _log.warning("inline blobs not absorbed: %s", error)
 
     async def _absorb_all(
         self, tenant: str, blobs: Sequence[InlineBlob], end_user: str | None
@@ -128,12 +143,12 @@ class Keeper:
 
 def _prepare(
     dialect: Dialect, messages: Sequence[Json], origins: Collection[str], parent: Digest
-) -> tuple[list[InlineBlob], list[KeptMessage]]:
-    """Return what is to be stored of messages: their inline blobs, and themselves in ref form."""
+) -> tuple[RefForm, list[KeptMessage]]:
+    """Return messages in ref form, and as they are to be stored."""
     form = ref_form(dialect, messages, origins)
     digests = prompt_digests(dialect.name, form.messages, parent)
     kept = [
         KeptMessage(digest, encode_json(message).decode(), blobs)
         for digest, message, blobs in zip(digests, form.messages, form.blobs, strict=True)
     ]
-    return form.inline, kept
+    return form, kept

@@ -156,8 +156,9 @@ def parse_turn(raw: bytes, dialect: Dialect, limits: ReadLimits) -> SentTurn | N
 def sent_turn(parsed: ParsedRequest, dialect: Dialect) -> SentTurn | None:
     """Return the messages of a request, apart from the rest of it; None where it has no list."""
     envelope = parsed.envelope
-    listed = envelope.append if envelope else parsed.body.get(dialect.messages_key)
-    if not isinstance(listed, list) or not (listed or envelope):
+    whole = dialect.list_messages(parsed.body.get(dialect.messages_key))
+    listed = envelope.append if envelope else whole
+    if listed is None or not (listed or envelope):
         return None
     left_out = {dialect.messages_key, ENVELOPE_KEY}
     rest = {key: value for key, value in parsed.body.items() if key not in left_out}

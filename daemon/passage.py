@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
-from coatcheck.protocol import Problem, Provider, meant_provider
+from coatcheck.protocol import Problem, Provider, meant_provider, turn_dialect
 from coatcheck.web import ProblemError, problem_response, refuse, tenant_of
 
 from .account import Account, Subject
@@ -71,7 +71,7 @@ class Passage:
             )
         incoming = Incoming(request)
         try:
-            dialect = provider.dialect_of(request.method, request.path)
+            dialect = turn_dialect(request.method, request.path)
             upstream = await self._choose(incoming, provider, dialect)
             return await self.forward(incoming, upstream, dialect)
         except DaemonError as error:

@@ -28,12 +28,14 @@ def splice(body: JsonObject, fillings: Sequence[Filling], nonce: bytes) -> list[
     `nonce` is 16 random bytes. Without fillings there is one segment.
     """
     mark = f"@{nonce.hex()}:"
+    alphabets = [filling.slot.is_url_safe for filling in fillings]
     for index, filling in enumerate(fillings):
         filling.slot.put_inline(filling.media_type, f"{mark}{index}@")
     head, *tails = encode_json(body).split(mark.encode())
     segments: list[bytes | Base64Of] = [head]
     for tail in tails:
         number, _, text = tail.partition(b"@")
-        blob = fillings[int(number)].blob
-        segments += [Base64Of(blob.digest, blob.size), text]
+        index = int(number)
+        blob = fillings[index].blob
+        segments += [Base64Of(blob.digest, blob.size, alphabets[index]), text]
     return segments

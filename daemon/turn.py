@@ -72,8 +72,8 @@ class Turn:
     """A request with its whole message list.
 
     `slots` are the attachments of all messages. `appended` are the messages that the client sent
-    now; `parent` is the digest of those before them, None when there are none. `origins` are the
-    authorities whose `/v1/blobs/` URLs were read as refs. `size` is the
+    now, `start` how many stand before them; `parent` is the digest of those, None when there are
+    none. `origins` are the authorities whose `/v1/blobs/` URLs were read as refs. `size` is the
     length of all the JSON that it was read from, about in bytes.
     """
 
@@ -82,6 +82,7 @@ class Turn:
     slots: Sequence[Slot]
     parent: Digest | None
     appended: Sequence[Json]
+    start: int
     origins: Collection[str]
 
     @property
@@ -104,8 +105,10 @@ class Turn:
         return [copy_json(message) for message in self.appended]
 
 
-def parse_request(raw: bytes, dialect: Dialect, limits: TurnLimits) -> ParsedRequest:
-    """Read a request body.
+def parse_request(
+    raw: bytes, dialect: Dialect, limits: TurnLimits, path_model: str | None = None
+) -> ParsedRequest:
+    """Read a request body. `path_model` is the model that its path names.
 
     Raises:
         RequestRefusedError: it is not JSON, no object, has no model, or a malformed envelope.
@@ -119,9 +122,12 @@ def parse_request(raw: bytes, dialect: Dialect, limits: TurnLimits) -> ParsedReq
         raise RequestRefusedError(str(error), error.code) from error
     if not isinstance(body, dict):
         raise RequestRefusedError("the body is not a JSON object", "request_malformed")
-    model = body.get("model")
+    key = dialect.model_key
+    model = path_model or "" if key is None else body.get(key)
     if not isinstance(model, str):
-        raise RequestRefusedError("a model is required, as a string", "request_malformed", "model")
+        raise RequestRefusedError(
+            "a model is required, as a string", "request_malformed", key or ""
+        )
     try:
         envelope = read_envelope(body, dialect.messages_key)
     except MalformedRequestError as error:
@@ -131,13 +137,15 @@ def parse_request(raw: bytes, dialect: Dialect, limits: TurnLimits) -> ParsedReq
     return ParsedRequest(len(raw), values, body, model, envelope)
 
 
-def loose_model(raw: bytes) -> str:
+def loose_model(raw: bytes, dialect: Dialect, path_model: str | None) -> str:
     """Return the model of a request that breaks our rules; empty when it cannot be read."""
+    if dialect.model_key is None:
+        return path_model or ""
     try:
         body: Json = json.loads(raw)
     except (ValueError, RecursionError):
         return ""
-    model = body.get("model") if isinstance(body, dict) else None
+    model = body.get(dialect.model_key) if isinstance(body, dict) else None
     return model if isinstance(model, str) else ""
 
 
@@ -157,10 +165,11 @@ def build_turn(
     kept_values = sum(text.count(mark) for text in before for mark in _BEFORE_VALUES)
     _bound_values(parsed.values + kept_values, limits)
     key = dialect.messages_key
+    start = len(before)
     if parsed.envelope is None:
         body, parent = parsed.body, None
         messages = body.get(key)
-        appended = messages if isinstance(messages, list) else []
+        appended = dialect.list_messages(messages) or []
     else:
         kept = decode_json(f"[{','.join(before)}]")
         assert isinstance(kept, list)
@@ -168,14 +177,15 @@ def build_turn(
         messages = [*kept, *appended]
         body = _with_list(parsed.body, key, messages)
     try:
-        slots = dialect.walk(messages, origins)
+        slots = [*dialect.walk(messages, origins), *dialect.walk_beside(body, origins)]
     except MalformedRequestError as error:
         raise RequestRefusedError(str(error), error.code, error.path) from error
     if len(slots) > limits.max_attachments:
         raise TooLargeError(
             "attachments", "too_many_attachments", max_attachments=limits.max_attachments
         )
-    return Turn(parsed.size + sum(map(len, before)), body, slots, parent, appended, origins)
+    size = parsed.size + sum(map(len, before))
+    return Turn(size, body, slots, parent, appended, start, origins)
 
 
 def fill(

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from multidict import CIMultiDict
 
-from coatcheck.protocol import Provider, speaker
+from coatcheck.protocol import DIALECTS, Provider
 
 from .body import Body
 from .errors import ModelNotFoundError, UpstreamNotFoundError
@@ -55,7 +55,7 @@ class UpstreamConfig:
     @property
     def provider(self) -> Provider:
         """Whose API it has."""
-        return speaker(self.dialect)
+        return DIALECTS[self.dialect].provider
 
     def takes(self, model: str) -> bool:
         """Whether a model is one of its."""
@@ -122,34 +122,36 @@ class Upstream(Protocol):
 
 
 class Upstreams:
-    """All upstreams, in the order of the settings; owns and closes them."""
+    """All upstreams, in the order of the settings; owns and closes them.
+
+    A dialect's turns go to the upstreams of that dialect. Where there is none, those of its
+    provider's other dialects take them: its API has one address.
+    """
 
     def __init__(self, upstreams: Sequence[Upstream]) -> None:
         self._upstreams = tuple(upstreams)
 
     def has_passing(self, dialect: str) -> bool:
         """Whether any upstream takes turns of a dialect as they come."""
-        return any(
-            upstream.config.mode != "on"
-            for upstream in self._upstreams
-            if upstream.config.dialect == dialect
-        )
+        return any(upstream.config.mode != "on" for upstream in self._serving(dialect))
 
     def find(self, dialect: str, model: str) -> Upstream | None:
         """Return the first upstream of the dialect whose patterns match the model."""
-        for upstream in self._upstreams:
-            if upstream.config.dialect == dialect and upstream.config.takes(model):
-                return upstream
-        return None
+        fitting = (up for up in self._serving(dialect) if up.config.takes(model))
+        return next(fitting, None)
 
     def choose(self, dialect: str, model: str) -> Upstream:
         """Return the first upstream of the dialect whose patterns match the model.
 
         Raises:
             ModelNotFoundError: none does.
+            UpstreamNotFoundError: none of its provider's is configured.
         """
-        if upstream := self.find(dialect, model):
+        serving = self._serving(dialect)
+        if upstream := next((up for up in serving if up.config.takes(model)), None):
             return upstream
+        if not any(upstream.config.is_remote for upstream in serving):
+            raise UpstreamNotFoundError(f"no upstream of dialect {dialect} is configured")
         raise ModelNotFoundError(f"no upstream of dialect {dialect} serves {model[:120]!r}")
 
     def blind(self, dialect: str) -> Upstream | None:
@@ -159,9 +161,9 @@ class Upstreams:
         one that takes every model are never reached.
         """
         first: Upstream | None = None
-        for upstream in self._upstreams:
+        for upstream in self._serving(dialect):
             config = upstream.config
-            if not config.is_remote or config.dialect != dialect:
+            if not config.is_remote:
                 continue
             if config.mode == "on":
                 return None
@@ -184,6 +186,18 @@ class Upstreams:
         if not found:
             raise UpstreamNotFoundError(f"no upstream of {provider.name} is configured")
         return sorted(found, key=lambda upstream: upstream.config.dialect != dialect)
+
+    def _serving(self, name: str) -> Sequence[Upstream]:
+        """Return who takes turns of a dialect, in order."""
+        own = [upstream for upstream in self._upstreams if upstream.config.dialect == name]
+        if any(upstream.config.is_remote for upstream in own):
+            return own
+        provider = DIALECTS[name].provider.name
+        return own + [
+            upstream
+            for upstream in self._upstreams
+            if upstream.config.is_remote and upstream.config.provider.name == provider
+        ]
 
     async def close(self) -> None:
         """Close every upstream. May be called twice."""

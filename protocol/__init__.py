@@ -11,14 +11,15 @@ from .attachment import (
     FoundRef,
     Path,
     Slot,
+    altchars,
     dotted,
     inline_ref,
 )
 from .buffer import Buffer
 from .checksum import CHECKSUM_BYTES, PIECE_BYTES, Hasher, piece_checksum, piece_count
 from .descriptor import Descriptor
-from .dialect import Dialect
-from .dialects import DIALECTS, dialect
+from .dialect import Call, Dialect
+from .dialects import DIALECTS, dialect, turn_dialect
 from .digest import Digest
 from .end_user import MAX_END_USER_CHARACTERS, USER_HEADER, is_end_user, parse_end_user
 from .envelope import ENVELOPE_KEY, KEEP, PROMPT_HEADER, Envelope, read_envelope
@@ -76,7 +77,7 @@ from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
 from .provider import Provider, error_event
-from .providers import SPEAKERS, meant_provider, speaker
+from .providers import meant_provider
 from .ref import (
     BLOB_PATH,
     FILE_ID_BYTES,
@@ -88,6 +89,7 @@ from .ref import (
     parse_ref,
 )
 from .ref_form import InlineBlob, RefForm, ref_form
+from .refs_header import REFS_HEADER, REFS_MORE_HEADER, refs_headers
 from .repr_digest import (
     SHA_256,
     digest_algorithms,
@@ -139,17 +141,19 @@ __all__ = [
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
     "PROMPT_PATH",
+    "REFS_HEADER",
+    "REFS_MORE_HEADER",
     "REF_HEADER",
     "RESOLVE_PATH",
     "SHA_256",
     "SNIFF_BYTES",
-    "SPEAKERS",
     "TENANT_HEADER",
     "TUS_PATH",
     "USER_HEADER",
     "BlobEntry",
     "BlobPage",
     "Buffer",
+    "Call",
     "Descriptor",
     "Dialect",
     "Digest",
@@ -205,6 +209,7 @@ __all__ = [
     "SseEvent",
     "SseReader",
     "UnknownDialectError",
+    "altchars",
     "canonical_json",
     "copy_json",
     "decode_json",
@@ -241,8 +246,9 @@ __all__ = [
     "prompt_step",
     "read_envelope",
     "ref_form",
+    "refs_headers",
     "sniff",
-    "speaker",
+    "turn_dialect",
     "write_comment",
     "write_event",
 ]

@@ -6,16 +6,10 @@ from typing import Protocol
 import pybase64
 
 from .digest import Digest
-from .errors import MalformedMessageError, ProtocolError
-from .media_type import parse_media_type
-from .pointer import MAX_POINTER_BYTES, VERSION_LINE, Pointer, parse_pointer
+from .pointer import Pointer
 from .ref import Ref
 
 Path = tuple[str | int, ...]
-
-_POINTER_PREFIX = pybase64.b64encode(VERSION_LINE).decode()  # 27 bytes: no padding inside
-_MAX_POINTER_CHARS = 4 * -(-MAX_POINTER_BYTES // 3)
-_MAX_DATA_URL_HEAD = 256  # characters before the comma; longer ones are not read as media types
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +36,32 @@ class FoundFileId:
 
 @dataclass(frozen=True, slots=True)
 class FoundInline:
-    """Inline bytes: base64 in `text` from `start` on; nothing is copied until decoded."""
+    """Inline bytes: base64 in `text` from `start` on; nothing is copied until decoded.
+
+    `is_url_safe` says which alphabet it has: that of RFC 4648 section 5, or of section 4.
+    """
 
     text: str
     start: int
     media_type: str | None
+    is_url_safe: bool = False
 
     def decode(self) -> bytes | None:
         """Return the bytes; None when the base64 is not strict (RFC 4648 section 3.3).
 
         Such a text is left to the upstream as it is, since it could not be written back.
         """
+        text = self.text[self.start :]
+        if self.is_url_safe and ("+" in text or "/" in text):
+            return None  # the decoder takes both alphabets
         try:
-            data = pybase64.b64decode(self.text[self.start :], validate=True)
+            data = pybase64.b64decode(text, altchars=altchars(self.is_url_safe), validate=True)
         except ValueError:
             return None
         # Bits after the last byte must be zero, or the text could not be written back.
-        last = pybase64.b64encode(data[-(len(data) % 3 or 3) :]).decode()
-        return data if data and self.text.endswith(last) else None
+        last = data[-(len(data) % 3 or 3) :]
+        written = pybase64.b64encode(last, altchars=altchars(self.is_url_safe)).decode()
+        return data if data and text.endswith(written) else None
 
 
 Found = FoundRef | FoundPointer | FoundFileId | FoundInline
@@ -68,7 +70,8 @@ Found = FoundRef | FoundPointer | FoundFileId | FoundInline
 class Slot(Protocol):
     """The place of one attachment in a parsed message; the put methods change the message.
 
-    Sibling keys keep their place and spelling.
+    One of them is called, once: where it stands under another key afterwards, the slot is none any
+    more. Sibling keys keep their place and spelling.
     """
 
     @property
@@ -81,6 +84,11 @@ class Slot(Protocol):
         """What stood there when the message was walked."""
         ...
 
+    @property
+    def is_url_safe(self) -> bool:
+        """Which alphabet inline bytes have there; see `FoundInline`."""
+        ...
+
     def put_ref(self, ref: Ref) -> None:
         """Put a ref there, as the dialect's ref form has it."""
         ...
@@ -88,6 +96,11 @@ class Slot(Protocol):
     def put_inline(self, media_type: str, base64_text: str) -> None:
         """Put inline bytes there. `base64_text` may be a stand-in for the real text."""
         ...
+
+
+def altchars(is_url_safe: bool) -> bytes | None:
+    """Return the two characters in which the alphabet of base64 differs; None: as usual."""
+    return b"-_" if is_url_safe else None
 
 
 def dotted(path: Path) -> str:
@@ -103,47 +116,3 @@ def inline_ref(found: FoundInline | FoundPointer, digest: Digest, sniffed: str |
     """
     declared = found.media_type
     return Ref(digest, None if declared is None or declared == sniffed else declared)
-
-
-def read_data_url(text: str, path: Path) -> FoundInline | FoundPointer | None:
-    """Read a base64 data URL (RFC 2397); None for any other text.
-
-    Raises:
-        MalformedMessageError: it holds a malformed pointer.
-    """
-    if text[:5].lower() != "data:":
-        return None
-    comma = text.find(",", 5, _MAX_DATA_URL_HEAD)
-    head = text[5:comma].lower()
-    if comma < 0 or not head.endswith(";base64"):
-        return None
-    return read_base64(text, comma + 1, _media_type(head), path)
-
-
-def read_base64(
-    text: str, start: int, media_type: str | None, path: Path
-) -> FoundInline | FoundPointer:
-    """Read base64 from `start` on as inline bytes, or as the pointer that it spells.
-
-    Raises:
-        MalformedMessageError: it spells a malformed pointer.
-    """
-    if text.startswith(_POINTER_PREFIX, start):
-        # A whole number of quanta, one more than a pointer may have.
-        head = text[start : start + _MAX_POINTER_CHARS + 4]
-        try:
-            pointer = parse_pointer(pybase64.b64decode(head, validate=True))
-        except ProtocolError as error:
-            raise MalformedMessageError(str(error), dotted(path), error.code) from error
-        except ValueError:
-            pointer = None  # not strict base64, so not a pointer either
-        if pointer:
-            return FoundPointer(pointer, media_type)
-    return FoundInline(text, start, media_type)
-
-
-def _media_type(head: str) -> str | None:
-    try:
-        return parse_media_type(head.removesuffix(";base64"))
-    except ProtocolError:
-        return None

@@ -4,12 +4,34 @@ A dialect finds attachments in parsed messages. It does no I/O and keeps no stat
 module, and one line in `dialects.py`.
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from .attachment import Slot
 from .json_value import Json, JsonObject
 from .provider import Provider
+
+_parameter = re.compile(r"\{[a-z]+\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One kind of POST that carries messages.
+
+    `path` is a route, such as `/v1/models/{model}:countTokens`. A call that is no turn says nothing
+    in answer, as where tokens are counted.
+    """
+
+    path: str
+    summary: str
+    is_turn: bool = True
+
+    def fits(self, path: str) -> bool:
+        """Whether a path is one of this call's."""
+        pattern = "[^/]+".join(map(re.escape, _parameter.split(self.path)))
+        return re.fullmatch(pattern, path) is not None
 
 
 class Dialect(Protocol):
@@ -26,8 +48,26 @@ class Dialect(Protocol):
         ...
 
     @property
+    def calls(self) -> Sequence[Call]:
+        """The requests that are written in it."""
+        ...
+
+    @property
     def messages_key(self) -> str:
         """The top-level key of the message list."""
+        ...
+
+    @property
+    def model_key(self) -> str | None:
+        """The top-level key of the model; None where the path names it."""
+        ...
+
+    def list_messages(self, messages: Json) -> list[Json] | None:
+        """Return the list that the value of `messages_key` stands for; None where it is none.
+
+        For the prompt digest and for what is kept: a dialect may take a single message, or its
+        text, in place of a list. The messages are not copied.
+        """
         ...
 
     def end_user(self, body: JsonObject) -> str | None:
@@ -38,7 +78,7 @@ class Dialect(Protocol):
         ...
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
-        """Find every attachment, in the order of the text.
+        """Find every attachment, in the order of the text; `messages` is what `messages_key` has.
 
         `origins` are the authorities (`host:port`, lower case) whose `/v1/blobs/` URLs are ours.
         Unknown kinds of parts are passed over. The messages are not changed.
@@ -46,5 +86,12 @@ class Dialect(Protocol):
         Raises:
             MalformedMessageError: a type that no reading allows, a malformed ref, or a malformed
                 pointer; its path says where.
+        """
+        ...
+
+    def walk_beside(self, body: JsonObject, origins: Collection[str] = ()) -> list[Slot]:
+        """Find the attachments of a body that stand outside its messages; see `walk`.
+
+        They are no part of the prompt, but what of them is ours must not go on unresolved.
         """
         ...

@@ -38,10 +38,6 @@ class Provider(Protocol):
         """The `event` field of an error in a stream; None for an event of `data` alone."""
         ...
 
-    def dialect_of(self, method: str, path: str) -> str | None:
-        """Return the dialect of the turns that a path takes; None where it takes none."""
-        ...
-
     def model_of(self, path: str) -> str | None:
         """Return the model that a path names."""
         ...

@@ -13,7 +13,6 @@ from .json_value import JsonObject
 from .problem import Problem
 from .provider import listed_model
 
-_TURN = "/v1/messages"
 _TYPES: Mapping[int, str] = MappingProxyType(
     {
         401: "authentication_error",
@@ -62,10 +61,6 @@ class Anthropic:
     base_path = ""
     error_model = AnthropicError
     error_event_type = "error"
-
-    def dialect_of(self, method: str, path: str) -> str | None:
-        """Return the dialect of the turns that a path takes."""
-        return "anthropic.messages" if method == "POST" and path == _TURN else None
 
     def model_of(self, path: str) -> str | None:
         """Return what follows `/v1/models/`."""

@@ -14,7 +14,6 @@ from .json_value import JsonObject
 from .problem import Problem
 
 _call = re.compile(r"/v1(?:alpha|beta)?/models/([^/]+?)(?::([A-Za-z]+))?").fullmatch
-_TURNS = frozenset({"generateContent", "streamGenerateContent"})
 _STATUS: Mapping[int, str] = MappingProxyType(
     {
         401: "UNAUTHENTICATED",
@@ -68,11 +67,6 @@ class Gemini:
     base_path = ""
     error_model = GeminiError
     error_event_type = None
-
-    def dialect_of(self, method: str, path: str) -> str | None:
-        """Return the dialect of the turns that a path takes."""
-        match = _call(path) if method == "POST" else None
-        return "gemini.generate" if match and match[2] in _TURNS else None
 
     def model_of(self, path: str) -> str | None:
         """Return what stands between `/models/` and the method."""

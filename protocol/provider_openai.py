@@ -3,18 +3,14 @@
 Source: the `openai` package, version 3.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from pydantic import BaseModel, ConfigDict
 
 from .json_value import JsonObject
 from .problem import Problem
 from .provider import listed_model
 
-_TURNS: Mapping[str, str] = MappingProxyType(
-    {"/v1/chat/completions": "openai.chat", "/v1/responses": "openai.responses"}
-)
+# The second is what the first was called before.
+END_USER_KEYS = ("safety_identifier", "user")
 
 
 class OpenAIErrorObject(BaseModel):
@@ -44,10 +40,6 @@ class OpenAI:
     base_path = "/v1"
     error_model = OpenAIError
     error_event_type = None
-
-    def dialect_of(self, method: str, path: str) -> str | None:
-        """Return the dialect of the turns that a path takes."""
-        return _TURNS.get(path) if method == "POST" else None
 
     def model_of(self, path: str) -> str | None:
         """Return what follows `/v1/models/`; a model's name may have slashes."""

@@ -1,11 +1,9 @@
-"""The providers there are, which dialects they speak, and which of them a request means."""
+"""The providers there are, and which of them a request means."""
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from urllib.parse import parse_qsl
 
-from .errors import UnknownDialectError
 from .provider import Provider
 from .provider_anthropic import Anthropic
 from .provider_gemini import Gemini
@@ -15,16 +13,6 @@ _OPENAI = OpenAI()
 _ANTHROPIC = Anthropic()
 _GEMINI = Gemini()
 
-SPEAKERS: Mapping[str, Provider] = MappingProxyType(
-    {
-        "openai.chat": _OPENAI,
-        "openai.responses": _OPENAI,
-        "anthropic.messages": _ANTHROPIC,
-        "gemini.generate": _GEMINI,
-    }
-)
-"""The provider of each dialect, of those too whose turns only pass through."""
-
 # Paths that one provider alone has. All others are shared: OpenAI's and Anthropic's SDKs both ask
 # for /v1/models, and Gemini's did under /v1 too.
 _OWN_PATHS: tuple[tuple[re.Pattern[str], Provider], ...] = (
@@ -33,19 +21,6 @@ _OWN_PATHS: tuple[tuple[re.Pattern[str], Provider], ...] = (
     (re.compile(r"/v1/models/[^/]+:[A-Za-z]*([Cc]ontents?|[Tt]okens|predict\w*)$"), _GEMINI),
     (re.compile(r"/v1/(chat/|completions|responses|embeddings|audio/|images/)"), _OPENAI),
 )
-
-
-def speaker(dialect: str) -> Provider:
-    """Return the provider that speaks a dialect.
-
-    Raises:
-        UnknownDialectError: none does.
-    """
-    try:
-        return SPEAKERS[dialect]
-    except KeyError as error:
-        known = ", ".join(SPEAKERS)
-        raise UnknownDialectError(f"no dialect {dialect[:80]!r}; there are: {known}") from error
 
 
 def meant_provider(path: str, query: str, headers: Mapping[str, str]) -> Provider:

@@ -7,7 +7,7 @@ follows the rule of the inline bytes that it stands in for.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from .attachment import FoundInline, FoundPointer, FoundRef, inline_ref
+from .attachment import FoundInline, FoundPointer, FoundRef, Path, inline_ref
 from .dialect import Dialect
 from .digest import Digest
 from .json_value import Json, copy_json
@@ -36,11 +36,15 @@ class InlineBlob:
 
 @dataclass(frozen=True, slots=True)
 class RefForm:
-    """Messages in ref form; for each message the blobs it names; the bytes that were inline."""
+    """Messages in ref form; for each message the blobs it names; the bytes that were inline.
+
+    `places` are the attachments in order: where each stood, and which blob it is.
+    """
 
     messages: list[Json]
     blobs: list[tuple[Digest, ...]]
     inline: list[InlineBlob]
+    places: list[tuple[Path, Digest]]
 
 
 def ref_form(dialect: Dialect, messages: Sequence[Json], origins: Collection[str] = ()) -> RefForm:
@@ -56,6 +60,7 @@ def ref_form(dialect: Dialect, messages: Sequence[Json], origins: Collection[str
     copied = [copy_json(message) for message in messages]
     blobs: list[list[Digest]] = [[] for _ in copied]
     inline: list[InlineBlob] = []
+    places: list[tuple[Path, Digest]] = []
     for slot in dialect.walk(copied, origins):
         found = slot.found
         message = next(step for step in slot.path if isinstance(step, int))
@@ -75,4 +80,5 @@ def ref_form(dialect: Dialect, messages: Sequence[Json], origins: Collection[str
             case _:
                 continue
         blobs[message].append(digest)
-    return RefForm(copied, [tuple(dict.fromkeys(named)) for named in blobs], inline)
+        places.append((slot.path, digest))
+    return RefForm(copied, [tuple(dict.fromkeys(named)) for named in blobs], inline, places)

@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("protocol", "store", "web", "api", "daemon")
 # Calls that make an answer, and which of their arguments is the code.
 MAKERS = {"refuse": 1, "Problem": 1, "_Row": 2, "RequestRefusedError": 1, "_refused": 1} | {
-    "TooLargeError": 1
+    "TooLargeError": 1,
+    "UnknownIdError": 1,
 }
 
 

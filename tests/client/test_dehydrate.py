@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
 PDF = b"%PDF-1.7 a coat"
+_PDF = "application/pdf"
 
 
 def _png() -> bytes:
@@ -108,3 +110,39 @@ def test_a_list_that_holds_itself_is_refused(client: Client) -> None:
     endless.append(endless)
     with pytest.raises(InvalidArgumentError, match="nested deeper"):
         client.dehydrate([{"role": "user", "content": endless}])
+
+
+DATA = base64.b64encode(PDF).decode()
+IN_DIALECTS: dict[str, tuple[JsonObject, str]] = {
+    "openai.responses": (
+        {
+            "role": "user",
+            "content": [{"type": "input_file", "file_data": f"data:{_PDF};base64,{DATA}"}],
+        },
+        "file_data",
+    ),
+    "anthropic.messages": (
+        {
+            "role": "user",
+            "content": [
+                {
+                    "type": "document",
+                    "source": {"type": "base64", "media_type": _PDF, "data": DATA},
+                }
+            ],
+        },
+        "url",
+    ),
+    "gemini.generate": (
+        {"role": "user", "parts": [{"inlineData": {"mimeType": _PDF, "data": DATA}}]},
+        "fileUri",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_DIALECTS)
+def test_every_dialect_is_dehydrated(client: Client, server: FakeServer, name: str) -> None:
+    message, key = IN_DIALECTS[name]
+    (short,) = client.dehydrate([message], dialect=name)
+    assert f'"{key}": "blob:{Digest.of(PDF)}"' in json.dumps(short)
+    assert Digest.of(PDF) in server.blobs

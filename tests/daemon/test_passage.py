@@ -436,7 +436,7 @@ async def test_a_compressed_body_names_its_model_too(
     ("path", "headers"),
     [
         ("/v1/embeddings", {}),
-        ("/v1/messages", {"anthropic-version": "2023-06-01"}),
+        ("/v1/messages/batches", {"anthropic-version": "2023-06-01"}),
         ("/v1beta/models", {}),
     ],
 )
@@ -450,7 +450,7 @@ async def test_without_an_upstream_the_answer_has_the_providers_shape(
         error = (await response.json())["error"]
     shapes = {
         "/v1/embeddings": lambda: error["code"],
-        "/v1/messages": lambda: error["details"]["error_code"],
+        "/v1/messages/batches": lambda: error["details"]["error_code"],
         "/v1beta/models": lambda: error["details"][0]["code"],
     }
     assert shapes[path]() == "upstream_not_found"

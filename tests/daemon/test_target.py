@@ -4,9 +4,11 @@ import pytest
 
 from coatcheck.daemon.errors import RequestRefusedError
 from coatcheck.daemon.target import upstream_target
-from coatcheck.protocol import speaker
+from coatcheck.protocol import DIALECTS
 
-OPENAI, ANTHROPIC, GEMINI = map(speaker, ("openai.chat", "anthropic.messages", "gemini.generate"))
+OPENAI, ANTHROPIC, GEMINI = (
+    DIALECTS[name].provider for name in ("openai.chat", "anthropic.messages", "gemini.generate")
+)
 
 
 @pytest.mark.parametrize(

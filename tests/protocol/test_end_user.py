@@ -51,8 +51,33 @@ def test_a_name_survives_a_header(name: str) -> None:
         ({"user": {"name": "bob"}}, None),
     ],
 )
-def test_a_chat_says_whom_it_is_for(body: dict[str, Json], name: str | None) -> None:
-    assert dialect("openai.chat").end_user(body) == name
+@pytest.mark.parametrize("name_of_dialect", ["openai.chat", "openai.responses"])
+def test_openais_turns_say_whom_they_are_for(
+    name_of_dialect: str, body: dict[str, Json], name: str | None
+) -> None:
+    assert dialect(name_of_dialect).end_user(body) == name
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ({}, None),
+        ({"metadata": {"user_id": "ann"}}, "ann"),
+        ({"metadata": {"user_id": "x" * 257}}, None),
+        ({"metadata": {"user_id": None}}, None),
+        ({"metadata": {"user_id": ["ann"]}}, None),
+        ({"metadata": {}}, None),
+        ({"metadata": None, "user": "ann"}, None),
+        ({"metadata": "ann"}, None),
+    ],
+)
+def test_a_turn_of_anthropics_says_whom_it_is_for(body: dict[str, Json], name: str | None) -> None:
+    assert dialect("anthropic.messages").end_user(body) == name
+
+
+def test_a_turn_of_geminis_names_nobody() -> None:
+    body: dict[str, Json] = {"user": "ann", "metadata": {"user_id": "ann"}, "labels": {"a": "ann"}}
+    assert dialect("gemini.generate").end_user(body) is None
 
 
 @given(st.binary(min_size=FILE_ID_BYTES, max_size=FILE_ID_BYTES))

@@ -5,15 +5,15 @@ from multidict import CIMultiDict
 
 from coatcheck.protocol import (
     DIALECTS,
-    SPEAKERS,
     Json,
     Problem,
     UnknownDialectError,
     decode_json,
+    dialect,
     encode_json,
     error_event,
     meant_provider,
-    speaker,
+    turn_dialect,
 )
 
 PROBLEM = Problem(
@@ -52,7 +52,7 @@ def test_the_provider_that_a_request_means(
 
 
 @pytest.mark.parametrize(
-    ("dialect", "method", "path", "is_turn"),
+    ("name", "method", "path", "is_turn"),
     [
         ("openai.chat", "POST", "/v1/chat/completions", True),
         ("openai.chat", "GET", "/v1/chat/completions", False),
@@ -66,20 +66,21 @@ def test_the_provider_that_a_request_means(
         ("gemini.generate", "GET", "/v1/models/m", False),
     ],
 )
-def test_the_dialect_of_a_path(dialect: str, method: str, path: str, is_turn: bool) -> None:
-    assert speaker(dialect).dialect_of(method, path) == (dialect if is_turn else None)
+def test_the_dialect_of_a_path(name: str, method: str, path: str, is_turn: bool) -> None:
+    assert turn_dialect(method, path) == (name if is_turn else None)
 
 
-def test_every_dialect_has_its_provider() -> None:
-    assert set(DIALECTS) <= set(SPEAKERS)
-    for name, dialect in DIALECTS.items():
-        assert dialect.provider.name == speaker(name).name
+def test_the_paths_of_a_dialects_calls_mean_its_provider() -> None:
+    for spoken in DIALECTS.values():
+        for call in spoken.calls:
+            path = call.path.replace("{model}", "m")
+            assert meant_provider(path, "", {}).name == spoken.provider.name
     with pytest.raises(UnknownDialectError):
-        speaker("openai.telepathy")
+        dialect("openai.telepathy")
 
 
 @pytest.mark.parametrize(
-    ("dialect", "path", "model"),
+    ("name", "path", "model"),
     [
         ("openai.chat", "/v1/models/org/model-7", "org/model-7"),
         ("openai.chat", "/v1/models", None),
@@ -89,20 +90,20 @@ def test_every_dialect_has_its_provider() -> None:
         ("gemini.generate", "/v1beta/files", None),
     ],
 )
-def test_the_model_that_a_path_names(dialect: str, path: str, model: str | None) -> None:
-    assert speaker(dialect).model_of(path) == model
+def test_the_model_that_a_path_names(name: str, path: str, model: str | None) -> None:
+    assert dialect(name).provider.model_of(path) == model
 
 
 @pytest.mark.parametrize(
-    ("dialect", "header"),
+    ("name", "header"),
     [
         ("openai.chat", ("Authorization", "Bearer k")),
         ("anthropic.messages", ("x-api-key", "k")),
         ("gemini.generate", ("x-goog-api-key", "k")),
     ],
 )
-def test_where_a_provider_wants_its_key(dialect: str, header: tuple[str, str]) -> None:
-    assert speaker(dialect).credential("k") == header
+def test_where_a_provider_wants_its_key(name: str, header: tuple[str, str]) -> None:
+    assert dialect(name).provider.credential("k") == header
 
 
 SHAPES: dict[str, Json] = {
@@ -138,20 +139,20 @@ SHAPES: dict[str, Json] = {
 }
 
 
-@pytest.mark.parametrize("dialect", SHAPES)
-def test_an_error_has_its_providers_shape(dialect: str) -> None:
-    provider = speaker(dialect)
-    assert provider.error(PROBLEM) == SHAPES[dialect]
+@pytest.mark.parametrize("name", SHAPES)
+def test_an_error_has_its_providers_shape(name: str) -> None:
+    provider = dialect(name).provider
+    assert provider.error(PROBLEM) == SHAPES[name]
     provider.error_model.model_validate_json(encode_json(provider.error(PROBLEM)))
     event = error_event(provider, PROBLEM)
     data = event[event.index(b"data: ") :].removeprefix(b"data: ")
-    assert decode_json(data) == SHAPES[dialect]
+    assert decode_json(data) == SHAPES[name]
     assert event.startswith(b"event: error\n") == (provider.name == "anthropic")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 405, 408, 413, 415, 429, 500, 501, 502, 503])
-@pytest.mark.parametrize("dialect", SHAPES)
-def test_every_status_has_a_shape(dialect: str, status: int) -> None:
-    provider = speaker(dialect)
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_status_has_a_shape(name: str, status: int) -> None:
+    provider = dialect(name).provider
     problem = Problem(status, "some_code", "Title")
     provider.error_model.model_validate_json(encode_json(provider.error(problem)))

@@ -12,6 +12,7 @@ from coatcheck.protocol import (
     Digest,
     Envelope,
     EnvelopeError,
+    FoundRef,
     Hasher,
     InvalidDigestError,
     InvalidRefError,
@@ -21,6 +22,7 @@ from coatcheck.protocol import (
     Ref,
     SseEvent,
     SseReader,
+    altchars,
     canonical_json,
     dialect,
     dotted,
@@ -152,20 +154,32 @@ def test_messages_become_their_ref_form(vectors: Vectors) -> None:
         form = ref_form(dialect(row["dialect"]), row["messages"])
         assert json.dumps(form.messages) == json.dumps(row["ref_form"])  # the order of keys too
         assert json.dumps(row["messages"]) == before
+        places = iter(form.places)
         inline = [
-            (blob.digest, base64.b64encode(blob.decode()).decode(), blob.media_type)
+            (
+                next(dotted(path) for path, digest in places if digest == blob.digest),
+                blob.digest,
+                base64.b64encode(blob.decode(), altchars(blob.found.is_url_safe)).decode(),
+                blob.media_type,
+            )
             for blob in form.inline
         ]
-        assert inline == [(b["digest"], b["base64"], b["media_type"]) for b in row["inline"]]
+        assert inline == [
+            (b["path"], b["digest"], b["base64"], b["media_type"]) for b in row["inline"]
+        ]
 
 
 def test_ref_form_becomes_messages_again(vectors: Vectors) -> None:
     for row in _implemented(vectors):
-        inline = {blob["path"]: blob for blob in row["inline"]}
+        inline = {blob["digest"]: blob for blob in row["inline"]}
         messages = json.loads(json.dumps(row["ref_form"]))
+        filled = 0
         for slot in dialect(row["dialect"]).walk(messages):
-            if blob := inline.get(dotted(slot.path)):
+            blob = inline.get(slot.found.ref.digest) if isinstance(slot.found, FoundRef) else None
+            if blob:
                 slot.put_inline(blob["media_type"] or "image/png", blob["base64"])
+                filled += 1
+        assert filled == len(row["inline"])
         assert ref_form(dialect(row["dialect"]), messages).messages == row["ref_form"]
 
 

@@ -18,6 +18,31 @@ from coatcheck.web import Route
 
 pytestmark = pytest.mark.system
 
+Shape: TypeAlias = Callable[[int, Any], str]
+
+
+def openai(status: int, body: Any) -> str:
+    assert set(body) == {"error"}
+    return str(body["error"]["code"])
+
+
+def anthropic(status: int, body: Any) -> str:
+    expected = "authentication_error" if status == 401 else "permission_error"
+    assert (body["type"], body["error"]["type"]) == ("error", expected)
+    return str(body["error"]["details"]["error_code"])
+
+
+def gemini(status: int, body: Any) -> str:
+    expected = "UNAUTHENTICATED" if status == 401 else "PERMISSION_DENIED"
+    assert (body["error"]["code"], body["error"]["status"]) == (status, expected)
+    return str(body["error"]["details"][0]["code"])
+
+
+def native(status: int, body: Any) -> str:
+    assert body["status"] == status
+    return str(body["code"])
+
+
 OPEN = {
     "GET /healthz",
     "GET /readyz",
@@ -56,9 +81,21 @@ STORE: dict[str, Scope] = {
     "POST /admin/api/check": "admin",
     "GET /admin/blobs/{digest}/picture": "admin",
 }
+CALLS: dict[str, Shape] = {
+    "/v1/chat/completions": openai,
+    "/v1/responses": openai,
+    "/v1/responses/input_tokens": openai,
+    "/v1/responses/compact": openai,
+    "/v1/messages": anthropic,
+    "/v1/messages/count_tokens": anthropic,
+    **{
+        f"/{version}/models/{{model}}:{method}": gemini
+        for version in ("v1", "v1beta", "v1alpha")
+        for method in ("generateContent", "streamGenerateContent", "countTokens")
+    },
+}
 GATEWAY: dict[str, Scope] = {
-    "POST /v1/chat/completions": "gateway",
-    "* /v1/chat/completions": "gateway",
+    **{f"{method} {path}": "gateway" for path in CALLS for method in ("POST", "*")},
     "* /v1/{path:(?s:.*)}": "gateway",
     "* /v1beta/{path:(?s:.*)}": "gateway",
     "* /v1alpha/{path:(?s:.*)}": "gateway",
@@ -115,9 +152,10 @@ def name_of(route: Route) -> str:
 
 def requests_of(route: Route) -> list[tuple[str, str]]:
     """Return the methods and paths by which a route is tried."""
-    path = SAMPLES.get(route.path, route.path.replace("{digest}", DIGEST))
+    written = route.path.replace("{digest}", DIGEST).replace("{model}", "m")
+    path = SAMPLES.get(route.path, written)
     assert "{" not in path, f"give {route.path} a sample"
-    taken = "PUT" if route.path == "/v1/chat/completions" else "POST"
+    taken = "PUT" if route.path in CALLS else "POST"
     any_method = [taken] if "/tus" in route.path else ["GET", taken]  # GET has its own route there
     methods = any_method if route.method == "*" else [route.method]
     return [(method, path) for method in methods]
@@ -142,31 +180,6 @@ async def bad_keys(keys: Keys, scope: Scope) -> dict[str, tuple[str | None, int,
     }
 
 
-Shape: TypeAlias = Callable[[int, Any], str]
-
-
-def openai(status: int, body: Any) -> str:
-    assert set(body) == {"error"}
-    return str(body["error"]["code"])
-
-
-def anthropic(status: int, body: Any) -> str:
-    expected = "authentication_error" if status == 401 else "permission_error"
-    assert (body["type"], body["error"]["type"]) == ("error", expected)
-    return str(body["error"]["details"]["error_code"])
-
-
-def gemini(status: int, body: Any) -> str:
-    expected = "UNAUTHENTICATED" if status == 401 else "PERMISSION_DENIED"
-    assert (body["error"]["code"], body["error"]["status"]) == (status, expected)
-    return str(body["error"]["details"][0]["code"])
-
-
-def native(status: int, body: Any) -> str:
-    assert body["status"] == status
-    return str(body["code"])
-
-
 # How each client sends its key, and the form in which it is told no.
 CLIENTS: dict[Shape, tuple[str, str, dict[str, str]]] = {
     native: ("Coatcheck-Key", "{}", {}),
@@ -180,9 +193,9 @@ def shapes_of(route: Route) -> list[Shape]:
     """Return the forms in which a route's clients read errors."""
     if route.render_problem is None or route.path.startswith("/v1/tus"):
         return [native]
-    if not route.path.startswith("/v1/"):
-        return [gemini]
-    return [openai] if route.path == "/v1/chat/completions" else [openai, anthropic]
+    if call := CALLS.get(route.path):
+        return [call]
+    return [openai, anthropic] if route.path.startswith("/v1/") else [gemini]
 
 
 def test_every_route_is_in_a_table(command: Any, request: pytest.FixtureRequest) -> None:
