@@ -18,6 +18,9 @@ def of_erased(folder: Path, promised: Promised) -> Iterator[str]:
         data = path.read_bytes()
         if any(name in data for name in names):
             yield f"LOST: that an end user was erased, whose name is in {path.name}"
+    for upload_id in promised.erased_uploads:
+        if (folder / "uploads" / upload_id).exists():
+            yield f"LOST: that the upload {upload_id} was erased, whose bytes are there"
     held = {digest for _, digest in (*promised.blobs, *promised.maybe)}
     for _, digest in promised.erased_blobs:
         for path in folder.rglob(digest.removeprefix("sha256:")):

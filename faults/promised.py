@@ -39,6 +39,7 @@ class Promised:
     erased: set[Person] = field(default_factory=set[Person])
     erased_blobs: set[Held] = field(default_factory=set[Held])
     """What went with them, and was not handed in anew."""
+    erased_uploads: set[str] = field(default_factory=set[str])
     unanswered: str = ""
     """The step that was begun last, if it was not answered."""
     acknowledged: int = 0
@@ -47,6 +48,7 @@ class Promised:
     refused: list[str] = field(default_factory=list[str])
     _claims: defaultdict[Held, set[str]] = field(default_factory=lambda: defaultdict(set))
     """For whom each blob was uploaded; empty text for nobody in particular."""
+    _uploads_of: defaultdict[Person, set[str]] = field(default_factory=lambda: defaultdict(set))
     _prompts_of: defaultdict[Person, set[Held]] = field(default_factory=lambda: defaultdict(set))
     _erasure: dict[Person, set[Held]] = field(default_factory=dict[Person, set[Held]])
     """Which blobs each erasure takes."""
@@ -138,6 +140,7 @@ class Promised:
             parcel = Parcel(line.tenant, line.text, line.size, line.end_user, id=line.id)
             parcel.offset = line.offset
             self.uploads[line.id] = parcel
+            self._uploads_of[line.tenant, line.end_user].add(line.id)
 
     def _doubt(self, held: Held) -> None:
         self.maybe.add(held)
@@ -167,14 +170,14 @@ class Promised:
         for held in self._prompts_of.pop(person, set()):
             self.prompts.pop(held, None)
             self.erased_prompts.add(held)
-        for upload_id, parcel in [*self.uploads.items()]:
-            if (parcel.tenant, parcel.end_user) == person:
-                del self.uploads[upload_id]
+        for upload_id in self._uploads_of[person]:
+            self.uploads.pop(upload_id, None)
 
     def finish_erasure(self, person: Person) -> None:
         """Owe that this end user is erased."""
         self.erasing.discard(person)
         self.erased.add(person)
+        self.erased_uploads |= self._uploads_of.pop(person, set())
         for held in self._erasure.pop(person, set()):
             self._lose(held)
             self.erased_blobs.add(held)

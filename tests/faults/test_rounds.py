@@ -28,11 +28,30 @@ def wrong(done: list[Round]) -> list[str]:
     return [f"{one.site} {one.fault}: {line}" for one in done for line in one.wrong]
 
 
+@pytest.mark.parametrize(
+    ("syscall", "path"),
+    [
+        ("fsync", "uploads/*"),  # uploads in parts
+        ("link*", "uploads/*"),
+        ("unlink", "uploads/*"),
+        ("unlink", "blobs/sha256/??/*"),  # sweeps and erasures
+        ("ftruncate", "*-wal"),  # a log that is cut after an erasure
+    ],
+)
+def test_the_run_comes_by_each_write_path(rounds: Rounds, syscall: str, path: str) -> None:
+    found = {
+        site.start
+        for site in rounds.sites
+        if fnmatch(site.syscall, syscall) and fnmatch(site.path, path)
+    }
+    assert found >= {Start.NEW, Start.LEFT}
+
+
 async def test_a_fault_in_any_call_of_the_store_loses_nothing(rounds: Rounds) -> None:
-    done = await rounds.run([Start.NEW, Start.LEFT], 24, seed=4, jobs=3)
+    done = await rounds.run([Start.NEW, Start.LEFT], 15, seed=4, jobs=3)
     assert wrong(done) == []
     assert {one.fault for one in done} == set(Fault)
-    assert sum(one.hits > 0 for one in done) > 18
+    assert sum(one.hits > 0 for one in done) > 11
     assert sum(one.acknowledged for one in done) > 50
 
 
@@ -55,6 +74,7 @@ async def test_a_fault_in_any_call_of_the_server_loses_nothing(rounds: Rounds) -
         (Start.LEFT, "fsync", "spool/*/1.part", 1, Fault.FAILS),
         (Start.LEFT, "fsync", "blobs/sha256/??", 1, Fault.FAILS),
         (Start.LEFT, "fdatasync", "index.sqlite-wal", 2, Fault.FAILS),
+        (Start.NEW, "fsync", "uploads/*", 1, Fault.FAILS),
     ],
 )
 async def test_calls_at_which_stores_fail(
@@ -67,6 +87,23 @@ async def test_calls_at_which_stores_fail(
         and fnmatch(site.path, path)
     )
     done = await rounds.strike(site, fault)
+    assert done.wrong == []
+    assert done.hits
+
+
+async def test_an_erasure_that_cannot_remove_an_upload_does_not_forget_it(rounds: Rounds) -> None:
+    """A file that is not linked to a blob is unlinked by nothing but the erasure."""
+    new = [site for site in rounds.sites if site.start is Start.NEW]
+    linked = {site.path for site in new if site.syscall.startswith("link")}
+    of_erasure = [
+        site
+        for site in new
+        if (site.syscall, site.number) == ("unlink", 1)
+        and fnmatch(site.path, "uploads/*")
+        and site.path not in linked
+    ]
+    assert len(of_erasure) == 1
+    done = await rounds.strike(of_erasure[0], Fault.FAILS)
     assert done.wrong == []
     assert done.hits
 
