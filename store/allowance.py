@@ -91,9 +91,10 @@ class Allowances:
             return
         stored = await self._sum(None, self._index.stored_bytes)
         if stored + self._set_aside.total() > limit:
+            # No sum: it grows by bytes that are new alone, and so tells whether others had them.
             raise StoreFullError(
-                f"the store holds {stored} of at most {limit} bytes, and this does not fit beside "
-                "them: let go of blobs that are no longer needed; their bytes go after a review"
+                "the store holds all that it may, and this does not fit: let go of blobs that are "
+                "no longer needed; their bytes go after a review"
             )
 
     async def _sum(self, of: str | None, ask: Callable[[], Awaitable[int]]) -> int:
