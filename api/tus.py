@@ -81,11 +81,8 @@ class TusHandlers:
                 end_user=end_user_of(request),
             )
         )
-        if has_body:
-            upload = await self._append_first(request, upload)
-        return _answer(
-            201, {"Location": f"{TUS_PATH}/{upload.id}", **await self._state(upload, request)}
-        )
+        fields = await self._begin(request, upload, has_body=has_body)
+        return _answer(201, {"Location": f"{TUS_PATH}/{upload.id}", **fields})
 
     async def head(self, request: web.Request) -> web.StreamResponse:
         """Say how far an upload has come."""
@@ -145,9 +142,14 @@ class TusHandlers:
             raise UploadNotFoundError
         return upload
 
-    async def _append_first(self, request: web.Request, upload: Upload) -> Upload:
+    async def _begin(
+        self, request: web.Request, upload: Upload, *, has_body: bool
+    ) -> dict[str, str]:
+        """Take what comes with the request, and say how far the upload is then."""
         try:
-            return await self._append(request, upload.id, 0, None)
+            if has_body:
+                upload = await self._append(request, upload.id, 0, None)
+            return await self._state(upload, request)
         except (ProblemError, StoreError):
             # Its client never learns where it is.
             with suppress(StoreError):  # it expires

@@ -37,11 +37,14 @@ class Allowances:
         index: Index,
         quotas: Quotas,
         max_store_bytes: int | None,
+        make_room: Callable[[int], Awaitable[None]],
         clock: Callable[[], float],
     ) -> None:
+        """`make_room` removes so many bytes that nobody holds, or as many as there are."""
         self._index = index
         self._quotas = quotas
         self._max_store_bytes = max_store_bytes
+        self._make_room = make_room
         self._clock = clock
         self._set_aside: Counter[str] = Counter()
         self._sums: dict[str | None, _Known] = {}
@@ -90,11 +93,16 @@ class Allowances:
         if limit is None:
             return
         stored = await self._sum(None, self._index.stored_bytes)
+        if stored + self._set_aside.total() <= limit:
+            return
+        await self._make_room(stored + self._set_aside.total() - limit)
+        stored = await self._index.stored_bytes()
+        self._sums.pop(None, None)
         if stored + self._set_aside.total() > limit:
             # No sum: it grows by bytes that are new alone, and so tells whether others had them.
             raise StoreFullError(
                 "the store holds all that it may, and this does not fit: let go of blobs that are "
-                "no longer needed; their bytes go after a review"
+                "no longer needed"
             )
 
     async def _sum(self, of: str | None, ask: Callable[[], Awaitable[int]]) -> int:

@@ -110,7 +110,6 @@ async def open_resources(
     async with gate(config.data_folder):
         kept = await open_kept(opening)
     common = _common(opening, kept)
-    intake = _intake(opening, kept, common)
     upkeep = UploadUpkeep(
         database=kept.database,
         parts=kept.backend.parts,
@@ -118,6 +117,8 @@ async def open_resources(
         executor=opening.writing,
         clock=clock,
     )
+    sweep = _sweep(opening, kept, common, upkeep)
+    intake = _intake(opening, kept, common, sweep)
     await upkeep.reconcile()
     quarantine = _quarantine(opening, kept, common)
     reconcile = _reconcile(opening, kept, common, quarantine)
@@ -136,7 +137,7 @@ async def open_resources(
         reading=opening.reading,
         prompts=kept.prompts,
         keys=kept.keys,
-        sweep=_sweep(opening, kept, common, upkeep),
+        sweep=sweep,
         counts=common.counts,
         files=_files(opening, kept, common),
         erasure=_erasure(opening, kept, common, upkeep),
@@ -158,9 +159,11 @@ def _common(opening: Opening, kept: Kept) -> _Common:
     )
 
 
-def _intake(opening: Opening, kept: Kept, common: _Common) -> _Intake:
+def _intake(opening: Opening, kept: Kept, common: _Common, sweep: Sweep) -> _Intake:
     config, clock = opening.config, opening.clock
-    allowances = Allowances(kept.index, config.quotas, config.max_store_bytes, clock)
+    allowances = Allowances(
+        kept.index, config.quotas, config.max_store_bytes, sweep.make_room, clock
+    )
     slabs = PieceBuffers(SLAB_BYTES, kept=_KEPT_SLABS)
     reception = Reception()
     opening.stack.push_async_callback(reception.close)

@@ -176,6 +176,7 @@ uploads = Table(
     Column("expires_at", Float, nullable=False),
     # Those that are not finished, which is few rows; and all, as they expire.
     Index("uploads_open", "tenant", sqlite_where=text("digest IS NULL")),
+    Index("uploads_finished", "tenant", "expires_at", sqlite_where=text("digest IS NOT NULL")),
     Index("uploads_expiry", "expires_at", "id"),
 )
 

@@ -2,7 +2,7 @@
 
 1. A grant ends with its last hold. Blobs without a grant are condemned in the same transaction, and
    then they wait for their review; an upload revives them meanwhile.
-2. Bytes go after the review, one blob after another: under the lock that uploads of the blob take,
+2. Bytes go after the review, or before it where a store at its limit needs their room, one blob after another: under the lock that uploads of the blob take,
    its row is removed if it is still condemned and still without a grant, and then its bytes. What
    an upload has replaced since it was read stays.
 3. A crash in between leaves bytes without a row, which the next recovery condemns again.
@@ -159,6 +159,21 @@ class Sweep:
                 blobs += sum(gone)
                 size += sum(blob.size for blob, went in zip(some, gone, strict=True) if went)
         return blobs, size
+
+    async def make_room(self, wanted_bytes: int) -> None:
+        """Remove condemned blobs before their review is over, the oldest first, until so much is free.
+
+        For a store at its limit: what nobody holds keeps nobody out.
+
+        Raises:
+            StoreClosedError, StoreFullError, StoreUnavailableError: as `run`.
+        """
+        freed = 0
+        async for due in self._leaving(BlobState.CONDEMNED, self._clock()):
+            for blob in due:
+                if freed >= wanted_bytes:
+                    return
+                freed += blob.size if await self._finisher.run(self.remove(blob)) else 0
 
     async def remove(self, blob: LeavingBlob) -> bool:
         """Remove one blob, if it still is as it was read; return whether it went.

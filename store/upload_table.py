@@ -52,6 +52,18 @@ _find = Prepared(select(uploads).where(_of_id, _of_tenant, _lives))
 _count_open = Prepared(
     select(func.count()).select_from(uploads).where(_is_open, _of_tenant, _lives)
 )
+_is_finished: ColumnElement[bool] = literal_column("digest IS NOT NULL")
+_forget_finished = Prepared(
+    delete(uploads).where(
+        uploads.c.id.in_(
+            select(uploads.c.id)
+            .where(_is_finished, _of_tenant)
+            .order_by(uploads.c.expires_at.desc())
+            .limit(-1)
+            .offset(bindparam("keep", type_=Integer))
+        )
+    )
+)
 _claimed = Prepared(select(_claim).where(_is_open, _of_tenant, _lives))
 _all_claimed = Prepared(select(_claim).where(_is_open))
 _all_open = Prepared(select(uploads.c.id, uploads.c.offset).where(_is_open))
@@ -131,6 +143,11 @@ def find_upload(connection: Connection, upload_id: str, tenant: str, now: float)
 def count_open(connection: Connection, tenant: str, now: float) -> int:
     """Return how many uploads of the tenant are not finished."""
     return int(_count_open.run(connection, {"of_tenant": tenant, "now": now})[0][0])
+
+
+def forget_finished(connection: Connection, tenant: str, keep: int) -> None:
+    """Forget the tenant's finished uploads but for the last so many; their blobs stay."""
+    _forget_finished.run(connection, {"of_tenant": tenant, "keep": keep})
 
 
 def claimed_bytes(connection: Connection, tenant: str, now: float) -> int:

@@ -20,6 +20,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from sqlalchemy import Connection
+
 from coatcheck.protocol import parse_media_type
 
 from .allowance import Allowance, Allowances
@@ -51,12 +53,16 @@ from .upload_table import (
     count_open,
     declare_length,
     find_upload,
+    forget_finished,
     insert_upload,
     move_offset,
     remove_upload,
 )
 
 _ID_BYTES = 16
+_FINISHED_FOR_EACH = 10
+"""Finished uploads that are remembered for each that a tenant may have open: their rows and what is said
+of them are bounded too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,14 +264,16 @@ class Uploads:
         now, expiry = self._clock(), self._expiry()
         limit = self._terms.max_uploads_per_tenant
         quota = self._allowances.quota_bytes(new.tenant)
-        outcome = await self._database.run(
-            lambda c: (
-                TooManyUploadsError(limit)
-                if count_open(c, new.tenant, now) >= limit
-                else find_excess(c, new.tenant, new.length or 0, quota, now)
-                or insert_upload(c, upload_id, new, now=now, expires_at=expiry)
-            )
-        )
+
+        def add(connection: Connection) -> Upload | StoreError:
+            if count_open(connection, new.tenant, now) >= limit:
+                return TooManyUploadsError(limit)
+            if excess := find_excess(connection, new.tenant, new.length or 0, quota, now):
+                return excess
+            forget_finished(connection, new.tenant, keep=limit * _FINISHED_FOR_EACH)
+            return insert_upload(connection, upload_id, new, now=now, expires_at=expiry)
+
+        outcome = await self._database.run(add)
         if isinstance(outcome, StoreError):
             raise outcome
         return outcome

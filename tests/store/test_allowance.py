@@ -95,18 +95,22 @@ async def test_uploads_at_once_do_not_pass_the_quota_together(small: Store) -> N
 
 
 async def test_the_store_has_a_limit(open_store: Open, put: Put, now: list[float]) -> None:
-    store = await open_store(StoreConfig(None, max_store_bytes=1000, review_seconds=10))
+    store = await open_store(StoreConfig(None, max_store_bytes=1000, review_seconds=3600))
     await put(store, "a", b"x" * 600)
     with pytest.raises(StoreFullError, match="all that it may"):
         await put(store, "b", b"y" * 500)
     with pytest.raises(StoreFullError):
         await store.receive("b", chunks(5, 100), expected_size=500)
     await store.release("a", Digest.of(b"x" * 600))
-    with pytest.raises(StoreFullError):  # the bytes are still there
-        await put(store, "b", b"y" * 500)
+    assert (await store.stats()).condemned_bytes == 600
+    await put(store, "b", b"y" * 400)  # fits beside what awaits its end
     now[0] += 10
-    await store.sweep.run()
-    await put(store, "b", b"y" * 500)
+    assert (await store.stats()).condemned_bytes == 600
+    await put(store, "b", b"z" * 500)  # does not, and nobody holds that
+    now[0] += 10
+    assert (await store.stats()).condemned_bytes == 0
+    with pytest.raises(StoreFullError):
+        await put(store, "b", b"w" * 500)
 
 
 async def test_the_limit_says_nothing_of_what_others_have(open_store: Open, put: Put) -> None:

@@ -627,3 +627,19 @@ async def test_a_blob_without_its_row_is_finished_again(
     assert await read(disk_store, "a", Digest.of(PNG)) == PNG
     assert parts(folder) == []
     assert list((folder / "spool").rglob("*.part")) == []
+
+
+async def test_finished_uploads_are_remembered_in_a_bounded_number(
+    open_store: Open, now: list[float]
+) -> None:
+    store = await open_store(StoreConfig(None, max_uploads_per_tenant=2))
+    ids: list[str] = []
+    for number in range(23):
+        upload = await store.uploads.create(NewUpload("a", 1, metadata="key " + "dmFs" * 100))
+        await store.uploads.append("a", upload.id, 0, chunks(b"%d" % (number % 10)))
+        await store.uploads.finish("a", upload.id)
+        ids.append(upload.id)
+        now[0] += 1
+    known = [await store.uploads.stat("a", upload_id) is not None for upload_id in ids]
+    assert known == [False, False] + [True] * 21
+    assert await store.stat("a", Digest.of(b"0")) is not None

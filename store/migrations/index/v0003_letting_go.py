@@ -110,6 +110,12 @@ def _add_tables() -> None:
         sa.Column("expires_at", sa.Float, nullable=False),
     )
     op.create_index("uploads_open", "uploads", ["tenant"], sqlite_where=sa.text("digest IS NULL"))
+    op.create_index(
+        "uploads_finished",
+        "uploads",
+        ["tenant", "expires_at"],
+        sqlite_where=sa.text("digest IS NOT NULL"),
+    )
     op.create_index("uploads_expiry", "uploads", ["expires_at", "id"])
     op.create_table(
         "scrubs",
