@@ -21,7 +21,7 @@ from pathlib import Path
 from coatcheck.protocol import Buffer, Digest
 
 from .disk_space import Claim, DiskSpace
-from .durable import sync_folder, write_all
+from .durable import let_go, sync_folder, write_all
 from .errors import StoreUnavailableError, UploadLostError, disk_error
 
 
@@ -173,10 +173,10 @@ class _PartFile:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                os.close(descriptor)
+                let_go(descriptor)
                 return False
             except BaseException:
-                os.close(descriptor)
+                let_go(descriptor)
                 raise
             self._descriptor = descriptor
             return True
@@ -243,7 +243,10 @@ class _PartFile:
             self._claim.end()
             descriptor, self._descriptor = self._descriptor, None
             if descriptor is not None:
-                os.close(descriptor)
+                # By itself, so that no failing close and no child that has the file open keeps it.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
+                let_go(descriptor)  # what was acknowledged was synced before
 
     def _require_running(self) -> None:
         if self._is_over:  # by `close`, which overtook a cancelled call

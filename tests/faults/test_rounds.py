@@ -75,6 +75,8 @@ async def test_a_fault_in_any_call_of_the_server_loses_nothing(rounds: Rounds) -
         (Start.LEFT, "fsync", "blobs/sha256/??", 1, Fault.FAILS),
         (Start.LEFT, "fdatasync", "index.sqlite-wal", 2, Fault.FAILS),
         (Start.NEW, "fsync", "uploads/*", 1, Fault.FAILS),
+        # A lock that outlived its request.
+        (Start.NEW, "close", "uploads/*", 1, Fault.FULL),
     ],
 )
 async def test_calls_at_which_stores_fail(
