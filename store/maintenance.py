@@ -142,8 +142,7 @@ class Maintenance:
 
     async def _scrub_rate(self, last: ScrubProgress | None, every: float, now: float) -> float:
         """Return how many bytes a second end the pass in time."""
-        stats = await self._store.stats()
-        left = stats.blob_bytes + stats.blobs * LEAST_BYTES
+        left = await self._store.scrub.pass_bytes()
         seconds = every
         if last is not None:
             left -= last.checked_bytes + last.checked_blobs * LEAST_BYTES

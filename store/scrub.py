@@ -37,7 +37,7 @@ from .reconcile import Reconcile
 from .scrub_rows import ScrubPlace, read_scrub, write_scrub
 from .seed import Seeds
 from .sums import read_totals
-from .verify import Pace, Reading, read_blobs
+from .verify import LEAST_BYTES, Pace, Reading, read_blobs
 
 _LOCK_FILE: Final = "scrub"
 _WANTED_FILE: Final = "scrub-wanted"
@@ -110,6 +110,15 @@ class Scrub:
         self._clock = clock
         self._is_running = False
         self._is_wanted = False
+
+    async def pass_bytes(self) -> int:
+        """Return what a pass over all blobs costs, in bytes: each blob counts `LEAST_BYTES` more.
+
+        Raises:
+            StoreClosedError, StoreUnavailableError: the index cannot be read.
+        """
+        totals = await self._database.read(read_totals)
+        return totals.blob_bytes + totals.blobs * LEAST_BYTES
 
     async def run(
         self,
