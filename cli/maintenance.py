@@ -166,12 +166,22 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 def _told(url: str, lines: Iterator[bytes]) -> Generator[JsonObject]:
     line: JsonObject = {}
     for text in lines:
-        line = json.loads(text)
+        line = _line(url, text)
         if line.get("kind") == "error":
             raise MaintenanceError(f"{url}: {line.get('detail')}")
         yield line
     if line.get("kind") != "done":
         raise UnansweredWorkError(f"{url} went away before the work was done")
+
+
+def _line(url: str, text: bytes) -> JsonObject:
+    try:
+        line: Json = json.loads(text)
+    except ValueError as error:
+        raise UnansweredWorkError(f"{url} is no Coatcheck store: {error}") from error
+    if not isinstance(line, dict):
+        raise UnansweredWorkError(f"{url} is no Coatcheck store")
+    return line
 
 
 def _refusal(url: str, status: int, body: bytes) -> str:
