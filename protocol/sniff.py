@@ -3,27 +3,35 @@
 Only the first bytes are looked at, and only signatures that cannot be text by accident.
 """
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
 SNIFF_BYTES = 16
 """What decides."""
 
-_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
-    # offset, bytes there, media type
-    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
-    (0, b"\xff\xd8\xff", "image/jpeg"),
-    (0, b"GIF87a", "image/gif"),
-    (0, b"GIF89a", "image/gif"),
-    (0, b"BM", "image/bmp"),
-    (0, b"II*\x00", "image/tiff"),
-    (0, b"MM\x00*", "image/tiff"),
-    (0, b"%PDF-", "application/pdf"),
-    (0, b"OggS", "audio/ogg"),
-    (0, b"fLaC", "audio/flac"),
-    (0, b"ID3", "audio/mpeg"),
-    (0, b"\xff\xfb", "audio/mpeg"),
-    (0, b"\xff\xf3", "audio/mpeg"),
-    (0, b"\xff\xf2", "audio/mpeg"),
-    (0, b"\x1aE\xdf\xa3", "video/webm"),
-    (0, b"PK\x03\x04", "application/zip"),
+# Media types by their signatures, which stand at the beginning, and those by their first byte.
+_TYPES: Mapping[bytes, str] = MappingProxyType(
+    {
+        b"\x89PNG\r\n\x1a\n": "image/png",
+        b"\xff\xd8\xff": "image/jpeg",
+        b"GIF87a": "image/gif",
+        b"GIF89a": "image/gif",
+        b"BM": "image/bmp",
+        b"II*\x00": "image/tiff",
+        b"MM\x00*": "image/tiff",
+        b"%PDF-": "application/pdf",
+        b"OggS": "audio/ogg",
+        b"fLaC": "audio/flac",
+        b"ID3": "audio/mpeg",
+        b"\xff\xfb": "audio/mpeg",
+        b"\xff\xf3": "audio/mpeg",
+        b"\xff\xf2": "audio/mpeg",
+        b"\x1aE\xdf\xa3": "video/webm",
+        b"PK\x03\x04": "application/zip",
+    }
+)
+_BEGINNING_WITH: Mapping[bytes, Sequence[bytes]] = MappingProxyType(
+    {first: tuple(s for s in _TYPES if s[:1] == first) for first in {s[:1] for s in _TYPES}}
 )
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 _BRANDS = {  # ISO/IEC 14496-12 major brands
@@ -46,10 +54,10 @@ def sniff(head: bytes) -> str | None:
         return _RIFF.get(head[8:12])
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "video/mp4")
-    for offset, signature, media_type in _SIGNATURES:
-        if head.startswith(signature, offset):
+    for signature in _BEGINNING_WITH.get(head[:1], ()):
+        if head.startswith(signature):
             # `BM` is two letters: a bitmap also has four zero bytes that are reserved.
-            if media_type == "image/bmp" and head[6:10] != b"\0\0\0\0":
+            if signature == b"BM" and head[6:10] != b"\0\0\0\0":
                 continue
-            return media_type
+            return _TYPES[signature]
     return None

@@ -359,7 +359,9 @@ def _connect_once(
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.info.get(_BEGIN, _TO_WRITE))
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.execute(connection.info.get(_BEGIN, _TO_WRITE)).close()
 
     try:
         connection = engine.connect()
@@ -368,9 +370,9 @@ def _connect_once(
             driver = connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             seal(driver)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         engine.dispose()
-        cause = getattr(error, "orig", None)
+        cause = _cause(error)
         if isinstance(cause, sqlite3.DatabaseError) and not isinstance(
             cause, sqlite3.OperationalError
         ):

@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -61,27 +61,25 @@ class DigestLocks:
         self._folders = folders
         self._locks: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
 
-    @asynccontextmanager
-    async def adding(self, digest: Digest) -> AsyncGenerator[None]:
+    def adding(self, digest: Digest) -> AbstractAsyncContextManager[None]:
         """Put the bytes in their place, and say so. Not to be cancelled while it waits."""
-        async with self._of(digest), self._shared(digest, fcntl.LOCK_SH):
-            yield
+        return self._working(digest, fcntl.LOCK_SH)
 
-    @asynccontextmanager
-    async def removing(self, digest: Digest) -> AsyncGenerator[None]:
+    def removing(self, digest: Digest) -> AbstractAsyncContextManager[None]:
         """Take the bytes away. Not to be cancelled while it waits."""
-        async with self._of(digest), self._shared(digest, fcntl.LOCK_EX):
-            yield
+        return self._working(digest, fcntl.LOCK_EX)
 
-    def _of(self, digest: Digest) -> asyncio.Lock:
-        return self._locks.setdefault(digest, asyncio.Lock())
+    def _working(self, digest: Digest, operation: int) -> AbstractAsyncContextManager[None]:
+        lock = self._locks.setdefault(digest, asyncio.Lock())
+        return lock if self._folders is None else _both(lock, self._folders, digest, operation)
 
-    @asynccontextmanager
-    async def _shared(self, digest: Digest, operation: int) -> AsyncGenerator[None]:
-        if self._folders is None:
-            yield
-            return
-        descriptor = await self._folders.take(digest, operation)
+
+@asynccontextmanager
+async def _both(
+    lock: asyncio.Lock, folders: FolderLocks, digest: Digest, operation: int
+) -> AsyncGenerator[None]:
+    async with lock:
+        descriptor = await folders.take(digest, operation)
         try:
             yield
         finally:

@@ -30,6 +30,7 @@ from .index_rows import (
     PromptHold,
     condemn,
     end_prompt_hold,
+    find_standing,
     has_claim,
     has_live_hold,
     put_blob,
@@ -81,21 +82,23 @@ class Index:
         """
 
         def work(connection: Connection) -> Recorded | StoreError:
-            before = find_held(connection, grant.tenant, [blob.digest], now)
-            put_blob(connection, blob, now)
+            before = find_standing(connection, grant.tenant, blob.digest, now)
+            generation = put_blob(connection, blob, now)
             if finished is not None:
                 finish_upload(connection, finished, blob.digest)
-            if not before and (
+            if not before.is_held and (
                 refusal := find_excess(connection, grant.tenant, blob.size, quota_bytes, now)
             ):
                 condemn(connection, blob.digest, now)
                 if finished is not None:
                     reopen_upload(connection, finished.id)
                 return refusal
-            put_grant(connection, grant, blob.digest, now)
+            put_grant(connection, grant, blob.digest, now, is_held=before.is_held)
             put_leases(connection, grant.tenant, [blob.digest], now, lease_expires_at)
+            if not before.is_held:  # then it is all known, and asking costs more than writing
+                return Recorded(_begun(grant, blob, generation, now, lease_expires_at), True)
             held = find_held(connection, grant.tenant, [blob.digest], now)[blob.digest]
-            return Recorded(held, not before)
+            return Recorded(held, not before.is_good)
 
         outcome = await self._database.run(work)
         if isinstance(outcome, StoreError):
@@ -316,3 +319,24 @@ def _require(connection: Connection, tenant: str, digest: Digest, now: float) ->
     if held is None:
         raise BlobNotFoundError(digest)
     return held
+
+
+def _begun(
+    grant: NewGrant, blob: NewBlob, generation: int, now: float, lease_expires_at: float
+) -> HeldBlob:
+    """Return a grant that begins now, with nothing but a lease."""
+    begun = Grant(
+        tenant=grant.tenant,
+        digest=blob.digest,
+        size=blob.size,
+        declared_type=grant.declared_type,
+        sniffed_type=blob.sniffed_type,
+        width=blob.width,
+        height=blob.height,
+        frames=blob.frames,
+        created_at=now,
+        generation=generation,
+        lease_expires_at=lease_expires_at,
+        pinned=False,
+    )
+    return HeldBlob(begun, blob.checksums, blob.seed_version, lease_expires_at)

@@ -74,7 +74,7 @@ _put_blob = Prepared(
             )
         }
         | {"generation": blobs.c.generation + 1},
-    )
+    ).returning(blobs.c.generation)
 )
 
 _insert_grant = insert(grants)
@@ -143,15 +143,43 @@ _has_live_hold = Prepared(
         )
     )
 )
+_standing = Prepared(
+    select(
+        exists().where(
+            holds.c.tenant == bindparam("tenant", type_=String),
+            holds.c.digest == bindparam("digest", type_=String),
+            is_live(bindparam("now", type_=Float)),
+        ),
+        exists().where(
+            blobs.c.digest == bindparam("digest", type_=String), blobs.c.state == BlobState.LIVE
+        ),
+    )
+)
 
 
-def put_blob(connection: Connection, blob: NewBlob, now: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an upload finds."""
+
+    is_held: bool
+    """Whether anything holds the tenant's grant, be the blob's bytes good or in quarantine."""
+    is_good: bool
+    """Whether the blob's bytes are there and good, whoever holds them."""
+
+
+def find_standing(connection: Connection, tenant: str, digest: Digest, now: float) -> Standing:
+    """Return how a tenant's grant for a blob stands; the same question for any digest."""
+    is_held, is_good = _standing.run(connection, {"tenant": tenant, "digest": digest, "now": now})[0]
+    return Standing(bool(is_held), bool(is_good))
+
+
+def put_blob(connection: Connection, blob: NewBlob, now: float) -> int:
     """Record bytes that were just committed: a new blob, or the next generation of a known one.
 
     It is live then, whatever it was before: an upload revives what was condemned, and heals what
-    was in quarantine.
+    was in quarantine. Returns the generation.
     """
-    _put_blob.run(
+    rows = _put_blob.run(
         connection,
         {
             "digest": blob.digest,
@@ -168,13 +196,16 @@ def put_blob(connection: Connection, blob: NewBlob, now: float) -> None:
             "state_since": now,
         },
     )
+    return int(rows[0][0])
 
 
-def put_grant(connection: Connection, grant: NewGrant, digest: Digest, now: float) -> None:
-    """Add the grant, or what is said of it now to the live one; a dead one begins anew."""
+def put_grant(
+    connection: Connection, grant: NewGrant, digest: Digest, now: float, *, is_held: bool
+) -> None:
+    """Add the grant, or what is said of it now to the one that `is_held`; a dead one begins anew."""
     tenant = grant.tenant
     _insert_tenant.run(connection, {"tenant": tenant, "created_at": now})
-    if not has_live_hold(connection, tenant, digest, now):
+    if not is_held:
         _delete_grant.run(connection, {"of_tenant": tenant, "of_digest": digest})
     row: Row = {
         "tenant": tenant,

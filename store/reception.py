@@ -1,8 +1,9 @@
 """Who is bringing bytes at the moment; a store that closes ends them and waits."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import TracebackType
 
 from .errors import StoreClosedError
 
@@ -41,24 +42,13 @@ class Reception:
             if not self._in_progress:
                 self._idle.set()
 
-    @asynccontextmanager
-    async def until_closed(self) -> AsyncGenerator[None]:
-        """Take a body inside of this, which `close` ends.
+    def until_closed(self) -> "Receiving":
+        """Return what a body is taken inside of, once: `close` ends it.
 
         Raises:
-            StoreClosedError: the store was closed meanwhile.
+            StoreClosedError: on leaving, the store was closed meanwhile.
         """
-        scope = asyncio.timeout(0 if self._closed else None)
-        try:
-            async with scope:
-                self._scopes.add(scope)
-                yield
-        except TimeoutError as error:
-            if scope.expired():
-                raise StoreClosedError from error
-            raise
-        finally:
-            self._scopes.discard(scope)
+        return Receiving(self._scopes, asyncio.timeout(0 if self._closed else None))
 
     async def close(self) -> None:
         """End the bodies that are coming; return when no upload is left. May be called twice."""
@@ -67,3 +57,27 @@ class Reception:
             for scope in self._scopes:
                 scope.reschedule(0)
         await self._idle.wait()
+
+
+class Receiving:
+    """One body that is coming; made by `Reception.until_closed`."""
+
+    def __init__(self, scopes: set[asyncio.Timeout], scope: asyncio.Timeout) -> None:
+        self._scopes = scopes
+        self._scope = scope
+
+    async def __aenter__(self) -> None:
+        await self._scope.__aenter__()
+        self._scopes.add(self._scope)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._scopes.discard(self._scope)
+        try:
+            await self._scope.__aexit__(kind, error, trace)
+        except TimeoutError as timeout:
+            raise StoreClosedError from timeout
