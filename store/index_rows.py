@@ -169,7 +169,9 @@ class Standing:
 
 def find_standing(connection: Connection, tenant: str, digest: Digest, now: float) -> Standing:
     """Return how a tenant's grant for a blob stands; the same question for any digest."""
-    is_held, is_good = _standing.run(connection, {"tenant": tenant, "digest": digest, "now": now})[0]
+    is_held, is_good = _standing.run(connection, {"tenant": tenant, "digest": digest, "now": now})[
+        0
+    ]
     return Standing(bool(is_held), bool(is_good))
 
 

@@ -95,6 +95,25 @@ async def test_a_later_declaration_replaces_and_none_keeps(store: Store, put: Pu
     assert not again.created
 
 
+@pytest.mark.parametrize("past", ["none", "known", "held", "pinned", "let go", "condemned"])
+async def test_what_an_upload_is_told_is_what_stands_in_the_index(
+    open_store: Open, put: Put, folder: Path, now: list[float], past: str
+) -> None:
+    store = await open_store(StoreConfig(folder))
+    if past != "none":
+        await put(store, "b" if past == "known" else "a", PNG, declared_type="image/one")
+    if past == "pinned":
+        await store.pin("a", Digest.of(PNG))
+    if past in ("let go", "condemned"):
+        await store.release("a", Digest.of(PNG))
+    if past == "condemned":
+        await store.sweep.run()
+    now[0] += 5
+    receipt = await put(store, "a", PNG)
+    assert receipt.grant == await store.stat("a", Digest.of(PNG))
+    assert receipt.created == (past not in ("held", "pinned"))
+
+
 async def test_a_wrong_media_type_is_refused(disk_store: Store, put: Put, folder: Path) -> None:
     with pytest.raises(InvalidMediaTypeError):
         await put(disk_store, "a", PNG, declared_type="image")
