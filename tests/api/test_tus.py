@@ -345,14 +345,16 @@ async def test_a_connection_that_breaks_keeps_what_it_brought(
 
 async def test_a_body_that_stalls_is_ended_and_kept(http: aiohttp.ClientSession) -> None:
     path = await create(http, Length="100")
+    answered = asyncio.Event()
 
     async def stalling() -> AsyncIterator[bytes]:
         yield b"x" * 60
-        await asyncio.sleep(5)
+        await answered.wait()
 
     fields = BYTES | {"Upload-Offset": "0"}
     async with http.patch(path, data=stalling(), headers=fields) as answer:
         assert answer.status == 408
+        answered.set()
     assert (await head(http, path))[1]["Upload-Offset"] == "60"
 
 
