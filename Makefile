@@ -23,7 +23,7 @@ test: $(READY)
 
 # Unit tests only: no browser, no separate servers, under a minute.
 test-fast: $(READY)
-	$(BIN)/python -m pytest -q -m "not system"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not system"
 
 check: $(READY)
 	$(BIN)/ruff format --check $(CODE)

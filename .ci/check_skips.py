@@ -1,11 +1,12 @@
 """Fail on every skipped test that `.ci/skips` does not allow, and on a run of no tests.
 
-Usage: check_skips.py JUNIT_XML. Outside CI (no `CI` in the environment) a skip is only shown, since
+Usage: check_skips.py JUNIT_XML... Outside CI (no `CI` in the environment) a skip is only shown, since
 a machine without root may lack a package that a test needs.
 """
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,10 +17,12 @@ def allowed_prefixes(text: str) -> list[str]:
     return [fields[0] for fields in lines if len(fields) == 2 and fields[1].strip()]
 
 
-def main(report: Path) -> int:
+def main(reports: Sequence[Path]) -> int:
     """Return the exit code."""
     allowed = allowed_prefixes(Path(__file__).with_name("skips").read_text("utf-8"))
-    cases = list(ElementTree.parse(report).iter("testcase"))
+    cases = [
+        case for report in reports for case in ElementTree.parse(report).iter("testcase")
+    ]
     skipped = {
         f"{case.get('classname')}::{case.get('name')}": entry.get("message")
         for case in cases
@@ -39,4 +42,4 @@ def main(report: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main([Path(argument) for argument in sys.argv[1:]]))

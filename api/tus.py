@@ -19,7 +19,6 @@ from coatcheck.protocol import (
     Digest,
     Problem,
     Ref,
-    parse_digest_field,
 )
 from coatcheck.store import NewUpload, Store, StoreError, Upload, UploadNotFoundError
 from coatcheck.web import (
@@ -28,6 +27,7 @@ from coatcheck.web import (
     body_chunks,
     end_user_of,
     problem_response,
+    promised_digest,
     refuse,
     require_identity,
     tenant_of,
@@ -233,7 +233,7 @@ def _check_type(request: web.Request) -> None:
 def _promised(request: web.Request, metadata: Metadata) -> Digest | None:
     """Return the digest that the whole upload is promised to have (RFC 9530 section 3, or metadata)."""
     field = ", ".join(request.headers.getall("Repr-Digest", []))
-    digest = parse_digest_field(field) if field else None
+    digest = promised_digest({"repr-digest": field}) if field else None
     if digest is not None and metadata.digest not in (None, digest):
         raise refuse(
             422,

@@ -56,7 +56,7 @@ from .runner import Server
 from .siblings import Siblings
 from .template import Templates
 from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
-from .upload import Upload, declared_type, open_upload
+from .upload import Upload, declared_type, open_upload, promised_digest
 
 __all__ = [
     "ANY_METHOD",
@@ -128,6 +128,7 @@ __all__ = [
     "parse_codings",
     "principal_of",
     "problem_response",
+    "promised_digest",
     "read_body",
     "read_limit",
     "read_model",

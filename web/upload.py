@@ -59,7 +59,7 @@ async def open_upload(request: web.Request) -> Upload:
         InvalidFieldDigestError: a digest field cannot be read.
     """
     require_identity(request)
-    promised = _promised(_digest_fields(request))
+    promised = promised_digest(_digest_fields(request))
     content_type = request.headers.get("Content-Type", OCTET_STREAM)
     if not is_form(content_type):
         body = body_chunks(request, max_bytes=None)
@@ -70,7 +70,7 @@ async def open_upload(request: web.Request) -> Upload:
     form = FormFile(body, content_type)
     await form.open()
     declared = declared_type(form.headers.get("content-type", OCTET_STREAM))
-    return Upload(form.content(), declared, None, _promised(form.headers))
+    return Upload(form.content(), declared, None, promised_digest(form.headers))
 
 
 def digest_mismatch(expected: Digest, actual: Digest) -> ProblemError:
@@ -95,8 +95,14 @@ def declared_type(content_type: str) -> str | None:
     return None if media_type in _NO_DECLARATION else media_type
 
 
-def _promised(headers: Mapping[str, str]) -> Digest | None:
-    """Return the digest that both fields name; `headers` have lower-case names."""
+def promised_digest(headers: Mapping[str, str]) -> Digest | None:
+    """Return the digest that Repr-Digest and Content-Digest name; `headers` have lower-case names.
+
+    Raises:
+        ProblemError: 400 `digest_algorithm_unsupported`, there are digests and none is a SHA-256; 422
+            `digest_mismatch`, they contradict each other.
+        InvalidFieldDigestError: a field cannot be read.
+    """
     found: Digest | None = None
     fields = {name: headers[name] for name in _DIGEST_FIELDS if name in headers}
     for value in fields.values():

@@ -322,6 +322,18 @@ async def test_two_promises_that_differ_are_refused(http: aiohttp.ClientSession)
     assert answer == (422, "digest_mismatch")
 
 
+async def test_a_promise_that_cannot_be_compared_is_refused(http: aiohttp.ClientSession) -> None:
+    fields = VERSION | {"Upload-Length": "5", "Repr-Digest": "sha-512=:AAAA:"}
+    async with http.post("/v1/tus", headers=fields) as answer:
+        problem = await answer.json(content_type=None)
+        assert (answer.status, problem["code"]) == (400, "digest_algorithm_unsupported")
+        assert answer.headers["Want-Repr-Digest"] == "sha-256=10"
+    both = format_digest_field(Digest.of(b"right"))
+    fields["Repr-Digest"] += f", {both}"
+    async with http.post("/v1/tus", headers=fields) as answer:
+        assert answer.status == 201
+
+
 async def test_a_connection_that_breaks_keeps_what_it_brought(
     http: aiohttp.ClientSession, url: str
 ) -> None:
@@ -345,14 +357,16 @@ async def test_a_connection_that_breaks_keeps_what_it_brought(
 
 async def test_a_body_that_stalls_is_ended_and_kept(http: aiohttp.ClientSession) -> None:
     path = await create(http, Length="100")
+    answered = asyncio.Event()
 
     async def stalling() -> AsyncIterator[bytes]:
         yield b"x" * 60
-        await asyncio.sleep(5)
+        await answered.wait()
 
     fields = BYTES | {"Upload-Offset": "0"}
     async with http.patch(path, data=stalling(), headers=fields) as answer:
         assert answer.status == 408
+        answered.set()
     assert (await head(http, path))[1]["Upload-Offset"] == "60"
 
 

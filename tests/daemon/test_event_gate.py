@@ -44,10 +44,10 @@ def test_an_event_passes_as_soon_as_it_is_whole() -> None:
 def test_a_line_of_50_mb_is_linear() -> None:
     def seconds(megabytes: int) -> float:
         gate, piece, passed = EventGate(), b"x" * 4096, 0
-        start = time.perf_counter()
+        start = time.thread_time()
         for _ in range(megabytes * 256):
             passed += len(gate.feed(piece))
         assert passed + len(gate.finish()) == megabytes << 20
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     assert seconds(50) < 10 * 4 * max(seconds(5), 0.01)  # linear is 10, quadratic 100

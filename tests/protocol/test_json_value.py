@@ -70,9 +70,9 @@ def test_reading_is_linear_in_length() -> None:
         text = b'{"a":"' + b"x" * (megabytes << 20) + b'"}'
         best = float("inf")
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.thread_time()
             decode_json(text)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     assert seconds(50) < 10 * 3 * seconds(5)  # linear is 10, quadratic 100

@@ -55,12 +55,12 @@ def test_a_line_of_50_mb_in_small_pieces_is_linear() -> None:
     def seconds(megabytes: int) -> float:
         piece = b"x" * 8192
         reader = SseReader()
-        start = time.perf_counter()
+        start = time.thread_time()
         reader.feed(b"data: ")
         for _ in range(megabytes * 128):
             reader.feed(piece)
         (event,) = reader.feed(b"\n\n")
         assert len(event.data) == megabytes << 20
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     assert seconds(50) < 10 * 4 * max(seconds(5), 0.01)  # linear is 10, quadratic 100

@@ -5,12 +5,11 @@ import io
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -224,15 +223,31 @@ async def assert_sound(store: Store, folder: Path) -> None:
         )
 
 
-@pytest.fixture
-async def template(open_store: Open, put: Put, tmp_path: Path) -> Path:
-    """A folder of two tenants and a key, well closed."""
-    folder = tmp_path / "template"
-    store = await open_store(StoreConfig(folder))
-    await fill(store, put, "a", "b")
-    await store.keys.create(tenant="a", scopes={"read"}, label="laptop")
-    await store.close()
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two tenants and a key, well closed; only to be copied."""
+    folder = tmp_path_factory.mktemp("rebuild") / "template"
+
+    async def make() -> None:
+        async with await Store.open(StoreConfig(folder), clock=lambda: 1_000_000.0) as store:
+            for number, data in enumerate(BLOBS):
+                receipt = await store.receive("ab"[number % 2], whole(data))
+                if number % 3 == 0:
+                    await store.pin("ab"[number % 2], receipt.grant.digest)
+            await store.keys.create(tenant="a", scopes={"read"}, label="laptop")
+
+    asyncio.run(make())
     return folder
+
+
+async def whole(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+@pytest.fixture
+def template(made_once: Path, tmp_path: Path) -> Path:
+    """The same, to be damaged."""
+    return shutil.copytree(made_once, tmp_path / "template")
 
 
 CASES = [
@@ -245,9 +260,9 @@ CASES = [
 
 @pytest.mark.parametrize(("how", "seed"), CASES)
 async def test_however_it_is_damaged_a_working_store_comes_of_it(
-    open_store: Open, put: Put, template: Path, folder: Path, how: str, seed: int
+    open_store: Open, put: Put, template: Path, how: str, seed: int
 ) -> None:
-    shutil.copytree(template, folder)
+    folder = template
     damage(folder / "index.sqlite", how, seed)
     held = [("ab"[number % 2], Digest.of(data)) for number, data in enumerate(BLOBS)]
     store = await open_store(StoreConfig(folder))
@@ -414,40 +429,61 @@ async def test_an_index_that_others_have_open_is_not_taken_away(
         shared.close()
 
 
+# Opens the folder that each line of its input names, in a fork of itself, since to import the store
+# takes longer than to open one. A fork is killed at its n-th look at the folder, else tells how often
+# it looked; -1 stands for one that was killed.
 CHILD = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from coatcheck.store import Store, StoreConfig
 
-folder, asked = sys.argv[1], int(sys.argv[2])
-seen = 0
+async def look(folder, asked):
+    seen = 0
 
-def watch(event, args):
-    global seen
-    if args and folder in str(args[0]):
-        seen += 1
-        if seen == asked:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def watch(event, args):
+        nonlocal seen
+        if args and folder in str(args[0]):
+            seen += 1
+            if seen == asked:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-async def main():
     sys.addaudithook(watch)
-    async with await Store.open(StoreConfig(Path(sys.argv[1]))):
+    async with await Store.open(StoreConfig(Path(folder))):
         pass
+    print(seen, flush=True)
 
-asyncio.run(main())
-print(seen)
+for line in sys.stdin:
+    asked, folder = line.rstrip().split(" ", 1)
+    if not (pid := os.fork()):
+        asyncio.run(look(folder, int(asked)))
+        os._exit(0)
+    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if ended:
+        print(-1 if ended == -signal.SIGKILL else "failed", flush=True)
 """
 
 
-def run_child(folder: Path, at: int) -> int | None:
+@contextmanager
+def opener() -> Generator[Callable[[Path, int], int]]:
     """Open a store in a process of its own, killed at its n-th look at the folder.
 
-    Returns how often it looked; None if it was killed.
+    Returns how often it looked; -1 if it was killed.
     """
-    command = [sys.executable, "-c", CHILD, str(folder), str(at)]
-    ended = subprocess.run(command, check=False, timeout=60, stdout=subprocess.PIPE, text=True)
-    assert ended.returncode in (0, -signal.SIGKILL)
-    return int(ended.stdout) if ended.returncode == 0 else None
+    command = [sys.executable, "-c", CHILD]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        to, back = process.stdin, process.stdout
+
+        def run(folder: Path, at: int) -> int:
+            to.write(f"{at} {folder}\n")
+            return int(back.readline())
+
+        try:
+            yield run
+        finally:
+            process.kill()
 
 
 async def test_killed_anywhere_in_a_rebuild(
@@ -457,18 +493,19 @@ async def test_killed_anywhere_in_a_rebuild(
     damage(template / "index.sqlite", "schema")
     held = [("ab"[number % 2], Digest.of(data)) for number, data in enumerate(BLOBS)]
     chance = random.Random(0)
-    total = await asyncio.to_thread(run_child, shutil.copytree(template, tmp_path / "whole"), 0)
-    assert total
-    killed = 0
-    for number in range(6):
-        folder = tmp_path / f"killed-{number}"
-        shutil.copytree(template, folder)
-        for _ in range(2):
-            # The end is where names change; most of what comes before is listing folders.
-            at = total - chance.randrange(40) if number % 2 else chance.randrange(1, total)
-            killed += await asyncio.to_thread(run_child, folder, at) is None
-        store = await open_store(StoreConfig(folder))
-        assert await readable(store, held) == len(BLOBS)
-        assert (await store.keys.list())[0].label == "laptop"
-        await store.close()
+    with opener() as run:
+        total = run(shutil.copytree(template, tmp_path / "whole"), 0)
+        assert total > 0
+        killed = 0
+        for number in range(6):
+            folder = tmp_path / f"killed-{number}"
+            shutil.copytree(template, folder)
+            for _ in range(2):
+                # The end is where names change; most of what comes before is listing folders.
+                at = total - chance.randrange(40) if number % 2 else chance.randrange(1, total)
+                killed += run(folder, at) < 0
+            store = await open_store(StoreConfig(folder))
+            assert await readable(store, held) == len(BLOBS)
+            assert (await store.keys.list())[0].label == "laptop"
+            await store.close()
     assert killed >= 6

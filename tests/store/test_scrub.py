@@ -358,8 +358,8 @@ async def test_killed_in_the_middle_of_a_rotation(
 ) -> None:
     store = await open_store(StoreConfig(folder))
     blobs = [os.urandom(100) for _ in range(400)]
-    for data in blobs:
-        await put(store, "a", data)
+    for at in range(0, len(blobs), 50):  # at once, so that they share commits
+        await asyncio.gather(*[put(store, "a", data) for data in blobs[at : at + 50]])
     await store.close()
     for steps in (1, 3, 5):
         await asyncio.to_thread(kill_in_the_middle, folder, "rotate", steps=steps)

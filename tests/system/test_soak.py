@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from bench.soak import soak
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 
 async def test_hours_of_turns_uploads_and_departures_leave_nothing_behind(tmp_path: Path) -> None:

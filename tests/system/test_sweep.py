@@ -1,6 +1,7 @@
 """`sweep` on a folder, and behind a server that has it; a server sweeps by itself too."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from coatcheck.protocol import Digest
 Fixture = Callable[..., Any]
 pytestmark = pytest.mark.system
 
+PAUSE_SECONDS = 0.02
 SHORT = "lease_seconds = 1\nreview_seconds = 0\n"
 
 
@@ -57,7 +59,7 @@ def test_a_server_sweeps_by_itself(serve: Fixture) -> None:
         client.delete(digest)
     path = blob_file(served.folder, digest)
     while path.exists():  # the test's timeout ends it
-        pass
+        time.sleep(PAUSE_SECONDS)  # the server needs the processor
     assert served.stop() == 0
 
 
@@ -65,7 +67,8 @@ def test_keys_and_wrong_places(serve: Fixture, run: Fixture, tmp_path: Path) -> 
     served = serve()
     where = ("--data", served.folder)
     assert run("keys", "create", *where).code == 0
-    refused = run("sweep", *where)
+    while (refused := run("sweep", *where)).code == 0:  # until the server has learned of the key
+        time.sleep(PAUSE_SECONDS)
     assert refused.code == 4
     assert "keys create --scope admin" in refused.err
     key = run("keys", "create", "--scope", "admin", *where).out.strip()

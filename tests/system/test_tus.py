@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import random
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.system
 MIB = 1024 * 1024
 SIZE = 50_000_000
 CUT = 20_000_000
+PAUSE_SECONDS = 0.001
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +163,7 @@ async def test_tuspy_goes_on_at_a_server_that_was_killed(
 
 def _wait_until_received(folder: Path, size: int) -> None:
     while not any(path.stat().st_size >= size for path in (folder / "uploads").iterdir()):
-        pass
+        time.sleep(PAUSE_SECONDS)  # the server needs the processor
 
 
 async def test_tuspy_in_small_parts_over_several_workers(
@@ -194,6 +196,7 @@ async def test_tuspy_through_a_daemon(
             assert answer.status == 404
 
 
+@pytest.mark.alone
 def test_a_large_upload_takes_little_memory(tmp_path: Path) -> None:
     """256 MB, each way; `make bench` sends a gigabyte."""
     for finding in measure_large_upload(lambda: serve_for_bench(tmp_path, SETTINGS), 256_000_000):
