@@ -90,9 +90,9 @@ def _run_dialects(folder: Path, rounds: int, say: Callable[[str], None]) -> Iter
         bare = stack.enter_context(_module(folder, "bench.bare_proxy", upstream.url))
         for form in TURN_FORMS.values():
             say(f"{form.dialect}: memory for images inline, in a fresh process without them")
-            with tempfile.TemporaryDirectory(dir=folder) as fresh:
-                with _coatcheck(Path(fresh), upstream.url) as coatcheck:
-                    yield measure_inline_memory(coatcheck, form, images)
+            fresh = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+            with _coatcheck(fresh, upstream.url) as coatcheck:
+                yield measure_inline_memory(coatcheck, form, images)
         with _coatcheck(folder, upstream.url) as coatcheck:
             yield from measure_dialects(Sides(bare, coatcheck), images, rounds, say)
 
