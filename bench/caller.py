@@ -8,7 +8,6 @@ from http.client import HTTPConnection
 from types import TracebackType
 from typing import Self
 
-_CHAT = "/v1/chat/completions"
 _TIMEOUT_SECONDS = 60.0
 _DRAIN_BYTES = 1024 * 1024
 
@@ -55,13 +54,13 @@ class Caller:
         """Close the connection."""
         self._connection.close()
 
-    def chat(self, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-        """Ask for a completion and read the whole answer.
+    def turn(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        """Send a turn and read the whole answer.
 
         Raises:
             UnexpectedAnswerError: the status is not 200.
         """
-        return self._post(_CHAT, body, {"Content-Type": "application/json", **(headers or {})}, 200)
+        return self._post(path, body, {"Content-Type": "application/json", **(headers or {})}, 200)
 
     def upload(self, image: bytes) -> str:
         """Hand in an image and return its ref.

@@ -13,7 +13,7 @@ from random import Random
 from .caller import Answer, Caller, UnexpectedAnswerError
 from .finding import Finding
 from .server_process import ServerProcess
-from .turn_bodies import inline_turn, text_turn
+from .turn_bodies import CHAT
 from .upstream import ANSWER_HEADER, SSE_LINE
 
 MAX_RATIO = 3.0
@@ -31,15 +31,15 @@ def measure_linearity(coatcheck: ServerProcess) -> Iterator[Finding]:
 
         def sse_line(size: int) -> Callable[[], Answer]:
             headers = {ANSWER_HEADER: f"{SSE_LINE} {size}"}
-            return lambda: _whole(caller.chat(text_turn(), headers), size)
+            return lambda: _whole(caller.turn(CHAT.path, CHAT.text_turn(), headers), size)
 
         def text_body(size: int) -> Callable[[], Answer]:
-            body = text_turn('words and \\ "quotes" ' * (size // 23))
-            return lambda: caller.chat(body)
+            body = CHAT.text_turn('words and \\ "quotes" ' * (size // 23))
+            return lambda: caller.turn(CHAT.path, body)
 
         def inline_body(size: int) -> Callable[[], Answer]:
-            body = inline_turn([_like_a_jpeg(size)])
-            return lambda: caller.chat(body)
+            body = CHAT.inline_turn([_like_a_jpeg(size)])
+            return lambda: caller.turn(CHAT.path, body)
 
         yield _growth("SSE line", coatcheck, sse_line)
         yield _growth("JSON body, text", coatcheck, text_body)

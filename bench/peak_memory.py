@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from .caller import Answer, Caller, UnexpectedAnswerError
 from .finding import Finding
 from .server_process import ServerProcess
+from .turn_bodies import CHAT
 
 MAX_ONE_MEGABYTES = 8.0
 MAX_MANY_MEGABYTES = 150.0
@@ -42,5 +43,5 @@ def _send_at_once(server: ServerProcess, body: bytes, count: int) -> list[Answer
     with ExitStack() as stack:
         callers = [stack.enter_context(Caller(server.port)) for _ in range(count)]
         pool = stack.enter_context(ThreadPoolExecutor(count))
-        answers = [pool.submit(caller.chat, body) for caller in callers]
+        answers = [pool.submit(caller.turn, CHAT.path, body) for caller in callers]
         return [answer.result() for answer in answers]

@@ -1,11 +1,13 @@
 """The whole bench: which servers, in which order, with which turns."""
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 from .caller import Caller
+from .dialects import Sides, measure_dialects, measure_inline_memory
 from .finding import Finding, Unmeasured
 from .growth import measure_growth
 from .large_upload import SETTINGS as LARGE_UPLOAD_SETTINGS
@@ -15,19 +17,18 @@ from .neighbours import measure_neighbours
 from .peak_memory import measure_memory
 from .server_process import ServerProcess
 from .spooling import measure_spooling
-from .turn_bodies import inline_turn, photographs, refs_turn, text_turn
-from .turns import MAX_REFS_RATIO, MAX_TEXT_RATIO, TurnCase, compare_turns
+from .turn_bodies import CHAT, TURN_FORMS, photographs
 from .workers import measure_workers
 
-PARTS = ("gateway", "spooling", "large-upload", "neighbours", "workers", "growth")
+PARTS = ("gateway", "dialects", "spooling", "large-upload", "neighbours", "workers", "growth")
 _IMAGES = 15
 _ROOT = Path(__file__).resolve().parent.parent
 
-_SETTINGS = """
+_UPSTREAM = """
 [[upstream]]
-name = "bench"
-dialect = "openai.chat"
-base_url = "{url}/v1"
+name = "{dialect}"
+dialect = "{dialect}"
+base_url = "{url}{base_path}"
 models = ["*"]
 reuse = "inline"
 mode = "on"
@@ -46,7 +47,9 @@ def run_bench(
         UnexpectedAnswerError: a server did not do its work.
     """
     if part in (None, "gateway"):
-        yield from _run_gateway(folder, rounds, say)
+        yield from _run_gateway(folder, say)
+    if part in (None, "dialects"):
+        yield from _run_dialects(folder, rounds, say)
     if part in (None, "spooling"):
         say("spooling an upload")
         yield from measure_spooling(folder)
@@ -63,32 +66,35 @@ def run_bench(
         yield from measure_growth(folder, say)
 
 
-def _run_gateway(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Finding]:
+def _run_gateway(folder: Path, say: Callable[[str], None]) -> Iterator[Finding]:
+    say(f"painting {_IMAGES} photographs")
+    images = photographs(_IMAGES)
+    with ExitStack() as stack:
+        upstream = stack.enter_context(_module(folder, "bench.upstream"))
+        with _coatcheck(folder, upstream.url) as coatcheck:
+            say("long lines and bodies")
+            yield from measure_linearity(coatcheck)
+            with Caller(coatcheck.port) as caller:
+                refs = [caller.upload(image) for image in images]
+        say("memory, in a fresh process on the same data")
+        with _coatcheck(folder, upstream.url) as coatcheck:
+            small, large = CHAT.refs_turn(refs[:1]), CHAT.refs_turn(refs)
+            yield from measure_memory(coatcheck, small, large)
+
+
+def _run_dialects(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Finding]:
     say(f"painting {_IMAGES} photographs")
     images = photographs(_IMAGES)
     with ExitStack() as stack:
         upstream = stack.enter_context(_module(folder, "bench.upstream"))
         bare = stack.enter_context(_module(folder, "bench.bare_proxy", upstream.url))
+        for form in TURN_FORMS.values():
+            say(f"{form.dialect}: memory for images inline, in a fresh process without them")
+            fresh = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+            with _coatcheck(fresh, upstream.url) as coatcheck:
+                yield measure_inline_memory(coatcheck, form, images)
         with _coatcheck(folder, upstream.url) as coatcheck:
-            say("uploading them")
-            with Caller(coatcheck.port) as caller:
-                refs = [caller.upload(image) for image in images]
-            for case in _cases(images, refs):
-                say(f"{case.name}: {rounds} rounds of {case.turns_a_round} turns each way")
-                yield from compare_turns(case, bare, coatcheck, rounds)
-            say("long lines and bodies")
-            yield from measure_linearity(coatcheck)
-        say("memory, in a fresh process on the same data")
-        with _coatcheck(folder, upstream.url) as coatcheck:
-            yield from measure_memory(coatcheck, refs_turn(refs[:1]), refs_turn(refs))
-
-
-def _cases(images: list[bytes], refs: list[str]) -> Iterator[TurnCase]:
-    for count, turns_a_round in ((1, 10), (len(images), 2)):
-        name = f"{count} image{'s' if count > 1 else ''} of 2.6 MB"
-        bare_body, coatcheck_body = inline_turn(images[:count]), refs_turn(refs[:count])
-        yield TurnCase(name, bare_body, coatcheck_body, turns_a_round, MAX_REFS_RATIO)
-    yield TurnCase("text only", text_turn(), text_turn(), 20, MAX_TEXT_RATIO)
+            yield from measure_dialects(Sides(bare, coatcheck), images, rounds, say)
 
 
 def _module(folder: Path, name: str, *arguments: str) -> ServerProcess:
@@ -97,7 +103,11 @@ def _module(folder: Path, name: str, *arguments: str) -> ServerProcess:
 
 
 def _coatcheck(folder: Path, upstream_url: str) -> ServerProcess:
-    return serve(folder, _SETTINGS.format(url=upstream_url))
+    settings = (
+        _UPSTREAM.format(dialect=form.dialect, url=upstream_url, base_path=form.base_path)
+        for form in TURN_FORMS.values()
+    )
+    return serve(folder, "".join(settings))
 
 
 def serve(folder: Path, settings: str) -> ServerProcess:

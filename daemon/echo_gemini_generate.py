@@ -34,6 +34,7 @@ _ROLES = frozenset({"user", "model", "function"})
 _INLINE = ("inlineData", "inline_data")
 _FILE = ("fileData", "file_data")
 _RESPONSE = ("functionResponse", "function_response")
+_SYSTEM = ("systemInstruction", "system_instruction")
 _OTHERS = (
     *("text", "functionCall", "function_call", "executableCode", "executable_code"),
     *("codeExecutionResult", "code_execution_result", "toolCall", "tool_call"),
@@ -50,15 +51,16 @@ class GeminiGenerateVoice:
 
     def places(self, heard: Heard) -> Sequence[Place]:
         """Check the contents; see `Voice.places`."""
-        request, key = heard.body, "contents"
+        request: JsonObject = heard.body
+        top: Path = ()
         for name in ("generateContentRequest", "generate_content_request"):
             if heard.path.endswith(":countTokens") and name in request:
-                request, key = require_object(request[name], name), f"{name}.contents"
-        places: list[Place] = []
-        for index, item in enumerate(
-            require_list(_listed(request.get("contents")), key, "contents")
-        ):
-            path: Path = (*key.split("."), index)
+                request, top = require_object(request[name], name), (name,)
+        places = [*_system_places(request, top)]
+        here = (*top, "contents")
+        contents = require_list(_listed(request.get("contents")), dotted(here), "contents")
+        for index, item in enumerate(contents):
+            path = (*here, index)
             content = require_object(item, dotted(path))
             if content.get("role") is not None:
                 require_one_of(content["role"], _ROLES, dotted((*path, "role")))
@@ -82,6 +84,13 @@ class GeminiGenerateVoice:
         if parse_qs(heard.query).get("alt") != ["sse"]:
             return json_answer(200, [*chunks])
         return event_stream([write_event(encode_json(chunk).decode()) for chunk in chunks])
+
+
+def _system_places(request: JsonObject, path: Path) -> Iterator[Place]:
+    for key in _SYSTEM:
+        instruction = request.get(key)
+        if isinstance(instruction, dict) and "parts" in instruction:
+            yield from _parts(instruction["parts"], (*path, key, "parts"))
 
 
 def _listed(value: Json) -> Json:

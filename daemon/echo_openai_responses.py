@@ -70,9 +70,9 @@ class OpenAIResponsesVoice:
             if body.get(key) is not None:
                 raise UnknownIdError("echo keeps no response", "response_not_found", key)
         given = body.get("input")
+        places = [*_places_beside(body)]
         if isinstance(given, str) and given:
-            return []
-        places: list[Place] = []
+            return places
         for index, item in enumerate(require_list(given, "input", "items")):
             places += _places(require_object(item, f"input.{index}"), index)
         return places
@@ -104,6 +104,25 @@ def _places(item: JsonObject, index: int) -> Iterator[Place]:
         yield from _parts(item.get("output"), (*path, "output"))
     elif kind == "image_generation_call" and item.get("result") is not None:
         yield Place((*path, "result"), is_image=True)
+    elif kind == "code_interpreter_call":
+        outputs = item.get("outputs")
+        for at, output in enumerate(outputs if isinstance(outputs, list) else ()):
+            if isinstance(output, dict) and output.get("type") == "image":
+                yield Place((*path, "outputs", at, "url"), is_image=True)
+
+
+def _places_beside(body: JsonObject) -> Iterator[Place]:
+    """Return what stands in the variables of a stored prompt, and in the masks of image tools."""
+    prompt, tools = body.get("prompt"), body.get("tools")
+    variables = prompt.get("variables") if isinstance(prompt, dict) else None
+    for name, value in variables.items() if isinstance(variables, dict) else ():
+        yield from _parts(value, ("prompt", "variables", name))
+    for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+        mask = tool.get("input_image_mask") if isinstance(tool, dict) else None
+        if isinstance(mask, dict):
+            named = file_id_of(mask)
+            path = ("tools", index, "input_image_mask", "file_id" if named else "image_url")
+            yield Place(path, is_image=True, file_id=named)
 
 
 def _parts(parts: Json, path: Path) -> Iterator[Place]:

@@ -25,6 +25,7 @@ from coatcheck.protocol import (
     decode_json,
     dotted,
     read_envelope,
+    shorten_json,
 )
 
 from .errors import (
@@ -37,9 +38,9 @@ from .source import Resolved
 from .splice import Filling
 
 # One of these stands before every value but the first of an object and the outermost one. Counting
-# them takes 1 ms for 3 MB, and counts those inside strings too.
-_BEFORE_VALUES = (",", "[", "{")
-_BYTES_BEFORE_VALUES = tuple(mark.encode() for mark in _BEFORE_VALUES)
+# them takes 1 ms a megabyte, and counts those inside strings too.
+_BEFORE_VALUES = ",[{"
+_BYTES_BEFORE_VALUES = _BEFORE_VALUES.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,11 @@ def parse_request(
         RequestRefusedError: it is not JSON, no object, has no model, or a malformed envelope.
         TooLargeError: it holds too many values.
     """
-    values = sum(map(raw.count, _BYTES_BEFORE_VALUES))
+    short = shorten_json(raw)
+    values = _count_values(short.text)
     _bound_values(values, limits)
     try:
-        body = decode_json(raw)
+        body = decode_json(short)
     except JsonError as error:
         raise RequestRefusedError(str(error), error.code) from error
     if not isinstance(body, dict):
@@ -229,6 +231,10 @@ def named_digest(slot: Slot) -> Digest | None:
             return pointer.digest
         case _:
             return None
+
+
+def _count_values(text: bytes) -> int:
+    return len(text) - len(text.translate(None, _BYTES_BEFORE_VALUES))
 
 
 def _bound_values(count: int, limits: TurnLimits) -> None:

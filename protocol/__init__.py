@@ -111,6 +111,7 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
+from .short_json import ShortJson, shorten_json
 from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
@@ -204,6 +205,7 @@ __all__ = [
     "ResolveRequest",
     "ResolvedBlob",
     "Scope",
+    "ShortJson",
     "Slot",
     "SseError",
     "SseEvent",
@@ -247,6 +249,7 @@ __all__ = [
     "read_envelope",
     "ref_form",
     "refs_headers",
+    "shorten_json",
     "sniff",
     "turn_dialect",
     "write_comment",

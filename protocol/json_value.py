@@ -6,11 +6,12 @@ JSON writers use the shortest text that reads back the same.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from .buffer import Buffer
 from .errors import JsonError
+from .short_json import MARK, ShortJson, shorten_json
 
 Json = None | bool | int | float | str | Sequence["Json"] | dict[str, "Json"]
 JsonObject = dict[str, Json]
@@ -19,15 +20,31 @@ MAX_DEPTH = 200
 """Lists and objects inside one another, counted from the outermost: far above any real message."""
 
 
-def decode_json(data: Buffer | str) -> Json:
+def decode_json(data: Buffer | str | ShortJson) -> Json:
     """Read a JSON text (RFC 8259) in time linear in its length.
 
     Raises:
         JsonError: the text is not JSON, or breaks one of the module's rules.
     """
+    short = shorten_json(data) if isinstance(data, bytes) else data
+    if not isinstance(short, ShortJson):
+        return _decode(short, _decoder)
+    if short.taken:
+        putting_back = _PuttingBack(short)
+        try:
+            value = _decode(short.text, putting_back.decoder)
+        except JsonError:
+            pass  # the whole text says where
+        else:
+            if putting_back.is_done:
+                return value
+    return _decode(short.whole, _decoder)
+
+
+def _decode(data: Buffer | str, decoder: json.JSONDecoder) -> Json:
     try:
         text = data if isinstance(data, str) else str(data, "utf-8")
-        value: Json = _decoder.decode(text)
+        value: Json = decoder.decode(text)
     except UnicodeDecodeError as error:
         raise JsonError(f"not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -98,4 +115,33 @@ def _refuse(name: str) -> NoReturn:
     raise JsonError(f"{name} is not a JSON number")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse)
+def _decoder_of(hook: Callable[[list[tuple[str, Json]]], JsonObject]) -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=hook, parse_float=_finite, parse_constant=_refuse)
+
+
+_decoder = _decoder_of(_unique)
+
+
+class _PuttingBack:
+    """Puts strings back where their marks stand as the value of a key."""
+
+    def __init__(self, short: ShortJson) -> None:
+        self._left = dict(short.taken)
+        self._is_sound = True
+        self.decoder = _decoder_of(self._object)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether each mark was met once."""
+        return self._is_sound and not self._left
+
+    def _object(self, pairs: list[tuple[str, Json]]) -> JsonObject:
+        value = _unique(pairs)
+        for key, item in pairs:
+            if isinstance(item, str) and item.startswith(MARK):
+                content = self._left.pop(item, None)
+                if content is None:
+                    self._is_sound = False
+                else:
+                    value[key] = str(content, "ascii")
+        return value

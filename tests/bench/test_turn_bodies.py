@@ -1,19 +1,41 @@
 import base64
 import json
 
-from bench.turn_bodies import inline_turn, refs_turn, text_turn
+import pytest
+from bench.turn_bodies import TURN_FORMS, TurnForm
+
+from coatcheck.protocol import DIALECTS, FoundInline, FoundRef
+
+every_form = pytest.mark.parametrize("form", TURN_FORMS.values(), ids=TURN_FORMS)
 
 
-def test_the_two_forms_of_a_turn_differ_in_the_images_alone() -> None:
+def test_every_dialect_has_a_form() -> None:
+    assert set(TURN_FORMS) == set(DIALECTS)
+
+
+@every_form
+def test_the_two_forms_of_a_turn_have_the_same_images(form: TurnForm) -> None:
     images = [b"one image", b"another"]
     refs = ["blob:sha256:" + "a" * 64, "blob:sha256:" + "b" * 64]
-    as_refs = refs_turn(refs).decode()
-    for image, ref in zip(images, refs, strict=True):
-        url = "data:image/jpeg;base64," + base64.b64encode(image).decode()
-        as_refs = as_refs.replace(ref, url)
-    assert as_refs.encode() == inline_turn(images)
+    spoken = DIALECTS[form.dialect]
+    inline = spoken.walk(json.loads(form.inline_turn(images))[spoken.messages_key])
+    named = spoken.walk(json.loads(form.refs_turn(refs))[spoken.messages_key])
+    found = [slot.found for slot in inline]
+    assert [one.decode() for one in found if isinstance(one, FoundInline)] == images
+    assert [str(slot.found.ref) for slot in named if isinstance(slot.found, FoundRef)] == refs
 
 
-def test_a_text_turn_has_no_image() -> None:
-    content = json.loads(text_turn("hello"))["messages"][0]["content"]
-    assert content == [{"type": "text", "text": "hello"}]
+@every_form
+def test_a_refs_turn_becomes_the_inline_turn(form: TurnForm) -> None:
+    ref = "blob:sha256:" + "a" * 64
+    body, spoken = json.loads(form.refs_turn([ref])), DIALECTS[form.dialect]
+    (slot,) = spoken.walk(body[spoken.messages_key])
+    slot.put_inline("image/jpeg", base64.b64encode(b"one image").decode())
+    assert body == json.loads(form.inline_turn([b"one image"]))
+
+
+@every_form
+def test_a_text_turn_has_no_image(form: TurnForm) -> None:
+    body, spoken = json.loads(form.text_turn("hello")), DIALECTS[form.dialect]
+    assert not spoken.walk(body[spoken.messages_key])
+    assert "hello" in form.text_turn("hello").decode()
