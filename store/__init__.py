@@ -29,13 +29,16 @@ from .errors import (
     QuotaExceededError,
     SchemaError,
     ScrubRunningError,
+    SectionNotFoundError,
     SizeMismatchError,
     StoreClosedError,
     StoredFileNotFoundError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
+    TooManySectionsError,
     TooManyUploadsError,
+    UploadFinishedError,
     UploadIncompleteError,
     UploadLengthError,
     UploadLockedError,
@@ -65,6 +68,7 @@ from .reconcile import Disagreement, Reconcile, ReconcileProgress
 from .recovery import Recovery
 from .schema import BlobState, HoldKind
 from .scrub import Scrub, ScrubProgress
+from .sections import Sections
 from .shared_folder import SharedFolder
 from .store import Store
 from .sweep import Sweep, Swept
@@ -135,6 +139,8 @@ __all__ = [
     "Scrub",
     "ScrubProgress",
     "ScrubRunningError",
+    "SectionNotFoundError",
+    "Sections",
     "SharedFolder",
     "SizeMismatchError",
     "Spool",
@@ -150,8 +156,10 @@ __all__ = [
     "StoredFileNotFoundError",
     "Sweep",
     "Swept",
+    "TooManySectionsError",
     "TooManyUploadsError",
     "Upload",
+    "UploadFinishedError",
     "UploadIncompleteError",
     "UploadLengthError",
     "UploadLockedError",

@@ -178,7 +178,7 @@ async def test_what_is_set_aside_is_freed(site: Site, http: ClientSession, tmp_p
         async for chunk in chunks(body[:-1]):
             yield chunk
         async with asyncio.timeout(10):
-            while not unnamed():
+            while not unnamed():  # noqa: ASYNC110 - what is awaited is of the kernel
                 await asyncio.sleep(0)
         yield body[-1:]
 
