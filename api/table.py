@@ -36,6 +36,8 @@ from .keys import key_routes
 from .maintenance import maintenance_routes, work_route
 from .models import StatsAnswer
 from .openai_files import OpenAIFiles
+from .openai_routes import upload_routes
+from .openai_uploads import OpenAIUploads
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
 from .tus_routes import tus_routes
@@ -67,6 +69,7 @@ def routes(
         *_hold_routes(BlobHandlers(store, config)),
         *tus_routes(store),
         *files_routes([OpenAIFiles(store, elsewhere)], elsewhere),
+        *upload_routes(OpenAIUploads(store, config, elsewhere)),
         *resolve_routes(store, config),
         *prompt_routes(PromptHandlers(store, config)),
         *key_routes(store.keys, config),

@@ -6,19 +6,30 @@ in one process: an id of ours is the store's; OpenAI's files and lists for other
 set aside until that is read. Where a provider has no upstream, the store answers for all of it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from coatcheck.protocol import OPENAI, Problem, Scope, is_file_id, is_kept_purpose
+from coatcheck.protocol import (
+    OPENAI,
+    JsonError,
+    Problem,
+    Scope,
+    decode_json,
+    is_file_id,
+    is_kept_purpose,
+    read_upload_id,
+)
 from coatcheck.store import BodySpools, StoreError
 from coatcheck.web import (
+    Handler,
     ProblemError,
     RewindableBody,
     Route,
     is_form,
     provider_of,
     provider_refusal,
+    read_body,
     read_purpose,
     require_identity,
     tenant_of,
@@ -30,6 +41,8 @@ from .store_passage import StorePassage
 
 _FILES = "/v1/files"
 _FILE = f"{_FILES}/{{file}}"
+_UPLOADS = "/v1/uploads"
+_MAX_JSON_BYTES = 256 * 1024  # what the store reads of such a body
 # The providers whose files the store keeps; all of the others' is theirs.
 _KEPT = frozenset({OPENAI.name})
 
@@ -56,23 +69,21 @@ class FilesPassage:
 
     def routes(self) -> list[Route]:
         """Return the routes, with the scopes that the store's have."""
-        table: list[tuple[str, str, Scope]] = [
-            ("POST", _FILES, "write"),
-            ("GET", _FILES, "read"),
-            ("GET", _FILE, "read"),
-            ("GET", f"{_FILE}/content", "read"),
-            ("DELETE", _FILE, "write"),
+        table: list[tuple[str, str, Handler, Scope]] = [
+            ("POST", _FILES, self.create, "write"),
+            ("GET", _FILES, self.list, "read"),
+            ("GET", _FILE, self.get, "read"),
+            ("GET", f"{_FILE}/content", self.get, "read"),
+            ("DELETE", _FILE, self.delete, "write"),
+            ("POST", _UPLOADS, self.begin_upload, "write"),
+            *(
+                ("POST", f"{_UPLOADS}/{{upload}}/{end}", self.go_on, "write")
+                for end in ("parts", "complete", "cancel")
+            ),
         ]
-        handlers = {"POST": self.create, "DELETE": self.delete}
         return [
-            Route(
-                method,
-                path,
-                handlers.get(method, self.list if path == _FILES else self.get),
-                render_problem=render_problem,
-                scope=scope,
-            )
-            for method, path, scope in table
+            Route(method, path, handler, render_problem=render_problem, scope=scope)
+            for method, path, handler, scope in table
         ]
 
     async def create(self, request: web.Request) -> web.StreamResponse:
@@ -121,6 +132,26 @@ class FilesPassage:
             if is_file_id(file_id):
                 await self._released(tenant, file_id)
 
+    async def begin_upload(self, request: web.Request) -> web.StreamResponse:
+        """Pass the beginning of an upload on, by what it is for."""
+        if self._providers.takes_all(OPENAI):
+            return await self._providers.pass_on(request)
+        if not self._providers.takes(OPENAI):
+            return await self._store.serve(request)
+        require_identity(request)
+        body = await read_body(request, _MAX_JSON_BYTES)
+        purpose = _purpose_of(body)
+        if purpose and not is_kept_purpose(purpose):
+            return await self._providers.pass_on(request, _once(body))
+        return await self._store.serve(request, _once(body))
+
+    async def go_on(self, request: web.Request) -> web.StreamResponse:
+        """Pass on what is for an upload that has begun."""
+        is_ours = read_upload_id(request.match_info["upload"]) is not None
+        if not is_ours and self._providers.takes(OPENAI):
+            return await self._providers.pass_on(request)
+        return await self._store.serve(request)
+
     def _is_foreign(self, request: web.Request) -> bool:
         provider = provider_of(request)
         is_ours = is_file_id(request.match_info["file"])
@@ -136,3 +167,17 @@ def render_problem(
 ) -> web.Response:
     """Return an error as the client that asks reads it."""
     return provider_refusal(provider_of(request), problem, headers)
+
+
+def _purpose_of(body: bytes) -> str | None:
+    """Return what an upload is for; None: it does not say, or cannot be read, as the store will say."""
+    try:
+        value = decode_json(body)
+    except JsonError:
+        return None
+    purpose = value.get("purpose") if isinstance(value, dict) else None
+    return purpose if isinstance(purpose, str) else None
+
+
+async def _once(body: bytes) -> AsyncGenerator[bytes]:
+    yield body

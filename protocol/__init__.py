@@ -116,6 +116,7 @@ from .resolving import (
 from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
+from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
 
 __all__ = [
     "ALL_SCOPES",
@@ -246,6 +247,7 @@ __all__ = [
     "parse_media_type",
     "parse_pointer",
     "parse_ref",
+    "part_id_of",
     "peek_model",
     "piece_checksum",
     "piece_count",
@@ -254,10 +256,13 @@ __all__ = [
     "prompt_root",
     "prompt_step",
     "read_envelope",
+    "read_part_id",
+    "read_upload_id",
     "ref_form",
     "refs_headers",
     "sniff",
     "turn_dialect",
+    "upload_id_of",
     "write_comment",
     "write_event",
 ]

@@ -68,7 +68,7 @@ from .reconcile import Disagreement, Reconcile, ReconcileProgress
 from .recovery import Recovery
 from .schema import BlobState, HoldKind
 from .scrub import Scrub, ScrubProgress
-from .sections import Sections
+from .sections import MAX_SECTIONS, Sections
 from .shared_folder import SharedFolder
 from .store import Store
 from .sweep import Sweep, Swept
@@ -77,6 +77,7 @@ from .uploads import Uploads
 from .verdict import Verdict
 
 __all__ = [
+    "MAX_SECTIONS",
     "Backend",
     "BlobFile",
     "BlobNotFoundError",

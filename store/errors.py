@@ -285,9 +285,9 @@ class UploadFinishedError(StoreError):
 class SectionNotFoundError(StoreError):
     """The upload has no section of this id, or not all of its bytes came."""
 
-    def __init__(self, section_id: str) -> None:
-        self.section_id = section_id
-        super().__init__(f"the upload has no part {section_id}, or not all of it came")
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"the upload has no part {name!r}, or not all of it came")
 
 
 class TooManySectionsError(StoreError):

@@ -101,10 +101,10 @@ class Sections:
         self,
         tenant: str,
         upload_id: str,
-        section_ids: Sequence[str],
+        names: Sequence[str],
         look: Callable[[Buffer], object] | None = None,
     ) -> None:
-        """Bring the sections into the whole in this order; then it can be finished.
+        """Bring the sections of these names into the whole in this order; then it can be finished.
 
         `look` is shown all bytes in order, in threads. May be called again until it is finished.
 
@@ -116,11 +116,12 @@ class Sections:
             StoreFullError, UploadLostError, StoreUnavailableError: the disk or the index failed.
         """
         whole = await self._open(tenant, upload_id)
-        found = {section.id: section for section in await self._of(whole) if section.is_whole}
-        for section_id in section_ids:
-            if section_id not in found:
-                raise SectionNotFoundError(section_id)
-        chosen = [found[section_id] for section_id in section_ids]
+        sections = await self._of(whole)
+        found = {section.section_name: section for section in sections if section.is_whole}
+        for name in names:
+            if name not in found:
+                raise SectionNotFoundError(name)
+        chosen = [found[name] for name in names]
         total = sum(section.offset for section in chosen)
         if total != whole.length:
             raise SizeMismatchError(whole.length or 0, total)

@@ -71,6 +71,11 @@ class Upload:
         return SECTION_MARK in self.id
 
     @property
+    def section_name(self) -> str:
+        """What a section is called among those of its whole: 32 hexadecimal digits."""
+        return self.id.partition(SECTION_MARK)[2]
+
+    @property
     def is_whole(self) -> bool:
         """Whether every byte is here."""
         return self.offset == self.length

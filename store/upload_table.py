@@ -154,7 +154,7 @@ def find_upload(connection: Connection, upload_id: str, tenant: str, now: float)
 def find_sections(connection: Connection, upload_id: str, tenant: str, now: float) -> list[Upload]:
     """Return the sections of a tenant's upload that are there, in no order that means anything."""
     behind = chr(ord(SECTION_MARK) + 1)
-    values = {
+    values: dict[str, str | float] = {
         "first": upload_id + SECTION_MARK,
         "last": upload_id + behind,
         "of_tenant": tenant,

@@ -26,7 +26,7 @@ from .health import ReadinessCheck
 from .heavy import in_thread_if
 from .http_meter import SECONDS_BUCKETS, Following
 from .inflate import Inflater, codings_of, inflate, inflate_head, parse_codings
-from .json_answer import json_response, read_model
+from .json_answer import as_model, json_response, read_model
 from .keyring import (
     Keyring,
     OpenKeyring,
@@ -111,6 +111,7 @@ __all__ = [
     "UnixAddress",
     "Upload",
     "WebError",
+    "as_model",
     "body_chunks",
     "build_app",
     "codings_of",

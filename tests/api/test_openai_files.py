@@ -315,15 +315,25 @@ async def test_another_tenants_file_is_answered_like_one_that_nobody_has(
         assert [entry["id"] for entry in (await listed.json())["data"]] == [file["id"]]
 
 
+def openai_code(body: Any) -> str:
+    return str(body["error"]["code"])
+
+
+def anthropic_code(body: Any) -> str:
+    assert body["type"] == "error"
+    return str(body["error"]["details"]["error_code"])
+
+
+def gemini_code(body: Any) -> str:
+    return str(body["error"]["details"][0]["code"])
+
+
 @pytest.mark.parametrize(
     ("headers", "shape"),
     [
-        ({}, lambda body: body["error"]["code"]),
-        (
-            {"anthropic-version": "2023-06-01"},
-            lambda body: body["type"] == "error" and body["error"]["details"]["error_code"],
-        ),
-        ({"x-goog-api-key": "x"}, lambda body: body["error"]["details"][0]["code"]),
+        ({}, openai_code),
+        ({"anthropic-version": "2023-06-01"}, anthropic_code),
+        ({"x-goog-api-key": "x"}, gemini_code),
     ],
 )
 async def test_each_provider_is_refused_in_its_own_shape(

@@ -267,3 +267,66 @@ def test_an_id_of_a_file_stands_in_turns(serve: Fixture) -> None:
         ai.files.delete(file.id)
         with pytest.raises(openai.NotFoundError):
             ai.chat.completions.create(model="any", messages=question)
+
+
+async def test_a_providers_uploads_reach_it_as_they_were_sent(
+    site: Site, http: ClientSession
+) -> None:
+    begun = b'{"bytes": 3, "filename": "a", "mime_type": "text/x", "purpose":  "batch"}'
+    added = form(part("data", b"abc", "upload"))
+    calls = [
+        ("", begun, "application/json"),
+        ("/upload_abc/parts", added, FORM["Content-Type"]),
+        ("/upload_abc/complete", b'{"part_ids": ["part_a"]}', "application/json"),
+        ("/upload_abc/cancel", b"", "application/json"),
+    ]
+    for path, body, content_type in calls:
+        headers = site.headers(**{"Content-Type": content_type})
+        target = f"{site.url}/v1/uploads{path}"
+        async with http.post(target, data=body, headers=headers) as answer:
+            assert answer.status == 200
+    assert [(seen.target, seen.body) for seen in site.upstream.seen] == [
+        (f"/v1/uploads{path}", body) for path, body, _ in calls
+    ]
+    assert site.upstream.seen[1].get("content-type") == [FORM["Content-Type"]]
+
+
+async def test_our_uploads_never_reach_the_provider(site: Site, ai: openai.AsyncOpenAI) -> None:
+    done = await ai.uploads.upload_file_chunked(
+        file=LARGE,
+        filename="a.bin",
+        bytes=len(LARGE),
+        mime_type="text/plain",
+        purpose="user_data",
+        part_size=2 * MIB,
+    )
+    assert done.file is not None
+    assert (await ai.files.content(done.file.id)).content == LARGE
+    upload = await ai.uploads.create(
+        bytes=3, filename="a", mime_type="text/plain", purpose="vision"
+    )
+    assert (await ai.uploads.cancel(upload.id)).status == "cancelled"
+    nothing: Any = ""
+    with pytest.raises(openai.BadRequestError) as caught:
+        await ai.uploads.create(bytes=3, filename="a", mime_type="text/plain", purpose=nothing)
+    assert caught.value.code == "purpose_missing"
+    assert site.upstream.seen == []
+
+
+async def test_a_file_that_is_ended_is_forgotten_at_once(
+    site: Site, ai: openai.AsyncOpenAI
+) -> None:
+    site.upstream.answer = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
+        b'{"choices": []}'
+    )
+    file = await ai.files.create(file=("pixel.png", PIXEL), purpose="vision")
+    question: Any = [{"role": "user", "content": [{"type": "file", "file": {"file_id": file.id}}]}]
+    await ai.chat.completions.create(model="any", messages=question)
+    (seen,) = site.upstream.seen
+    assert base64.b64encode(PIXEL) in seen.body
+    assert file.id.encode() not in seen.body
+    await ai.files.delete(file.id)
+    with pytest.raises(openai.NotFoundError) as caught:
+        await ai.chat.completions.create(model="any", messages=question)
+    assert caught.value.code == "blob_not_found"
