@@ -39,6 +39,8 @@ from .errors import (
     SseError,
     UnknownDialectError,
 )
+from .file_purpose import KEPT_PURPOSES, is_kept_purpose
+from .filename import MAX_FILENAME_CHARACTERS, clean_filename
 from .image import (
     IMAGE_TYPES,
     ImageBudgets,
@@ -77,7 +79,7 @@ from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
 from .provider import Provider, error_event
-from .providers import meant_provider
+from .providers import ANTHROPIC, GEMINI, OPENAI, meant_provider
 from .ref import (
     BLOB_PATH,
     FILE_ID_BYTES,
@@ -115,9 +117,11 @@ from .short_json import ShortJson, shorten_json
 from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
+from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
 
 __all__ = [
     "ALL_SCOPES",
+    "ANTHROPIC",
     "BLOB_PATH",
     "CHECKSUM_BYTES",
     "DAEMON_HEADER",
@@ -126,18 +130,22 @@ __all__ = [
     "DIGEST_HEADER",
     "ENVELOPE_KEY",
     "FILE_ID_BYTES",
+    "GEMINI",
     "IMAGE_TYPES",
     "KEEP",
+    "KEPT_PURPOSES",
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
     "KEY_PREFIX",
     "MAX_DEPTH",
     "MAX_DIGESTS",
     "MAX_END_USER_CHARACTERS",
+    "MAX_FILENAME_CHARACTERS",
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
     "OCTET_STREAM",
+    "OPENAI",
     "PIECE_BYTES",
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
@@ -213,6 +221,7 @@ __all__ = [
     "UnknownDialectError",
     "altchars",
     "canonical_json",
+    "clean_filename",
     "copy_json",
     "decode_json",
     "dialect",
@@ -227,6 +236,7 @@ __all__ = [
     "inline_ref",
     "is_end_user",
     "is_file_id",
+    "is_kept_purpose",
     "is_tenant",
     "looks_like_ref",
     "meant_provider",
@@ -239,6 +249,7 @@ __all__ = [
     "parse_media_type",
     "parse_pointer",
     "parse_ref",
+    "part_id_of",
     "peek_model",
     "piece_checksum",
     "piece_count",
@@ -247,11 +258,14 @@ __all__ = [
     "prompt_root",
     "prompt_step",
     "read_envelope",
+    "read_part_id",
+    "read_upload_id",
     "ref_form",
     "refs_headers",
     "shorten_json",
     "sniff",
     "turn_dialect",
+    "upload_id_of",
     "write_comment",
     "write_event",
 ]

@@ -1,6 +1,7 @@
 """Keeps bytes: each blob once, for every tenant that holds it, and the prompts that name them."""
 
 from .backend import Backend, BlobFile, Measured, Spool
+from .body_spool import BodySpool, BodySpools
 from .check import Check, CheckProgress
 from .config import Quotas, StoreConfig
 from .consistency import Finding, FindingKind
@@ -28,13 +29,16 @@ from .errors import (
     QuotaExceededError,
     SchemaError,
     ScrubRunningError,
+    SectionNotFoundError,
     SizeMismatchError,
     StoreClosedError,
     StoredFileNotFoundError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
+    TooManySectionsError,
     TooManyUploadsError,
+    UploadFinishedError,
     UploadIncompleteError,
     UploadLengthError,
     UploadLockedError,
@@ -64,6 +68,7 @@ from .reconcile import Disagreement, Reconcile, ReconcileProgress
 from .recovery import Recovery
 from .schema import BlobState, HoldKind
 from .scrub import Scrub, ScrubProgress
+from .sections import MAX_SECTIONS, Sections
 from .shared_folder import SharedFolder
 from .store import Store
 from .sweep import Sweep, Swept
@@ -72,12 +77,15 @@ from .uploads import Uploads
 from .verdict import Verdict
 
 __all__ = [
+    "MAX_SECTIONS",
     "Backend",
     "BlobFile",
     "BlobNotFoundError",
     "BlobReader",
     "BlobState",
     "BlobTooLargeError",
+    "BodySpool",
+    "BodySpools",
     "Check",
     "CheckProgress",
     "CorruptBlobError",
@@ -132,6 +140,8 @@ __all__ = [
     "Scrub",
     "ScrubProgress",
     "ScrubRunningError",
+    "SectionNotFoundError",
+    "Sections",
     "SharedFolder",
     "SizeMismatchError",
     "Spool",
@@ -147,8 +157,10 @@ __all__ = [
     "StoredFileNotFoundError",
     "Sweep",
     "Swept",
+    "TooManySectionsError",
     "TooManyUploadsError",
     "Upload",
+    "UploadFinishedError",
     "UploadIncompleteError",
     "UploadLengthError",
     "UploadLockedError",

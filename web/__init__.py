@@ -21,16 +21,18 @@ from .errors import (
     refuse,
 )
 from .face import Face, join_faces
+from .form import FormFile, is_form
 from .health import ReadinessCheck
 from .heavy import in_thread_if
 from .http_meter import SECONDS_BUCKETS, Following
 from .inflate import Inflater, codings_of, inflate, inflate_head, parse_codings
-from .json_answer import json_response, read_model
+from .json_answer import as_model, json_response, read_model
 from .keyring import (
     Keyring,
     OpenKeyring,
     Principal,
     principal_of,
+    require_scope,
     tenant_of,
 )
 from .limits import Limits
@@ -42,6 +44,8 @@ from .paging import read_limit
 from .passed_answer import PassedAnswer
 from .presentation import BlobFacts
 from .problems import problem_response, retry_headers
+from .provider_answer import provider_of, provider_refusal
+from .rewindable import RewindableBody, read_purpose
 from .route import (
     ANY_METHOD,
     Answer,
@@ -76,6 +80,7 @@ __all__ = [
     "Credential",
     "Face",
     "Following",
+    "FormFile",
     "Gate",
     "Handler",
     "Inflater",
@@ -96,6 +101,7 @@ __all__ = [
     "ProblemRenderer",
     "ReadinessCheck",
     "RequestMeter",
+    "RewindableBody",
     "Route",
     "Selection",
     "Server",
@@ -105,6 +111,7 @@ __all__ = [
     "UnixAddress",
     "Upload",
     "WebError",
+    "as_model",
     "body_chunks",
     "build_app",
     "codings_of",
@@ -116,6 +123,7 @@ __all__ = [
     "in_thread_if",
     "inflate",
     "inflate_head",
+    "is_form",
     "is_loopback_authority",
     "is_loopback_host",
     "join_faces",
@@ -129,11 +137,15 @@ __all__ = [
     "principal_of",
     "problem_response",
     "promised_digest",
+    "provider_of",
+    "provider_refusal",
     "read_body",
     "read_limit",
     "read_model",
+    "read_purpose",
     "refuse",
     "require_identity",
+    "require_scope",
     "retry_headers",
     "select_bytes",
     "send_blob",

@@ -69,6 +69,15 @@ STORE: dict[str, Scope] = {
     "DELETE /v1/tus/{upload}": "write",
     "POST /v1/tus/{upload}": "write",
     "GET /v1/tus/{upload}": "read",
+    "POST /v1/files": "write",
+    "GET /v1/files": "read",
+    "GET /v1/files/{file}": "read",
+    "GET /v1/files/{file}/content": "read",
+    "DELETE /v1/files/{file}": "write",
+    "POST /v1/uploads": "write",
+    "POST /v1/uploads/{upload}/parts": "write",
+    "POST /v1/uploads/{upload}/complete": "write",
+    "POST /v1/uploads/{upload}/cancel": "write",
     "POST /v1/resolve": "gateway",
     "PUT /v1/prompts/{digest}": "gateway",
     "GET /v1/prompts/{digest}": "gateway",
@@ -110,6 +119,7 @@ GATEWAY: dict[str, Scope] = {
 PASSED: dict[str, Scope] = {
     **{name: STORE[name] for name in STORE if " /v1/blobs" in name and "HEAD" not in name},
     "* /v1/blobs/{path:(?s:.*)}": "read",
+    **{name: STORE[name] for name in STORE if " /v1/files" in name or " /v1/uploads" in name},
     "GET /v1/tus/{upload}": "read",
     "HEAD /v1/tus/{upload}": "write",
     "* /v1/tus": "write",
@@ -130,6 +140,12 @@ SAMPLES = {
     "/ws/{path:(?s:.*)}": "/ws/google.ai",
     "/v1/blobs/{path:(?s:.*)}": "/v1/blobs/a/b",
     "/v1/tus/{upload}": "/v1/tus/" + "0" * 32,
+    "/v1/files/{file}": "/v1/files/file-cc" + "a" * 24,
+    **{
+        f"/v1/uploads/{{upload}}/{end}": f"/v1/uploads/upload_cc{'0' * 32}/{end}"
+        for end in ("parts", "complete", "cancel")
+    },
+    "/v1/files/{file}/content": f"/v1/files/file-cc{'a' * 24}/content",
 }
 DIGEST = "sha256:" + "0" * 64
 
