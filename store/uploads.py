@@ -177,7 +177,9 @@ class Uploads:
         found = await self._require(tenant, upload_id)
         found.check_offset(offset)
         if found.is_finished:
-            await self._take_nothing(found, body)
+            with self._reception.attend():
+                async with self._reception.until_closed():
+                    await self._take_nothing(found, body)
             return found
         with self._reception.attend(), self._allowances.begin(tenant) as allowance:
             part = self._parts.part(upload_id)
@@ -282,7 +284,7 @@ class Uploads:
         """Lock the part of an upload; return the upload as it is then.
 
         Raises:
-            UploadLockedError: somebody else has it.
+            UploadLockedError: somebody else has it, or has finished it meanwhile: asked again, it is found.
             UploadNotFoundError: it has ended meanwhile.
         """
         if not await part.lock():
@@ -290,7 +292,7 @@ class Uploads:
         again = await self.stat(found.tenant, found.id)
         if again is None or again.is_finished:
             await part.remove()  # what locking has made
-            raise UploadNotFoundError
+            raise UploadNotFoundError if again is None else UploadLockedError
         return again
 
     @asynccontextmanager

@@ -240,6 +240,38 @@ async def test_a_request_cancelled_at_any_moment_leaves_a_good_upload(
     assert await read(store, "a", digest) == DATA
 
 
+async def test_who_comes_as_it_is_finished_is_told_that_it_is_locked(store: Store) -> None:
+    """Whenever that is: an upload that was finished a moment ago is not unknown."""
+    for turns in range(40):
+        upload = await store.uploads.create(NewUpload("a", 5))
+        await store.uploads.append("a", upload.id, 0, chunks(b"%05d" % turns))
+        first = asyncio.create_task(store.uploads.finish("a", upload.id))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        others = [store.uploads.finish("a", upload.id) for _ in range(20)]
+        told = await asyncio.gather(*others, return_exceptions=True)
+        assert {type(one) for one in told} <= {UploadLockedError, Receipt}
+        assert (await first).created
+
+
+async def test_a_body_for_a_finished_upload_ends_with_the_store(store: Store) -> None:
+    upload = await store.uploads.create(NewUpload("a", 5))
+    await store.uploads.append("a", upload.id, 0, chunks(b"12345"))
+    await store.uploads.finish("a", upload.id)
+    begun = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        begun.set()
+        await asyncio.Event().wait()
+        yield b""
+
+    task = asyncio.create_task(store.uploads.append("a", upload.id, 5, endless()))
+    await begun.wait()
+    await store.close()
+    with pytest.raises(StoreClosedError):
+        await asyncio.wait_for(task, 10)
+
+
 async def test_a_terminated_upload_is_gone(any_store: Store, folder: Path) -> None:
     upload = await any_store.uploads.create(NewUpload("a", 100))
     await any_store.uploads.append("a", upload.id, 0, chunks(b"x" * 60))
