@@ -47,7 +47,7 @@ from .probe import Probe, Probes
 from .reception import Reception
 from .seed import Seeds
 from .sums import find_excess
-from .upload import NewUpload, Upload, check_size
+from .upload import UPLOAD_ID_BYTES, NewUpload, Upload, check_size
 from .upload_ending import UploadEnding
 from .upload_table import (
     count_open,
@@ -59,7 +59,6 @@ from .upload_table import (
     remove_upload,
 )
 
-_ID_BYTES = 16
 _FINISHED_FOR_EACH = 10
 """Finished uploads that are remembered for each that a tenant may have open: their rows and what is said
 of them are bounded too."""
@@ -135,7 +134,7 @@ class Uploads:
         new = replace(new, media_type=new.media_type and parse_media_type(new.media_type))
         if new.length is not None:
             check_size(new.length, self.max_blob_bytes)
-        upload_id = self._random(_ID_BYTES).hex()
+        upload_id = self._random(UPLOAD_ID_BYTES).hex()
         with self._reception.attend(), self._allowances.begin(new.tenant) as allowance:
             if new.length is not None:
                 await allowance.cover(new.length)

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from coatcheck.store import (
     StoreClosedError,
     StoreConfig,
     StoreFullError,
+    StoreUnavailableError,
     TooManyUploadsError,
     UploadIncompleteError,
     UploadLengthError,
@@ -614,6 +615,27 @@ async def test_files_and_rows_are_reconciled(open_store: Open, folder: Path) -> 
     await store.uploads.append("a", kept.id, 60, chunks(b"x" * 40))
 
 
+async def test_what_is_no_uploads_is_left_alone(open_store: Open, folder: Path) -> None:
+    """Whatever somebody has put there, the store opens."""
+    store = await open_store(StoreConfig(folder))
+    upload = await store.uploads.create(NewUpload("a", 100))
+    await store.uploads.append("a", upload.id, 0, chunks(b"x" * 60))
+    await store.close()
+    foreign = [folder / "uploads" / name for name in ("lost+found", "F" * 32, "f" * 32)]
+    for path in foreign:
+        path.mkdir()
+    (folder / "uploads" / ".nfs01").write_bytes(b"somebody's")
+    store = await open_store(StoreConfig(folder))
+    assert {path.name for path in parts(folder)} == {
+        upload.id,
+        ".nfs01",
+        *(p.name for p in foreign),
+    }
+    found = await store.uploads.stat("a", upload.id)
+    assert found is not None
+    assert found.offset == 60
+
+
 async def test_the_part_is_private(disk_store: Store, folder: Path) -> None:
     upload = await disk_store.uploads.create(NewUpload("a", 100))
     await disk_store.uploads.append("a", upload.id, 0, chunks(b"x"))
@@ -675,3 +697,20 @@ async def test_finished_uploads_are_remembered_in_a_bounded_number(
     known = [await store.uploads.stat("a", upload_id) is not None for upload_id in ids]
     assert known == [False, False] + [True] * 21
     assert await store.stat("a", Digest.of(b"0")) is not None
+
+
+async def test_an_upload_that_is_erased_while_it_is_received_is_gone(any_store: Store) -> None:
+    uploads, free_bytes = any_store.uploads, (await any_store.stats()).disk_free_bytes
+    upload = await uploads.create(NewUpload("a"))
+
+    async def erased_meanwhile() -> AsyncIterator[bytes]:
+        yield DATA[: 2 * MIB]
+        await any_store.erasure.erase_tenant("a")
+        yield DATA[2 * MIB :]
+
+    with suppress(StoreUnavailableError):  # a store in memory says so; a file is written on
+        await uploads.append("a", upload.id, 0, erased_meanwhile())
+    with pytest.raises(UploadNotFoundError):
+        await uploads.finish("a", upload.id)
+    if any_store.config.data_folder is None:
+        assert (await any_store.stats()).disk_free_bytes == free_bytes
