@@ -205,7 +205,7 @@ class Database:
                     driver.execute("VACUUM").close()
                 busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
-            raise sql_error(error) from error
+            raise self._failure(error) from error
         return not busy
 
     def _write_waiting(self) -> None:
@@ -241,11 +241,17 @@ class Database:
             with self._connection.begin():
                 return work(self._connection)
         except (SQLAlchemyError, sqlite3.Error) as error:
-            self._let_go_of_what_failed(error)
-            failure = sql_error(error)
-            if isinstance(failure, DamagedDatabaseError) and self._path is not None:
-                note_damage(self._path, str(failure))
-            raise failure from error
+            raise self._failure(error) from error
+
+    def _failure(
+        self, error: SQLAlchemyError | sqlite3.Error
+    ) -> StoreFullError | StoreUnavailableError:
+        """See to it that what comes next can work, and return the error to raise."""
+        self._let_go_of_what_failed(error)
+        failure = sql_error(error)
+        if isinstance(failure, DamagedDatabaseError) and self._path is not None:
+            note_damage(self._path, str(failure))
+        return failure
 
     def _let_go_of_what_failed(self, error: SQLAlchemyError | sqlite3.Error) -> None:
         """Let the next work open the file anew, where this connection would go on failing.

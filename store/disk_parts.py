@@ -23,6 +23,7 @@ from coatcheck.protocol import Buffer, Digest
 from .disk_space import Claim, DiskSpace
 from .durable import let_go, sync_folder, write_all
 from .errors import StoreUnavailableError, UploadLostError, disk_error
+from .upload import is_upload_id
 
 
 class DiskParts:
@@ -52,7 +53,12 @@ class DiskParts:
     def list(self) -> Sequence[str]:
         """Return the ids of uploads with a part; see `Parts.list`."""
         try:
-            return os.listdir(self._folder)
+            with os.scandir(self._folder) as entries:
+                return [
+                    entry.name
+                    for entry in entries
+                    if is_upload_id(entry.name) and entry.is_file(follow_symlinks=False)
+                ]
         except OSError as error:
             raise disk_error(error) from error
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from coatcheck.protocol import Buffer, Digest
 
+from .errors import StoreUnavailableError
+
 if TYPE_CHECKING:
     from .memory_backend import MemoryBackend
 
@@ -68,7 +70,7 @@ class MemoryPart:
 
     async def resume(self, size: int) -> bool:
         """Drop what lies behind `size`; see `Part.resume`."""
-        data = self._parts[self._id]
+        data = self._data()
         if (beyond := len(data) - size) > 0:
             del data[size:]
             self._backend.reserve(-beyond)
@@ -76,11 +78,12 @@ class MemoryPart:
 
     async def write(self, parts: Sequence[Buffer], beside: Callable[[], object]) -> None:
         """Append; see `Part.write`."""
+        data = self._data()
         count = sum(map(len, parts))
         self._reserve(count)
         self._reserved_bytes -= count
         for part in parts:
-            self._parts[self._id] += part
+            data += part
         await asyncio.get_running_loop().run_in_executor(None, beside)
 
     async def sync(self) -> None:
@@ -88,14 +91,14 @@ class MemoryPart:
 
     async def read(self, offset: int, buffer: memoryview, take: Callable[[int], object]) -> None:
         """Read; see `Part.read`."""
-        part = memoryview(self._parts[self._id])[offset : offset + buffer.nbytes]
+        part = memoryview(self._data())[offset : offset + buffer.nbytes]
         buffer[: part.nbytes] = part
         await asyncio.get_running_loop().run_in_executor(None, take, part.nbytes)
 
     async def commit(self, digest: Digest, rest: Sequence[Buffer] = ()) -> None:
         """Make it a blob; see `Part.commit`."""
         assert not rest, "a part is written before it is committed"
-        self._backend.put(digest, memoryview(self._parts[self._id]).toreadonly())
+        self._backend.put(digest, memoryview(self._data()).toreadonly())
 
     async def remove(self) -> None:
         """Remove the part; see `Part.remove`."""
@@ -108,6 +111,12 @@ class MemoryPart:
             self._locked.discard(self._id)
         self._backend.reserve(-self._reserved_bytes)
         self._reserved_bytes = 0
+
+    def _data(self) -> bytearray:
+        data = self._parts.get(self._id)
+        if data is None:  # by `MemoryParts.remove`, which waits for nobody
+            raise StoreUnavailableError("the upload was removed meanwhile")
+        return data
 
     def _reserve(self, more_bytes: int) -> None:
         if more_bytes > self._reserved_bytes:

@@ -103,7 +103,7 @@ class Parts(Protocol):
         ...
 
     def list(self) -> Sequence[str]:
-        """Return the ids of all uploads that have a part. Blocking.
+        """Return the ids of all uploads that have a part; what else lies there is none. Blocking.
 
         Raises:
             StoreUnavailableError: the disk does not say.

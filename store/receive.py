@@ -74,6 +74,7 @@ class Receiver:
             spool = self._backend.spool()
             async with self._reception.until_closed():
                 taken = await self._fill(spool, body, promise, allowance)
+            allowance.begin_commit()
             return await self._finisher.run(self._commit(grant, spool, taken))
 
     async def _fill(

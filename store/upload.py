@@ -9,7 +9,9 @@
 From each of them it may be terminated or expire, and then it is as if it had never been.
 """
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from coatcheck.protocol import Digest
 
@@ -26,6 +28,8 @@ from .promise import Promise
 
 SECTION_MARK = "-"
 """Stands in the id of a section, behind the id of the upload that it belongs to."""
+UPLOAD_ID_BYTES: Final = 16
+_ID: Final = re.compile(rf"[0-9a-f]{{{2 * UPLOAD_ID_BYTES}}}({SECTION_MARK}[0-9a-f]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,11 @@ class Upload:
         """
         if self.length is not None and not self.is_whole:
             raise UploadIncompleteError(self.offset, self.length)
+
+
+def is_upload_id(text: str) -> bool:
+    """Say whether an upload may have this id."""
+    return _ID.fullmatch(text) is not None
 
 
 def check_size(size: int, max_blob_bytes: int) -> None:

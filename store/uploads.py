@@ -47,7 +47,7 @@ from .probe import Probe, Probes
 from .reception import Reception
 from .seed import Seeds
 from .sums import find_excess
-from .upload import NewUpload, Upload, check_size
+from .upload import UPLOAD_ID_BYTES, NewUpload, Upload, check_size
 from .upload_ending import UploadEnding
 from .upload_table import (
     count_open,
@@ -59,7 +59,6 @@ from .upload_table import (
     remove_upload,
 )
 
-_ID_BYTES = 16
 _FINISHED_FOR_EACH = 10
 """Finished uploads that are remembered for each that a tenant may have open: their rows and what is said
 of them are bounded too."""
@@ -135,7 +134,7 @@ class Uploads:
         new = replace(new, media_type=new.media_type and parse_media_type(new.media_type))
         if new.length is not None:
             check_size(new.length, self.max_blob_bytes)
-        upload_id = self._random(_ID_BYTES).hex()
+        upload_id = self._random(UPLOAD_ID_BYTES).hex()
         with self._reception.attend(), self._allowances.begin(new.tenant) as allowance:
             if new.length is not None:
                 await allowance.cover(new.length)
@@ -177,7 +176,9 @@ class Uploads:
         found = await self._require(tenant, upload_id)
         found.check_offset(offset)
         if found.is_finished:
-            await self._take_nothing(found, body)
+            with self._reception.attend():
+                async with self._reception.until_closed():
+                    await self._take_nothing(found, body)
             return found
         with self._reception.attend(), self._allowances.begin(tenant) as allowance:
             part = self._parts.part(upload_id)
@@ -282,7 +283,7 @@ class Uploads:
         """Lock the part of an upload; return the upload as it is then.
 
         Raises:
-            UploadLockedError: somebody else has it.
+            UploadLockedError: somebody else has it, or has finished it meanwhile: asked again, it is found.
             UploadNotFoundError: it has ended meanwhile.
         """
         if not await part.lock():
@@ -290,7 +291,7 @@ class Uploads:
         again = await self.stat(found.tenant, found.id)
         if again is None or again.is_finished:
             await part.remove()  # what locking has made
-            raise UploadNotFoundError
+            raise UploadNotFoundError if again is None else UploadLockedError
         return again
 
     @asynccontextmanager

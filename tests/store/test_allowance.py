@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from coatcheck.store import (
     StoreConfig,
     StoreFullError,
 )
+from coatcheck.store.allowance import Allowances
 
 Put = Callable[..., Awaitable[Receipt]]
 Open = Callable[[StoreConfig], Awaitable[Store]]
@@ -134,3 +136,70 @@ async def test_a_refusal_is_the_same_however_much_others_have(open_store: Open, 
             await put(store, "b", b"z" * 900)
         errors.append(str(refused.value))
     assert errors[0] == errors[1]
+
+
+@dataclass
+class Sums:
+    """An index that holds what a test says, and answers when it may."""
+
+    used_bytes: int = 0
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def tenant_bytes(self, tenant: str, now: float) -> int:
+        return await self.stored_bytes()
+
+    async def stored_bytes(self) -> int:
+        answer = self.used_bytes
+        await self.may_answer.wait()
+        return answer
+
+    async def end_holds_of(self, tenant: str, now: float) -> None:
+        pass
+
+
+async def remove_nothing(count: int) -> None:
+    pass
+
+
+BOUNDS = [(Quotas(1000), None), (Quotas(), 1000)]
+
+
+@pytest.mark.parametrize(("quotas", "limit"), BOUNDS)
+async def test_what_is_being_committed_counts_once(quotas: Quotas, limit: int | None) -> None:
+    sums = Sums()
+    sums.may_answer.set()
+    now = [1.0]
+    allowances = Allowances(sums, quotas, limit, remove_nothing, lambda: now[0])
+    with allowances.begin("a") as mine, allowances.begin("a") as neighbours:
+        await mine.cover(600)
+        mine.begin_commit()
+        now[0] += 2  # sums of before are too old
+        sums.used_bytes = 600  # it stands in the index, and is set aside still
+        covering = asyncio.create_task(neighbours.cover(400))
+        await asyncio.wait([covering], timeout=0.02)
+        assert not covering.done()
+        mine.give_back()
+        await covering
+        with pytest.raises((QuotaExceededError, StoreFullError)):
+            await neighbours.cover(401)
+
+
+@pytest.mark.parametrize(("quotas", "limit"), BOUNDS)
+async def test_a_sum_that_was_asked_for_before_it_changed_is_not_believed(
+    quotas: Quotas, limit: int | None
+) -> None:
+    sums = Sums()
+    allowances = Allowances(sums, quotas, limit, remove_nothing, lambda: 1.0)
+    with allowances.begin("a") as mine, allowances.begin("a") as neighbours:
+        sums.may_answer.set()
+        await mine.cover(600)
+        allowances.give_back("a", 0)  # so that the sum is asked for anew
+        sums.may_answer.clear()
+        covering = asyncio.create_task(neighbours.cover(1))
+        await asyncio.sleep(0)
+        sums.used_bytes = 600
+        mine.give_back()
+        sums.may_answer.set()
+        await covering
+        with pytest.raises((QuotaExceededError, StoreFullError)):
+            await neighbours.cover(401)

@@ -141,6 +141,16 @@ async def test_a_connection_that_would_go_on_failing_is_opened_anew(database: Da
     assert await kept(database) == [2]
 
 
+async def test_a_log_that_cannot_be_cleared_is_cleared_over_a_new_connection(
+    database: Database,
+) -> None:
+    await database.run(lambda c: c.execute(text("PRAGMA query_only=ON")))
+    with pytest.raises(StoreUnavailableError, match="readonly"):
+        await database.clear_log(rewrite=True)
+    assert await database.clear_log(rewrite=True)
+    assert await database.run(adding(2)) == 2
+
+
 async def test_a_database_in_memory_is_never_opened_anew() -> None:
     database = await Database.open(None, history="index", synchronous="FULL")
     await database.run(lambda c: c.execute(text("CREATE TABLE numbers (n INTEGER PRIMARY KEY)")))

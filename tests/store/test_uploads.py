@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from coatcheck.store import (
     StoreClosedError,
     StoreConfig,
     StoreFullError,
+    StoreUnavailableError,
     TooManyUploadsError,
     UploadIncompleteError,
     UploadLengthError,
@@ -233,6 +234,38 @@ async def test_a_request_cancelled_at_any_moment_leaves_a_good_upload(
     digest = (await store.uploads.finish("a", upload.id)).grant.digest
     assert digest == Digest.of(DATA)
     assert await read(store, "a", digest) == DATA
+
+
+async def test_who_comes_as_it_is_finished_is_told_that_it_is_locked(store: Store) -> None:
+    """Whenever that is: an upload that was finished a moment ago is not unknown."""
+    for turns in range(40):
+        upload = await store.uploads.create(NewUpload("a", 5))
+        await store.uploads.append("a", upload.id, 0, chunks(b"%05d" % turns))
+        first = asyncio.create_task(store.uploads.finish("a", upload.id))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        others = [store.uploads.finish("a", upload.id) for _ in range(20)]
+        told = await asyncio.gather(*others, return_exceptions=True)
+        assert {type(one) for one in told} <= {UploadLockedError, Receipt}
+        assert (await first).created
+
+
+async def test_a_body_for_a_finished_upload_ends_with_the_store(store: Store) -> None:
+    upload = await store.uploads.create(NewUpload("a", 5))
+    await store.uploads.append("a", upload.id, 0, chunks(b"12345"))
+    await store.uploads.finish("a", upload.id)
+    begun = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        begun.set()
+        await asyncio.Event().wait()
+        yield b""
+
+    task = asyncio.create_task(store.uploads.append("a", upload.id, 5, endless()))
+    await begun.wait()
+    await store.close()
+    with pytest.raises(StoreClosedError):
+        await asyncio.wait_for(task, 10)
 
 
 async def test_a_terminated_upload_is_gone(any_store: Store, folder: Path) -> None:
@@ -577,6 +610,27 @@ async def test_files_and_rows_are_reconciled(open_store: Open, folder: Path) -> 
     await store.uploads.append("a", kept.id, 60, chunks(b"x" * 40))
 
 
+async def test_what_is_no_uploads_is_left_alone(open_store: Open, folder: Path) -> None:
+    """Whatever somebody has put there, the store opens."""
+    store = await open_store(StoreConfig(folder))
+    upload = await store.uploads.create(NewUpload("a", 100))
+    await store.uploads.append("a", upload.id, 0, chunks(b"x" * 60))
+    await store.close()
+    foreign = [folder / "uploads" / name for name in ("lost+found", "F" * 32, "f" * 32)]
+    for path in foreign:
+        path.mkdir()
+    (folder / "uploads" / ".nfs01").write_bytes(b"somebody's")
+    store = await open_store(StoreConfig(folder))
+    assert {path.name for path in parts(folder)} == {
+        upload.id,
+        ".nfs01",
+        *(p.name for p in foreign),
+    }
+    found = await store.uploads.stat("a", upload.id)
+    assert found is not None
+    assert found.offset == 60
+
+
 async def test_the_part_is_private(disk_store: Store, folder: Path) -> None:
     upload = await disk_store.uploads.create(NewUpload("a", 100))
     await disk_store.uploads.append("a", upload.id, 0, chunks(b"x"))
@@ -638,3 +692,20 @@ async def test_finished_uploads_are_remembered_in_a_bounded_number(
     known = [await store.uploads.stat("a", upload_id) is not None for upload_id in ids]
     assert known == [False, False] + [True] * 21
     assert await store.stat("a", Digest.of(b"0")) is not None
+
+
+async def test_an_upload_that_is_erased_while_it_is_received_is_gone(any_store: Store) -> None:
+    uploads, free_bytes = any_store.uploads, (await any_store.stats()).disk_free_bytes
+    upload = await uploads.create(NewUpload("a"))
+
+    async def erased_meanwhile() -> AsyncIterator[bytes]:
+        yield DATA[: 2 * MIB]
+        await any_store.erasure.erase_tenant("a")
+        yield DATA[2 * MIB :]
+
+    with suppress(StoreUnavailableError):  # a store in memory says so; a file is written on
+        await uploads.append("a", upload.id, 0, erased_meanwhile())
+    with pytest.raises(UploadNotFoundError):
+        await uploads.finish("a", upload.id)
+    if any_store.config.data_folder is None:
+        assert (await any_store.stats()).disk_free_bytes == free_bytes
