@@ -53,7 +53,6 @@ from .openai_models import DeletedFile, FileObject, FilePage
 
 _MAX_LIMIT = 10_000  # and what it is without one
 _JSON_BYTES = 256  # of one file in a list
-_FORM_BYTES = 64 * 1024  # what is set aside of a form beside its file
 
 
 class OpenAIFiles:
@@ -77,8 +76,7 @@ class OpenAIFiles:
         require_identity(request)
         if not self._elsewhere.takes(OPENAI):
             return await self._keep(request, body_chunks(request, max_bytes=None))
-        max_bytes = self._store.config.max_blob_bytes + _FORM_BYTES
-        body = RewindableBody(request, self._store.bodies, max_bytes)
+        body = RewindableBody(request, self._store.bodies, self._store.config.max_blob_bytes)
         try:
             purpose = await read_purpose(body, content_type)
             if purpose and not is_kept_purpose(purpose):
