@@ -33,7 +33,7 @@ from .availability import Availability
 from .errors import DaemonError
 from .headers import store_answer_headers, store_request_headers
 from .incoming import Incoming
-from .target import check_segments
+from .target import store_target
 from .upstream import Answer, Outgoing, Upstream
 
 _BLOBS = BLOB_PATH.rstrip("/")
@@ -98,10 +98,9 @@ class StorePassage:
         if body is None and expects_continue(request):
             headers.append(("Expect", "100-continue"))  # the client is told what the store tells us
         incoming = Incoming(request, body)
-        target = request.rel_url.raw_path_qs
-        outgoing = Outgoing(request.method, target, headers, incoming.body(_uncounted))
         try:
-            check_segments(target.partition("?")[0])
+            target = store_target(request.rel_url.raw_path_qs)
+            outgoing = Outgoing(request.method, target, headers, incoming.body(_uncounted))
             async with AsyncExitStack() as stack:
                 answer = await self._answer(outgoing, stack)
                 await self._forget(tenant, request)  # before the client knows, and goes on

@@ -135,6 +135,15 @@ async def test_ids_that_are_not_ours_are_the_providers(site: Site, http: ClientS
     assert [(seen.method, seen.target) for seen in site.upstream.seen] == calls
 
 
+async def test_paths_below_our_ids_are_no_providers(site: Site, http: ClientSession) -> None:
+    ours, upload = "file-cc" + "a" * 24, "upload_cc" + "0" * 32
+    paths = (f"files/{ours}/more", f"uploads/{upload}", f"vector_stores/vs_1/files/{ours}")
+    for path in paths:
+        async with http.get(f"{site.url}/v1/{path}", headers=site.headers()) as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (404, "not_found")
+    assert site.upstream.seen == []
+
+
 async def test_our_files_never_reach_the_provider(site: Site, ai: openai.AsyncOpenAI) -> None:
     for data in (SMALL, LARGE):
         file = await ai.files.create(file=("cat.bin", data), purpose="user_data")
