@@ -39,7 +39,7 @@ async def body(data: bytes) -> AsyncIterator[bytes]:
 
 
 async def begin(store: Store, length: int = len(DATA), tenant: str = "a") -> Upload:
-    return await store.uploads.create(NewUpload(tenant, length=length))
+    return await store.uploads.create(NewUpload(tenant, length=length, metadata="begun"))
 
 
 async def add(store: Store, whole: Upload, data: bytes) -> str:
@@ -105,7 +105,6 @@ async def test_another_tenants_upload_takes_nothing(any_store: Store) -> None:
     for ask in (
         any_store.sections.add("a", whole.id, body(b"abc")),
         any_store.sections.join("a", whole.id, [section.section_name]),
-        any_store.sections.note("a", whole.id, "{}"),
         any_store.sections.add("b", section.id, body(b"abc")),
     ):
         with pytest.raises(UploadNotFoundError):
@@ -172,7 +171,10 @@ async def test_sections_outlive_the_process_and_go_on_in_another(folder: Path) -
     async with await Store.open(config) as store:
         await store.sections.join("a", whole.id, ids)
         assert (await store.uploads.finish("a", whole.id)).grant.digest == Digest.of(DATA)
-        await store.sections.note("a", whole.id, "said")
+        found = await store.uploads.stat("a", whole.id)
+        assert found is not None
+        assert await store.sections.note(found, "said")
+        assert not await store.sections.note(found, "said by another")
         found = await store.uploads.stat("a", whole.id)
         assert found is not None
         assert (found.metadata, found.digest) == ("said", Digest.of(DATA))
