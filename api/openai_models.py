@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from coatcheck.protocol import KEPT_PURPOSES
+from coatcheck.protocol import KEPT_PURPOSES, clean_filename
 from coatcheck.store import MAX_SECTIONS, StoredFile
 
 from .file_terms import MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS
@@ -39,7 +39,7 @@ class FileObject(BaseModel):
             bytes=file.grant.size,
             created_at=int(file.created_at),
             expires_at=None if expires is None else int(expires),
-            filename=file.filename or _UNNAMED,
+            filename=clean_filename(file.filename or "") or _UNNAMED,
             purpose=file.purpose or KEPT_PURPOSES[0],
         )
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from aiohttp import web
 
 from coatcheck.protocol import (
+    GEMINI,
     OPENAI,
     JsonError,
     Problem,
@@ -57,14 +58,14 @@ class FilesPassage:
         store: StorePassage,
         providers: Passage,
         bodies: BodySpools,
-        max_body_bytes: int,
+        max_blob_bytes: int,
         released: FileReleased,
     ) -> None:
-        """At most `max_body_bytes` of one body are set aside."""
+        """Forms with files of at most `max_blob_bytes` are set aside."""
         self._store = store
         self._providers = providers
         self._bodies = bodies
-        self._max_body_bytes = max_body_bytes
+        self._max_blob_bytes = max_blob_bytes
         self._released = released
 
     def routes(self) -> list[Route]:
@@ -92,16 +93,16 @@ class FilesPassage:
             return await self._providers.pass_on(request)
         content_type = request.headers.get("Content-Type", "")
         if provider_of(request) is not OPENAI or not self._providers.takes(OPENAI):
-            return await self._store.serve(request)
+            return await self._to_store(request)
         if not is_form(content_type):
             return await self._providers.pass_on(request)
         require_identity(request)
-        body = RewindableBody(request, self._bodies, self._max_body_bytes)
+        body = RewindableBody(request, self._bodies, self._max_blob_bytes)
         try:
             purpose = await read_purpose(body, content_type)
             if purpose and not is_kept_purpose(purpose):
                 return await self._providers.pass_on(request, body.rewound())
-            return await self._store.serve(request, body.rewound())
+            return await self._to_store(request, body.rewound())
         except StoreError as error:
             raise ProblemError(NotSetAsideError(str(error)).problem) from error
         finally:
@@ -113,13 +114,13 @@ class FilesPassage:
         is_theirs = provider is OPENAI and purpose is not None and not is_kept_purpose(purpose)
         if self._is_all_theirs(request) or (is_theirs and self._providers.takes(provider)):
             return await self._providers.pass_on(request)
-        return await self._store.serve(request)
+        return await self._to_store(request)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Pass on who asks about one file."""
         if self._is_foreign(request):
             return await self._providers.pass_on(request)
-        return await self._store.serve(request)
+        return await self._to_store(request)
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Pass on the end of a file, and forget what it named."""
@@ -127,7 +128,7 @@ class FilesPassage:
             return await self._providers.pass_on(request)
         tenant, file_id = tenant_of(request), request.match_info["file"]
         try:
-            return await self._store.serve(request)
+            return await self._to_store(request)
         finally:  # the store may have acted, whatever was heard of it
             if is_file_id(file_id):
                 await self._released(tenant, file_id)
@@ -137,20 +138,27 @@ class FilesPassage:
         if self._providers.takes_all(OPENAI):
             return await self._providers.pass_on(request)
         if not self._providers.takes(OPENAI):
-            return await self._store.serve(request)
+            return await self._to_store(request)
         require_identity(request)
         body = await read_body(request, _MAX_JSON_BYTES)
         purpose = _purpose_of(body)
         if purpose and not is_kept_purpose(purpose):
             return await self._providers.pass_on(request, _once(body))
-        return await self._store.serve(request, _once(body))
+        return await self._to_store(request, _once(body))
 
     async def go_on(self, request: web.Request) -> web.StreamResponse:
         """Pass on what is for an upload that has begun."""
         is_ours = read_upload_id(request.match_info["upload"]) is not None
         if not is_ours and self._providers.takes(OPENAI):
             return await self._providers.pass_on(request)
-        return await self._store.serve(request)
+        return await self._to_store(request)
+
+    async def _to_store(
+        self, request: web.Request, body: AsyncGenerator[bytes] | None = None
+    ) -> web.StreamResponse:
+        # The client's key for Gemini stays here, and with it what says who is meant.
+        marks = [("x-goog-api-key", "-")] if provider_of(request) is GEMINI else []
+        return await self._store.serve(request, body, marks)
 
     def _is_foreign(self, request: web.Request) -> bool:
         provider = provider_of(request)
