@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from coatcheck.protocol import GEMINI, Problem, is_file_id
+from coatcheck.protocol import GEMINI, Problem, is_file_id, split_download
 from coatcheck.store import BlobNotFoundError, Page, Store, StoredFile, StoredFileNotFoundError
 from coatcheck.web import (
     client_origin,
@@ -32,7 +32,6 @@ from .gemini_models import GeminiFile, GeminiFilePage, GeminiGone
 _DEFAULT_LIMIT = 10
 _MAX_LIMIT = 100
 _JSON_BYTES = 512  # of one file in a list
-_DOWNLOAD = ":download"
 _decimal = re.compile(r"[0-9]{1,9}", re.ASCII).fullmatch
 
 
@@ -71,7 +70,7 @@ class GeminiFiles:
 
     async def retrieve(self, request: web.Request) -> web.StreamResponse:
         """Describe a file, or send its bytes where the path ends in `:download`."""
-        if request.match_info["file"].endswith(_DOWNLOAD):
+        if split_download(request.match_info["file"])[1]:
             return await self.content(request)
         if self._is_foreign(request):
             return await self._elsewhere.pass_on(request)
@@ -114,7 +113,7 @@ class GeminiFiles:
 
 
 def _id_of(request: web.Request) -> str:
-    return request.match_info["file"].removesuffix(_DOWNLOAD)
+    return split_download(request.match_info["file"])[0]
 
 
 def _limit(request: web.Request) -> int:

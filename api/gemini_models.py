@@ -87,7 +87,6 @@ class NewGeminiFile(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str | None = None
     display_name: str | None = Field(
         default=None, validation_alias=AliasChoices("displayName", "display_name"), max_length=512
     )

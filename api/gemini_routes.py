@@ -4,12 +4,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from coatcheck.protocol import GEMINI, GEMINI_VERSIONS, UPLOAD_ID, Scope
-from coatcheck.web import END_USER_FIELD, Answer, Handler, Operation, Parameter, Route
+from coatcheck.web import (
+    END_USER_FIELD,
+    Answer,
+    Handler,
+    Operation,
+    Parameter,
+    Route,
+    upload_refusal,
+)
 
 from .gemini_fields import COMMAND, LENGTH, OFFSET, PROTOCOL, TYPE
 from .gemini_files import GeminiFiles
 from .gemini_models import GeminiFile, GeminiFileAnswer, GeminiFilePage, GeminiGone
-from .gemini_uploads import GeminiUploads, render_upload_problem
+from .gemini_uploads import GeminiUploads
 
 _UPLOAD = Operation(
     "Upload a file, resumably",
@@ -53,7 +61,7 @@ def gemini_routes(files: GeminiFiles, uploads: GeminiUploads) -> Sequence[Route]
             f"/upload/{version}/files",
             uploads.post,
             _UPLOAD,
-            render_upload_problem,
+            upload_refusal,
             scope="write",
             capability=UPLOAD_ID,
         )

@@ -21,12 +21,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from coatcheck.protocol import (
     FILE_ID_BYTES,
     GEMINI,
+    MAX_START_BYTES,
+    UPLOAD_FINAL,
     UPLOAD_ID,
-    Problem,
+    UPLOAD_RECEIVED,
+    UPLOAD_STATUS,
     clean_filename,
     clean_title,
     decode_json,
     file_id_of,
+    has_chosen_name,
     is_upload_id,
 )
 from coatcheck.store import (
@@ -34,17 +38,18 @@ from coatcheck.store import (
     Store,
     StoredFile,
     Upload,
+    UploadFinishedError,
     UploadNotFoundError,
     UploadOffsetError,
 )
 from coatcheck.web import (
+    as_model,
     body_chunks,
     client_origin,
     declared_type,
     end_user_of,
     is_known,
     json_response,
-    provider_refusal,
     read_body,
     refuse,
     require_identity,
@@ -55,8 +60,6 @@ from .elsewhere import Elsewhere
 from .gemini_fields import (
     CONTROL_URL,
     FILE_NAME,
-    RECEIVED,
-    STATUS,
     TYPE,
     URL,
     Command,
@@ -69,8 +72,7 @@ from .gemini_models import GeminiFile, GeminiFileAnswer, GeminiStart, NewGeminiF
 
 LIFETIME_SECONDS = 48 * 3600
 """How long Google keeps a file."""
-_START_BYTES = 64 * 1024
-_ACTIVE, _FINAL, _CANCELLED = "active", "final", "cancelled"
+_ACTIVE, _CANCELLED = "active", "cancelled"
 
 
 class _Mark(BaseModel):
@@ -106,12 +108,12 @@ class GeminiUploads:
             return await self._elsewhere.pass_on(request)
         require_start(request.headers)
         require_identity(request)
-        body = await read_body(request, _START_BYTES)
-        file = _read_start(body)
-        if file.name and self._elsewhere.takes(GEMINI):
-            return await self._elsewhere.pass_on(request, _again(body))
-        if file.name:
+        body = await read_body(request, MAX_START_BYTES)
+        if has_chosen_name(body):
+            if self._elsewhere.takes(GEMINI):
+                return await self._elsewhere.pass_on(request, _again(body))
             raise _name_chosen()
+        file = _read_start(body)
         origin = client_origin(request)
         upload = await self._store.uploads.create(
             NewUpload(
@@ -129,7 +131,7 @@ class GeminiUploads:
         self, request: web.Request, upload: Upload, command: Command
     ) -> web.StreamResponse:
         if command.queries:
-            return _answer(_FINAL if upload.is_finished else _ACTIVE, upload.offset)
+            return _answer(UPLOAD_FINAL if upload.is_finished else _ACTIVE, upload.offset)
         if command.cancels:
             return await self._cancel(upload)
         if command.uploads:
@@ -138,7 +140,7 @@ class GeminiUploads:
             return _answer(_ACTIVE, upload.offset)
         file = await self._finish(upload)
         answer = GeminiFileAnswer(file=GeminiFile.of(file, client_origin(request)))
-        return json_response(answer, headers=_fields(_FINAL, upload.offset))
+        return json_response(answer, headers=_fields(UPLOAD_FINAL, upload.offset))
 
     async def _append(self, request: web.Request, upload: Upload, command: Command) -> Upload:
         offset = read_offset(request.headers)
@@ -162,9 +164,7 @@ class GeminiUploads:
 
     async def _cancel(self, upload: Upload) -> web.StreamResponse:
         if upload.is_finished:
-            raise refuse(
-                409, "upload_finished", "Upload finished", "the upload is a file; delete that"
-            )
+            raise UploadFinishedError
         await self._store.uploads.terminate(upload.tenant, upload.id)
         return _answer(_CANCELLED, upload.offset)
 
@@ -178,20 +178,8 @@ class GeminiUploads:
         return upload
 
 
-def render_upload_problem(
-    request: web.Request, problem: Problem, headers: Mapping[str, str]
-) -> web.Response:
-    """Return an error as Google's SDKs raise it; one that may pass, as they send it again."""
-    fields = dict(headers)
-    if not problem.retryable:
-        fields[STATUS] = _FINAL
-    if isinstance(offset := problem.extensions.get("offset"), int):
-        fields[RECEIVED] = str(offset)
-    return provider_refusal(GEMINI, problem, fields)
-
-
 def _fields(status: str, offset: int) -> dict[str, str]:
-    return {STATUS: status, RECEIVED: str(offset), "Cache-Control": "no-store"}
+    return {UPLOAD_STATUS: status, UPLOAD_RECEIVED: str(offset), "Cache-Control": "no-store"}
 
 
 def _answer(status: str, offset: int, fields: Mapping[str, str] | None = None) -> web.Response:
@@ -215,14 +203,7 @@ async def _drain(request: web.Request, upload: Upload, offset: int, command: Com
 def _read_start(body: bytes) -> NewGeminiFile:
     if not body.strip():
         return NewGeminiFile()
-    try:
-        return GeminiStart.model_validate(decode_json(body)).file or NewGeminiFile()
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        path = ".".join(str(step) for step in first["loc"])
-        raise refuse(
-            400, "request_malformed", "Malformed request", first["msg"], path=path
-        ) from error
+    return as_model(decode_json(body), GeminiStart).file or NewGeminiFile()
 
 
 async def _again(body: bytes) -> AsyncGenerator[bytes]:

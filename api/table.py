@@ -40,6 +40,8 @@ from .keys import key_routes
 from .maintenance import maintenance_routes, work_route
 from .models import StatsAnswer
 from .openai_files import OpenAIFiles
+from .openai_routes import upload_routes
+from .openai_uploads import OpenAIUploads
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
 from .tus_routes import tus_routes
@@ -77,6 +79,7 @@ def routes(
         *_hold_routes(BlobHandlers(store, config)),
         *tus_routes(store),
         *files_routes(fronts, elsewhere),
+        *upload_routes(OpenAIUploads(store, config, elsewhere)),
         *gemini_routes(gemini, GeminiUploads(store, elsewhere)),
         *resolve_routes(store, config),
         *prompt_routes(PromptHandlers(store, config)),

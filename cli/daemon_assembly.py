@@ -59,7 +59,10 @@ async def assemble_daemon(
     stack.push_async_callback(resolving.close)
     measure_copies(metrics, remote.cache, remote_config.cache)
     return Assembly(
-        [remote.face(), resolving.face(), metrics.face()], remote.keyring, metrics, remote.gate
+        [remote.face(resolving.passage), resolving.face(), metrics.face()],
+        remote.keyring,
+        metrics,
+        remote.gate,
     )
 
 

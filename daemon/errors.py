@@ -233,6 +233,14 @@ class WrongBytesError(DaemonError):
         self.digest = digest
 
 
+class NotSetAsideError(DaemonError):
+    """The body of a request had to lie on this host for a while, and its disk did not take it."""
+
+    status = 507
+    code = "body_not_set_aside"
+    title = "No room to set the body aside"
+
+
 class NotKeptError(DaemonError):
     """The store refused something for what it is: too large, empty, or full. It stays refused."""
 

@@ -211,6 +211,10 @@ class RemoteBlobs:
         """Learn that the tenant dropped a blob: the store is asked the next time."""
         self._grants.forget((tenant, digest))
 
+    def file_released(self, tenant: str, file_id: str) -> None:
+        """Learn that the tenant ended a file: the store is asked the next time."""
+        self._files.forget((tenant, file_id))
+
     async def _ask(
         self, tenant: str, digests: Sequence[Digest], now: float, *, is_use: bool
     ) -> dict[Digest, ResolvedBlob]:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from coatcheck.client import StoreLink
 from coatcheck.protocol import DAEMON_HEADER, DEFAULT_TENANT, Digest
+from coatcheck.store import BodySpools
 from coatcheck.web import (
     Face,
     Keyring,
@@ -27,15 +28,18 @@ from .blobs import BlobHandlers, blob_routes
 from .cache import CacheConfig, DiskCache
 from .disk_inventory import DiskInventory
 from .errors import DaemonError, StoreLoopError, StoreUnavailableError
+from .files_passage import FilesPassage
 from .forward import HttpUpstream
 from .metered import MeteredUpstream
 from .meters import Meters, NoMeters
+from .passage import Passage
 from .remote import RemoteBlobs, RemoteOrigin, RemotePrompts
 from .remote_keyring import RemoteKeyring
 from .store_passage import StorePassage
 from .upstream import Timeouts, Upstream, UpstreamConfig
 
 _RELEASED = "/released"
+_RELEASED_FILES = "/released-files"
 _NAME_BYTES = 8
 _ANSWERS_SECONDS = 0.5  # less than a prober waits: to take longer is no refusal
 
@@ -62,6 +66,10 @@ class RemoteConfig:
 
     total_seconds: float = 86_400.0
     """For a whole request that is passed through: as long as a client may upload one blob."""
+
+    max_body_bytes: int = 512 * 1024**2 + 64 * 1024
+    """What of one form is set aside in the cache's folder until it is known whose it is: the largest
+    file that providers take, and what stands beside it."""
 
     @property
     def passing(self) -> UpstreamConfig:
@@ -107,8 +115,10 @@ class RemoteStore:
         meters: Meters,
         stack: AsyncExitStack,
         clock: Callable[[], float],
+        config: RemoteConfig,
     ) -> None:
         """Called by `open`."""
+        self._config = config
         self.blobs = RemoteBlobs(link, cache, availability, clock, meters)
         """The blobs that it has, through the cache."""
         self.prompts = RemotePrompts(link, availability, clock)
@@ -172,21 +182,28 @@ class RemoteStore:
                 meters,
                 stack.pop_all(),
                 clock,
+                config,
             )
 
     async def close(self) -> None:
         """End what is being fetched, and let go of connections and files. May be called twice."""
         await self._stack.aclose()
 
-    def face(self) -> Face:
-        """Return the routes of blobs, and the checks of what they need.
+    def face(self, providers: Passage) -> Face:
+        """Return the routes of blobs and files, and the checks of what they need.
+
+        `providers` is where what is a provider's own goes.
 
         A store that is away and a cache that keeps nothing can be done without for a while. A store
         that refuses what is asked of it can not.
         """
         passage = StorePassage(self._passed, self._name, self._availability, self._released)
         return Face(
-            routes=[*blob_routes(BlobHandlers(self.blobs)), *passage.routes()],
+            routes=[
+                *blob_routes(BlobHandlers(self.blobs)),
+                *passage.routes(),
+                *self._files(passage, providers).routes(),
+            ],
             checks=[
                 ReadinessCheck("store", self._check_store, is_vital=False),
                 ReadinessCheck("store_answers", self._check_answers),
@@ -194,6 +211,12 @@ class RemoteStore:
             ],
             private=[
                 Route("POST", f"{_RELEASED}/{{tenant}}/{{digest}}", self._told, scope=None),
+                Route(
+                    "POST",
+                    f"{_RELEASED_FILES}/{{tenant}}/{{file}}",
+                    self._told_of_file,
+                    scope=None,
+                ),
                 *self.inventory.private_routes(),
             ],
         )
@@ -214,6 +237,22 @@ class RemoteStore:
     async def _released(self, tenant: str, digest: Digest) -> None:
         self.blobs.released(tenant, digest)
         await self._siblings.ask(f"{_RELEASED}/{tenant}/{digest}", method="POST")
+
+    def _files(self, store: StorePassage, providers: Passage) -> FilesPassage:
+        cache = self._config.cache
+        bodies = BodySpools.at(cache.folder, cache.min_free_bytes)
+        return FilesPassage(
+            store, providers, bodies, self._config.max_body_bytes, self._file_released
+        )
+
+    async def _file_released(self, tenant: str, file_id: str) -> None:
+        self.blobs.file_released(tenant, file_id)
+        await self._siblings.ask(f"{_RELEASED_FILES}/{tenant}/{file_id}", method="POST")
+
+    async def _told_of_file(self, request: web.Request) -> web.StreamResponse:
+        """Learn from a sibling that a tenant ended a file."""
+        self.blobs.file_released(request.match_info["tenant"], request.match_info["file"])
+        return web.Response()
 
     async def _told(self, request: web.Request) -> web.StreamResponse:
         """Learn from a sibling that a tenant dropped a blob."""

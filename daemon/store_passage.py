@@ -5,7 +5,7 @@ whether it wants the body of a client that waits to be asked for it. Only a daem
 whom it speaks.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 
 from aiohttp import web
@@ -74,8 +74,12 @@ class StorePassage:
         """Return the routes that are passed through; the store's own document describes them."""
         return [Route(method, path, self.serve, scope=scope) for method, path, scope in _ROUTES]
 
-    async def serve(self, request: web.Request) -> web.StreamResponse:
+    async def serve(
+        self, request: web.Request, body: AsyncGenerator[bytes] | None = None
+    ) -> web.StreamResponse:
         """Pass a request on, and the answer back.
+
+        `body` yields the request's body, where some of that was read before; it is closed.
 
         Raises:
             ProblemError: 503 `store_unavailable`; 502 `store_failed`; 403 `tenant_foreign`; 400
@@ -88,7 +92,7 @@ class StorePassage:
         headers.append((DAEMON_HEADER, self._name))
         if expects_continue(request):
             headers.append(("Expect", "100-continue"))  # the client is told what the store tells us
-        incoming = Incoming(request)
+        incoming = Incoming(request, body)
         target = request.rel_url.raw_path_qs
         outgoing = Outgoing(request.method, target, headers, incoming.body(_uncounted))
         try:

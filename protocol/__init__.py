@@ -41,7 +41,17 @@ from .errors import (
 )
 from .file_purpose import KEPT_PURPOSES, is_kept_purpose
 from .filename import MAX_FILENAME_CHARACTERS, clean_filename, clean_title
-from .gemini_upload import GEMINI_VERSIONS, UPLOAD_ID, is_upload_id
+from .gemini_files import (
+    GEMINI_VERSIONS,
+    MAX_START_BYTES,
+    UPLOAD_FINAL,
+    UPLOAD_ID,
+    UPLOAD_RECEIVED,
+    UPLOAD_STATUS,
+    has_chosen_name,
+    is_upload_id,
+    split_download,
+)
 from .image import (
     IMAGE_TYPES,
     ImageBudgets,
@@ -117,6 +127,7 @@ from .resolving import (
 from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
+from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
 
 __all__ = [
     "ALL_SCOPES",
@@ -144,6 +155,7 @@ __all__ = [
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
+    "MAX_START_BYTES",
     "OCTET_STREAM",
     "OPENAI",
     "PIECE_BYTES",
@@ -158,7 +170,10 @@ __all__ = [
     "SNIFF_BYTES",
     "TENANT_HEADER",
     "TUS_PATH",
+    "UPLOAD_FINAL",
     "UPLOAD_ID",
+    "UPLOAD_RECEIVED",
+    "UPLOAD_STATUS",
     "USER_HEADER",
     "BlobEntry",
     "BlobPage",
@@ -233,6 +248,7 @@ __all__ = [
     "event_end",
     "file_id_of",
     "format_digest_field",
+    "has_chosen_name",
     "holds_key",
     "inline_ref",
     "is_end_user",
@@ -251,6 +267,7 @@ __all__ = [
     "parse_media_type",
     "parse_pointer",
     "parse_ref",
+    "part_id_of",
     "peek_model",
     "piece_checksum",
     "piece_count",
@@ -259,10 +276,14 @@ __all__ = [
     "prompt_root",
     "prompt_step",
     "read_envelope",
+    "read_part_id",
+    "read_upload_id",
     "ref_form",
     "refs_headers",
     "sniff",
+    "split_download",
     "turn_dialect",
+    "upload_id_of",
     "write_comment",
     "write_event",
 ]

@@ -29,13 +29,16 @@ from .errors import (
     QuotaExceededError,
     SchemaError,
     ScrubRunningError,
+    SectionNotFoundError,
     SizeMismatchError,
     StoreClosedError,
     StoredFileNotFoundError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
+    TooManySectionsError,
     TooManyUploadsError,
+    UploadFinishedError,
     UploadIncompleteError,
     UploadLengthError,
     UploadLockedError,
@@ -65,6 +68,7 @@ from .reconcile import Disagreement, Reconcile, ReconcileProgress
 from .recovery import Recovery
 from .schema import BlobState, HoldKind
 from .scrub import Scrub, ScrubProgress
+from .sections import MAX_SECTIONS, Sections
 from .shared_folder import SharedFolder
 from .store import Store
 from .sweep import Sweep, Swept
@@ -73,6 +77,7 @@ from .uploads import Uploads
 from .verdict import Verdict
 
 __all__ = [
+    "MAX_SECTIONS",
     "Backend",
     "BlobFile",
     "BlobNotFoundError",
@@ -135,6 +140,8 @@ __all__ = [
     "Scrub",
     "ScrubProgress",
     "ScrubRunningError",
+    "SectionNotFoundError",
+    "Sections",
     "SharedFolder",
     "SizeMismatchError",
     "Spool",
@@ -150,8 +157,10 @@ __all__ = [
     "StoredFileNotFoundError",
     "Sweep",
     "Swept",
+    "TooManySectionsError",
     "TooManyUploadsError",
     "Upload",
+    "UploadFinishedError",
     "UploadIncompleteError",
     "UploadLengthError",
     "UploadLockedError",

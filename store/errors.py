@@ -275,6 +275,28 @@ class UploadIncompleteError(StoreError):
         super().__init__(f"{offset} of {length} bytes were received")
 
 
+class UploadFinishedError(StoreError):
+    """The upload has become a blob; nothing is added to it, and it cannot be called off."""
+
+    def __init__(self) -> None:
+        super().__init__("the upload is finished")
+
+
+class SectionNotFoundError(StoreError):
+    """The upload has no section of this id, or not all of its bytes came."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"the upload has no part {name!r}, or not all of it came")
+
+
+class TooManySectionsError(StoreError):
+    """The upload has as many sections as it may, or as many bytes in them."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+
 class TooManyUploadsError(StoreError):
     """The tenant has as many unfinished uploads as it may; it has to finish or end some."""
 

@@ -33,6 +33,7 @@ from .reception import Reception
 from .reconcile import Reconcile
 from .recovery import Recovery
 from .scrub import Scrub
+from .sections import Sections
 from .seed import Seeds
 from .shared_folder import SharedFolder
 from .slab import SLAB_BYTES
@@ -61,6 +62,7 @@ class Resources:
     reception: Reception
     receiver: Receiver
     uploads: Uploads
+    sections: Sections
     bodies: BodySpools
     reading: ThreadPoolExecutor
     prompts: Prompts
@@ -136,6 +138,7 @@ async def open_resources(
         reception=intake.reception,
         receiver=intake.receiver,
         uploads=intake.uploads,
+        sections=_sections(opening, kept, common, intake),
         bodies=kept.backend.bodies,
         reading=opening.reading,
         prompts=kept.prompts,
@@ -206,6 +209,18 @@ def _intake(opening: Opening, kept: Kept, common: _Common, sweep: Sweep) -> _Int
         random=opening.random,
     )
     return _Intake(reception, receiver, uploads)
+
+
+def _sections(opening: Opening, kept: Kept, common: _Common, intake: _Intake) -> Sections:
+    return Sections(
+        uploads=intake.uploads,
+        database=kept.database,
+        parts=kept.backend.parts,
+        finisher=common.finisher,
+        upload_seconds=opening.config.upload_seconds,
+        clock=opening.clock,
+        random=opening.random,
+    )
 
 
 def _quarantine(opening: Opening, kept: Kept, common: _Common) -> Quarantine:

@@ -44,6 +44,7 @@ from .reconcile import Reconcile
 from .recovery import Recovery
 from .resources import Resources, open_resources
 from .scrub import Scrub
+from .sections import Sections
 from .shared_folder import SharedFolder
 from .sweep import Sweep
 from .term import Term
@@ -104,6 +105,8 @@ class Store:
         """What removes all that there is of a tenant or of an end user."""
         self.uploads: Uploads = resources.uploads
         """Blobs that are received over several requests."""
+        self.sections: Sections = resources.sections
+        """What such blobs come in, where it comes in any order."""
         self.bodies: BodySpools = resources.bodies
         """Where a body is set aside until it is known whose it is."""
         self.counts: StoreCounts = resources.counts

@@ -24,6 +24,9 @@ from .errors import (
 from .index_rows import NewGrant
 from .promise import Promise
 
+SECTION_MARK = "-"
+"""Stands in the id of a section, behind the id of the upload that it belongs to."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
@@ -45,7 +48,9 @@ class Upload:
     """One upload as it was when asked for. Times are unix seconds."""
 
     id: str
-    """128 random bits in hexadecimal. Who is to know it is told it, and nobody else can guess it."""
+    """128 random bits in hexadecimal. Who is to know it is told it, and nobody else can guess it.
+
+    That of a section (`sections.py`) begins with the id of the upload that it belongs to."""
     tenant: str
     length: int | None
     """Bytes in all; None while nobody has said."""
@@ -59,6 +64,16 @@ class Upload:
     """The blob that it became; None until then."""
     created_at: float
     expires_at: float
+
+    @property
+    def is_section(self) -> bool:
+        """Whether it is a section of another upload, which claims its bytes."""
+        return SECTION_MARK in self.id
+
+    @property
+    def section_name(self) -> str:
+        """What a section is called among those of its whole: 32 hexadecimal digits."""
+        return self.id.partition(SECTION_MARK)[2]
 
     @property
     def is_whole(self) -> bool:

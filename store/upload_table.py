@@ -25,7 +25,7 @@ from coatcheck.protocol import Digest
 
 from .prepared import Prepared
 from .schema import uploads
-from .upload import NewUpload, Upload
+from .upload import SECTION_MARK, NewUpload, Upload
 
 PAGE_ROWS: Final = 500
 
@@ -44,6 +44,11 @@ _of_tenant = uploads.c.tenant == bindparam("of_tenant", type_=String)
 _lives = uploads.c.expires_at > bindparam("now", type_=Float)
 # SQLite uses the index of what is open only where the query says so in these words.
 _is_open: ColumnElement[bool] = literal_column("digest IS NULL")
+# The bytes of sections are claimed by the upload that they belong to.
+_is_no_section: ColumnElement[bool] = literal_column(f"id NOT LIKE '%{SECTION_MARK}%'")
+_is_section_of: ColumnElement[bool] = uploads.c.id.between(
+    bindparam("first", type_=String), bindparam("last", type_=String)
+)
 _claim = func.coalesce(func.sum(func.max(func.coalesce(uploads.c.length, 0), uploads.c.offset)), 0)
 _columns = tuple(column.name for column in uploads.columns)
 
@@ -51,7 +56,7 @@ _insert = Prepared(insert(uploads))
 _find = Prepared(select(uploads).where(_of_id, _of_tenant, _lives))
 _owner = Prepared(select(uploads.c.tenant).where(_of_id, _lives))
 _count_open = Prepared(
-    select(func.count()).select_from(uploads).where(_is_open, _of_tenant, _lives)
+    select(func.count()).select_from(uploads).where(_is_open, _of_tenant, _lives, _is_no_section)
 )
 _is_finished: ColumnElement[bool] = literal_column("digest IS NOT NULL")
 _forget_finished = Prepared(
@@ -65,8 +70,8 @@ _forget_finished = Prepared(
         )
     )
 )
-_claimed = Prepared(select(_claim).where(_is_open, _of_tenant, _lives))
-_all_claimed = Prepared(select(_claim).where(_is_open))
+_claimed = Prepared(select(_claim).where(_is_open, _of_tenant, _lives, _is_no_section))
+_all_claimed = Prepared(select(_claim).where(_is_open, _is_no_section))
 _all_open = Prepared(select(uploads.c.id, uploads.c.offset).where(_is_open))
 _move = Prepared(
     update(uploads)
@@ -84,6 +89,12 @@ _finish = Prepared(
     .values(digest=bindparam("to_digest", type_=String), expires_at=bindparam("until", type_=Float))
 )
 _reopen = Prepared(update(uploads).where(_of_id).values(digest=None))
+_sections = Prepared(
+    select(uploads).where(_is_section_of, _is_open, _of_tenant, _lives).order_by(uploads.c.id)
+)
+_note = Prepared(
+    update(uploads).where(_of_id).values(metadata=bindparam("to_metadata", type_=String))
+)
 _remove = Prepared(delete(uploads).where(_of_id))
 _remove_open = Prepared(delete(uploads).where(_of_id, _is_open))
 _remove_expired = Prepared(delete(uploads).where(_of_id, ~_lives))
@@ -145,6 +156,23 @@ def find_owner(connection: Connection, upload_id: str, now: float) -> str | None
     """Return the tenant whose upload this is; None for an id that nobody's has."""
     rows = _owner.run(connection, {"of_id": upload_id, "now": now})
     return str(rows[0][0]) if rows else None
+
+
+def find_sections(connection: Connection, upload_id: str, tenant: str, now: float) -> list[Upload]:
+    """Return the sections of a tenant's upload that are there, in no order that means anything."""
+    behind = chr(ord(SECTION_MARK) + 1)
+    values: dict[str, str | float] = {
+        "first": upload_id + SECTION_MARK,
+        "last": upload_id + behind,
+        "of_tenant": tenant,
+        "now": now,
+    }
+    return [_upload(row) for row in _sections.run(connection, values)]
+
+
+def note_metadata(connection: Connection, upload_id: str, metadata: str) -> None:
+    """Write what the sender wants to have back."""
+    _note.run(connection, {"of_id": upload_id, "to_metadata": metadata})
 
 
 def count_open(connection: Connection, tenant: str, now: float) -> int:

@@ -324,7 +324,7 @@ class Uploads:
             upload = await self._declare(upload, length, allowance)
         if size is not None:
             upload.check_end(upload.offset + size, self.max_blob_bytes)
-        if upload.length is None:
+        if upload.length is None and not upload.is_section:
             await allowance.cover(size or 0)
         await self._resume(part, upload)
         await part.reserve((size or 0) if upload.length is None else upload.length - upload.offset)
@@ -357,7 +357,7 @@ class Uploads:
         async for chunk in body:
             end = appending.taken + len(chunk)
             upload.check_end(end, self.max_blob_bytes)
-            if upload.length is None:
+            if upload.length is None and not upload.is_section:
                 await allowance.cover(end - appending.noted)
             await appending.take(chunk)
 
@@ -390,7 +390,8 @@ class Uploads:
     async def _declare(self, upload: Upload, length: int, allowance: Allowance) -> Upload:
         upload.check_length(length, self.max_blob_bytes)
         if upload.length is None:
-            await allowance.cover(length - upload.offset)
+            if not upload.is_section:
+                await allowance.cover(length - upload.offset)
             await self._database.run(lambda c: declare_length(c, upload.id, length))
             allowance.give_back()
         return replace(upload, length=length)

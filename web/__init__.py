@@ -26,7 +26,7 @@ from .health import ReadinessCheck
 from .heavy import in_thread_if
 from .http_meter import SECONDS_BUCKETS, Following
 from .inflate import Inflater, codings_of, inflate, inflate_head, parse_codings
-from .json_answer import json_response, read_model
+from .json_answer import as_model, json_response, read_model
 from .keyring import (
     Keyring,
     OpenKeyring,
@@ -46,7 +46,7 @@ from .paging import read_limit
 from .passed_answer import PassedAnswer
 from .presentation import BlobFacts, name_suffix
 from .problems import problem_response, retry_headers
-from .provider_answer import provider_of, provider_refusal
+from .provider_answer import provider_of, provider_refusal, upload_refusal
 from .rewindable import RewindableBody, read_purpose
 from .route import (
     ANY_METHOD,
@@ -115,6 +115,7 @@ __all__ = [
     "UnixAddress",
     "Upload",
     "WebError",
+    "as_model",
     "body_chunks",
     "build_app",
     "client_origin",
@@ -155,4 +156,5 @@ __all__ = [
     "select_bytes",
     "send_blob",
     "tenant_of",
+    "upload_refusal",
 ]

@@ -41,7 +41,15 @@ async def read_model(request: web.Request, model: type[Model], max_bytes: int) -
 
 
 def _read(body: bytes, model: type[Model]) -> Model:
-    value = decode_json(body)
+    return as_model(decode_json(body), model)
+
+
+def as_model(value: Json, model: type[Model]) -> Model:
+    """Return a JSON value as a model.
+
+    Raises:
+        MalformedRequestError: it is not what the model asks for; `path` names where.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:

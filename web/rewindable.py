@@ -62,6 +62,7 @@ class RewindableBody:
         if self._spool is not None:
             async for chunk in self._spool.chunks():
                 yield chunk
+            await self._spool.close()
         recent, self._recent = self._recent, []
         for chunk in recent:
             yield chunk

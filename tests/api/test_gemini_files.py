@@ -181,7 +181,7 @@ async def test_an_upload_in_pieces_is_asked_about_and_finished(
         409,
         "upload_offset_mismatch",
     )
-    assert await refused(http, upload, "cancel") == (409, "upload_finished")
+    assert await refused(http, upload, "cancel") == (400, "upload_finished")
 
 
 async def test_what_an_upload_gets_wrong_is_refused_and_it_goes_on(

@@ -46,7 +46,7 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
     daemon = Daemon.open(
         DaemonConfig(), remote.blobs, remote.prompts, inventory=remote.inventory, clock=store.clock
     )
-    table = join_faces([remote.face(), daemon.face()], title="Coatcheck", version="1")
+    table = join_faces([remote.face(daemon.passage), daemon.face()], title="Coatcheck", version="1")
     server = Server(build_app(table, keyring=Keyring()))
     address = await server.start()
     async with ClientSession(headers={"Authorization": f"Bearer {ALICE}"}) as http:

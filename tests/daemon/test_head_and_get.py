@@ -114,7 +114,7 @@ async def faces(tmp_path: Path) -> AsyncIterator[Faces]:
     daemon = Daemon.open(
         DaemonConfig(), remote.blobs, remote.prompts, inventory=remote.inventory, clock=store.clock
     )
-    table = join_faces([remote.face(), daemon.face()], title="Coatcheck", version="1")
+    table = join_faces([remote.face(daemon.passage), daemon.face()], title="Coatcheck", version="1")
     server = Server(build_app(table, keyring=Keyring()))
     address = await server.start()
     async with ClientSession(auto_decompress=False) as http:

@@ -34,7 +34,7 @@ async def serve_daemon(
     stack.push_async_callback(remote.close)
     daemon = Daemon.open(DaemonConfig(), remote.blobs, remote.prompts, inventory=remote.inventory)
     stack.push_async_callback(daemon.close)
-    table = join_faces([remote.face(), daemon.face()], title="Coatcheck", version="1")
+    table = join_faces([remote.face(daemon.passage), daemon.face()], title="Coatcheck", version="1")
     server = Server(build_app(table, keyring=remote.keyring, gate=remote.gate))
     await server.serve(listening.sockets)
     stack.push_async_callback(server.stop, 0)

@@ -147,3 +147,10 @@ def put() -> Put:
         )
 
     return put_bytes
+
+
+@pytest.fixture(params=["disk", "memory"])
+async def any_store(
+    request: pytest.FixtureRequest, open_store: Callable[..., Awaitable[Store]], folder: Path
+) -> Store:
+    return await open_store(StoreConfig(folder if request.param == "disk" else None))

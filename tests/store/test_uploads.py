@@ -65,11 +65,6 @@ def parts(folder: Path) -> list[Path]:
     return list(uploads.iterdir()) if uploads.exists() else []
 
 
-@pytest.fixture(params=["disk", "memory"])
-async def any_store(request: pytest.FixtureRequest, open_store: Open, folder: Path) -> Store:
-    return await open_store(StoreConfig(folder if request.param == "disk" else None))
-
-
 async def test_parts_become_a_blob(any_store: Store) -> None:
     uploads = any_store.uploads
     upload = await uploads.create(NewUpload("a", len(DATA), "Text/X; q=1", metadata="key dmFsdWU="))

@@ -74,6 +74,10 @@ STORE: dict[str, Scope] = {
     "GET /v1/files/{file}": "read",
     "GET /v1/files/{file}/content": "read",
     "DELETE /v1/files/{file}": "write",
+    "POST /v1/uploads": "write",
+    "POST /v1/uploads/{upload}/parts": "write",
+    "POST /v1/uploads/{upload}/complete": "write",
+    "POST /v1/uploads/{upload}/cancel": "write",
     **{f"POST /upload/{version}/files": "write" for version in ("v1", "v1beta", "v1alpha")},
     **{f"POST /{version}/files": "write" for version in ("v1beta", "v1alpha")},
     **{f"GET /{version}/files": "read" for version in ("v1beta", "v1alpha")},
@@ -120,6 +124,7 @@ GATEWAY: dict[str, Scope] = {
 PASSED: dict[str, Scope] = {
     **{name: STORE[name] for name in STORE if " /v1/blobs" in name and "HEAD" not in name},
     "* /v1/blobs/{path:(?s:.*)}": "read",
+    **{name: STORE[name] for name in STORE if " /v1/files" in name or " /v1/uploads" in name},
     "GET /v1/tus/{upload}": "read",
     "HEAD /v1/tus/{upload}": "write",
     "* /v1/tus": "write",
@@ -142,6 +147,10 @@ SAMPLES = {
     "/v1/tus/{upload}": "/v1/tus/" + "0" * 32,
     **{f"/{v}/files/{{file}}": f"/{v}/files/file-cc{'a' * 24}" for v in ("v1beta", "v1alpha")},
     "/v1/files/{file}": "/v1/files/file-cc" + "a" * 24,
+    **{
+        f"/v1/uploads/{{upload}}/{end}": f"/v1/uploads/upload_cc{'0' * 32}/{end}"
+        for end in ("parts", "complete", "cancel")
+    },
     "/v1/files/{file}/content": f"/v1/files/file-cc{'a' * 24}/content",
 }
 DIGEST = "sha256:" + "0" * 64

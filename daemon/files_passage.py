@@ -1,0 +1,183 @@
+"""The Files APIs at a daemon apart from its store: our files to the store, a provider's to its upstream.
+
+What comes goes on as it is, either way. The rules are those of `serve`, whose store and upstreams are
+in one process: an id of ours is the store's; OpenAI's files and lists for other purposes than
+`KEPT_PURPOSES` are the provider's, and of a form whose purpose stands behind its file the bytes are
+set aside until that is read. Where a provider has no upstream, the store answers for all of it.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+from aiohttp import web
+
+from coatcheck.protocol import (
+    OPENAI,
+    JsonError,
+    Problem,
+    Scope,
+    decode_json,
+    is_file_id,
+    is_kept_purpose,
+    read_upload_id,
+)
+from coatcheck.store import BodySpools, StoreError
+from coatcheck.web import (
+    Handler,
+    ProblemError,
+    RewindableBody,
+    Route,
+    is_form,
+    provider_of,
+    provider_refusal,
+    read_body,
+    read_purpose,
+    require_identity,
+    tenant_of,
+)
+
+from .errors import NotSetAsideError
+from .passage import Passage
+from .store_passage import StorePassage
+
+_FILES = "/v1/files"
+_FILE = f"{_FILES}/{{file}}"
+_UPLOADS = "/v1/uploads"
+_MAX_JSON_BYTES = 256 * 1024  # what the store reads of such a body
+# The providers whose files the store keeps; all of the others' is theirs.
+_KEPT = frozenset({OPENAI.name})
+
+FileReleased = Callable[[str, str], Awaitable[None]]
+
+
+class FilesPassage:
+    """Passes requests about files on. Owns nothing; `released` is told of each DELETE of ours."""
+
+    def __init__(
+        self,
+        store: StorePassage,
+        providers: Passage,
+        bodies: BodySpools,
+        max_body_bytes: int,
+        released: FileReleased,
+    ) -> None:
+        """At most `max_body_bytes` of one body are set aside."""
+        self._store = store
+        self._providers = providers
+        self._bodies = bodies
+        self._max_body_bytes = max_body_bytes
+        self._released = released
+
+    def routes(self) -> list[Route]:
+        """Return the routes, with the scopes that the store's have."""
+        table: list[tuple[str, str, Handler, Scope]] = [
+            ("POST", _FILES, self.create, "write"),
+            ("GET", _FILES, self.list, "read"),
+            ("GET", _FILE, self.get, "read"),
+            ("GET", f"{_FILE}/content", self.get, "read"),
+            ("DELETE", _FILE, self.delete, "write"),
+            ("POST", _UPLOADS, self.begin_upload, "write"),
+            *(
+                ("POST", f"{_UPLOADS}/{{upload}}/{end}", self.go_on, "write")
+                for end in ("parts", "complete", "cancel")
+            ),
+        ]
+        return [
+            Route(method, path, handler, render_problem=render_problem, scope=scope)
+            for method, path, handler, scope in table
+        ]
+
+    async def create(self, request: web.Request) -> web.StreamResponse:
+        """Pass a new file on, when it is known what it is for."""
+        if self._is_all_theirs(request):
+            return await self._providers.pass_on(request)
+        content_type = request.headers.get("Content-Type", "")
+        if provider_of(request) is not OPENAI or not self._providers.takes(OPENAI):
+            return await self._store.serve(request)
+        if not is_form(content_type):
+            return await self._providers.pass_on(request)
+        require_identity(request)
+        body = RewindableBody(request, self._bodies, self._max_body_bytes)
+        try:
+            purpose = await read_purpose(body, content_type)
+            if purpose and not is_kept_purpose(purpose):
+                return await self._providers.pass_on(request, body.rewound())
+            return await self._store.serve(request, body.rewound())
+        except StoreError as error:
+            raise ProblemError(NotSetAsideError(str(error)).problem) from error
+        finally:
+            await body.close()
+
+    async def list(self, request: web.Request) -> web.StreamResponse:
+        """Pass on who asks for a list."""
+        provider, purpose = provider_of(request), request.query.get("purpose")
+        is_theirs = provider is OPENAI and purpose is not None and not is_kept_purpose(purpose)
+        if self._is_all_theirs(request) or (is_theirs and self._providers.takes(provider)):
+            return await self._providers.pass_on(request)
+        return await self._store.serve(request)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """Pass on who asks about one file."""
+        if self._is_foreign(request):
+            return await self._providers.pass_on(request)
+        return await self._store.serve(request)
+
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        """Pass on the end of a file, and forget what it named."""
+        if self._is_foreign(request):
+            return await self._providers.pass_on(request)
+        tenant, file_id = tenant_of(request), request.match_info["file"]
+        try:
+            return await self._store.serve(request)
+        finally:  # the store may have acted, whatever was heard of it
+            if is_file_id(file_id):
+                await self._released(tenant, file_id)
+
+    async def begin_upload(self, request: web.Request) -> web.StreamResponse:
+        """Pass the beginning of an upload on, by what it is for."""
+        if self._providers.takes_all(OPENAI):
+            return await self._providers.pass_on(request)
+        if not self._providers.takes(OPENAI):
+            return await self._store.serve(request)
+        require_identity(request)
+        body = await read_body(request, _MAX_JSON_BYTES)
+        purpose = _purpose_of(body)
+        if purpose and not is_kept_purpose(purpose):
+            return await self._providers.pass_on(request, _once(body))
+        return await self._store.serve(request, _once(body))
+
+    async def go_on(self, request: web.Request) -> web.StreamResponse:
+        """Pass on what is for an upload that has begun."""
+        is_ours = read_upload_id(request.match_info["upload"]) is not None
+        if not is_ours and self._providers.takes(OPENAI):
+            return await self._providers.pass_on(request)
+        return await self._store.serve(request)
+
+    def _is_foreign(self, request: web.Request) -> bool:
+        provider = provider_of(request)
+        is_ours = is_file_id(request.match_info["file"])
+        return not is_ours and (self._is_all_theirs(request) or self._providers.takes(provider))
+
+    def _is_all_theirs(self, request: web.Request) -> bool:
+        provider = provider_of(request)
+        return provider.name not in _KEPT or self._providers.takes_all(provider)
+
+
+def render_problem(
+    request: web.Request, problem: Problem, headers: Mapping[str, str]
+) -> web.Response:
+    """Return an error as the client that asks reads it."""
+    return provider_refusal(provider_of(request), problem, headers)
+
+
+def _purpose_of(body: bytes) -> str | None:
+    """Return what an upload is for; None: it does not say, or cannot be read, as the store will say."""
+    try:
+        value = decode_json(body)
+    except JsonError:
+        return None
+    purpose = value.get("purpose") if isinstance(value, dict) else None
+    return purpose if isinstance(purpose, str) else None
+
+
+async def _once(body: bytes) -> AsyncGenerator[bytes]:
+    yield body
