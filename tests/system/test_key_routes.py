@@ -124,7 +124,7 @@ GATEWAY: dict[str, Scope] = {
 PASSED: dict[str, Scope] = {
     **{name: STORE[name] for name in STORE if " /v1/blobs" in name and "HEAD" not in name},
     "* /v1/blobs/{path:(?s:.*)}": "read",
-    **{name: STORE[name] for name in STORE if " /v1/files" in name or " /v1/uploads" in name},
+    **{name: STORE[name] for name in STORE if "/files" in name or " /v1/uploads" in name},
     "GET /v1/tus/{upload}": "read",
     "HEAD /v1/tus/{upload}": "write",
     "* /v1/tus": "write",
