@@ -107,7 +107,13 @@ async def test_lists_go_page_by_page_both_ways(
 
 
 async def test_an_empty_list_is_one(url: str, http: ClientSession) -> None:
-    empty = {"data": [], "has_more": False, "first_id": None, "last_id": None, "next_page": None}
+    empty: Any = {
+        "data": [],
+        "has_more": False,
+        "first_id": None,
+        "last_id": None,
+        "next_page": None,
+    }
     assert await page(http, url, "limit=1000") == empty
 
 
@@ -226,7 +232,7 @@ async def test_each_tenant_has_its_files_alone(serve_store: Serve, place: str) -
     def client(key: str) -> anthropic.AsyncAnthropic:
         if place == "bearer":
             return anthropic.AsyncAnthropic(base_url=url, api_key=key)
-        headers = {"Authorization": anthropic.omit, "x-api-key": key}
+        headers: Any = {"Authorization": anthropic.omit, "x-api-key": key}
         return anthropic.AsyncAnthropic(base_url=url, api_key="-", default_headers=headers)
 
     async with client("cck_a") as a, client("cck_b") as b:
