@@ -12,14 +12,20 @@ from aiohttp import web
 
 from coatcheck.protocol import (
     GEMINI,
+    GEMINI_VERSIONS,
+    MAX_START_BYTES,
     OPENAI,
+    UPLOAD_ID,
     JsonError,
     Problem,
     Scope,
     decode_json,
+    has_chosen_name,
     is_file_id,
     is_kept_purpose,
+    is_upload_id,
     read_upload_id,
+    split_download,
 )
 from coatcheck.store import BodySpools, StoreError
 from coatcheck.web import (
@@ -34,6 +40,7 @@ from coatcheck.web import (
     read_purpose,
     require_identity,
     tenant_of,
+    upload_refusal,
 )
 
 from .errors import NotSetAsideError
@@ -44,8 +51,8 @@ _FILES = "/v1/files"
 _FILE = f"{_FILES}/{{file}}"
 _UPLOADS = "/v1/uploads"
 _MAX_JSON_BYTES = 256 * 1024  # what the store reads of such a body
-# The providers whose files the store keeps; all of the others' is theirs.
-_KEPT = frozenset({OPENAI.name})
+# Below these Gemini's API has its files too, and nobody else's.
+_GEMINIS = tuple(f"/{version}/files" for version in GEMINI_VERSIONS if version != "v1")
 
 FileReleased = Callable[[str, str], Awaitable[None]]
 
@@ -82,9 +89,30 @@ class FilesPassage:
                 for end in ("parts", "complete", "cancel")
             ),
         ]
-        return [
+        for path in _GEMINIS:
+            table += [
+                ("POST", path, self.create, "write"),
+                ("GET", path, self.list, "read"),
+                ("GET", f"{path}/{{file}}", self.get, "read"),
+                ("DELETE", f"{path}/{{file}}", self.delete, "write"),
+            ]
+        routes = [
             Route(method, path, handler, render_problem=render_problem, scope=scope)
             for method, path, handler, scope in table
+        ]
+        return [*routes, *self._gemini_uploads()]
+
+    def _gemini_uploads(self) -> list[Route]:
+        return [
+            Route(
+                "POST",
+                f"/upload/{version}/files",
+                self.gemini_upload,
+                render_problem=upload_refusal,
+                scope="write",
+                capability=UPLOAD_ID,
+            )
+            for version in GEMINI_VERSIONS
         ]
 
     async def create(self, request: web.Request) -> web.StreamResponse:
@@ -92,7 +120,10 @@ class FilesPassage:
         if self._is_all_theirs(request):
             return await self._providers.pass_on(request)
         content_type = request.headers.get("Content-Type", "")
-        if provider_of(request) is not OPENAI or not self._providers.takes(OPENAI):
+        provider = provider_of(request)
+        if provider is GEMINI and self._providers.takes(GEMINI):
+            return await self._providers.pass_on(request)  # a file without bytes
+        if provider is not OPENAI or not self._providers.takes(OPENAI):
             return await self._to_store(request)
         if not is_form(content_type):
             return await self._providers.pass_on(request)
@@ -107,6 +138,18 @@ class FilesPassage:
             raise ProblemError(NotSetAsideError(str(error)).problem) from error
         finally:
             await body.close()
+
+    async def gemini_upload(self, request: web.Request) -> web.StreamResponse:
+        """Pass on an upload by Gemini's protocol, or what begins one."""
+        upload_id = request.query.get(UPLOAD_ID)
+        if not self._providers.takes(GEMINI) or (upload_id is not None and is_upload_id(upload_id)):
+            return await self._store.serve(request)
+        if upload_id is not None or self._providers.takes_all(GEMINI):
+            return await self._providers.pass_on(request)
+        body = await read_body(request, MAX_START_BYTES)
+        if has_chosen_name(body):
+            return await self._providers.pass_on(request, _once(body))
+        return await self._store.serve(request, _once(body))
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """Pass on who asks for a list."""
@@ -162,12 +205,12 @@ class FilesPassage:
 
     def _is_foreign(self, request: web.Request) -> bool:
         provider = provider_of(request)
-        is_ours = is_file_id(request.match_info["file"])
-        return not is_ours and (self._is_all_theirs(request) or self._providers.takes(provider))
+        segment = request.match_info["file"]
+        is_ours = is_file_id(split_download(segment)[0] if provider is GEMINI else segment)
+        return not is_ours and self._providers.takes(provider)
 
     def _is_all_theirs(self, request: web.Request) -> bool:
-        provider = provider_of(request)
-        return provider.name not in _KEPT or self._providers.takes_all(provider)
+        return self._providers.takes_all(provider_of(request))
 
 
 def render_problem(

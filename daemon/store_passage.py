@@ -21,10 +21,13 @@ from coatcheck.protocol import (
 )
 from coatcheck.web import (
     ANY_METHOD,
+    FORWARDED_HOST,
+    FORWARDED_PROTO,
     BrokenAnswerError,
     ProblemError,
     Route,
     expects_continue,
+    is_known,
     principal_of,
     tenant_of,
 )
@@ -90,11 +93,12 @@ class StorePassage:
                 `path_invalid`.
             BrokenAnswerError: the store broke off its answer.
         """
-        is_daemon = principal_of(request).tenant is None
-        tenant = None if is_daemon and TENANT_HEADER not in request.headers else tenant_of(request)
+        is_daemon = is_known(request) and principal_of(request).tenant is None
+        tenant = _tenant(request, is_daemon=is_daemon)
         headers = store_request_headers(request.headers.items(), keeps_tenant=is_daemon)
         headers.append((DAEMON_HEADER, self._name))
         headers.extend(marks)
+        headers += _first_hop(request)
         if body is None and expects_continue(request):
             headers.append(("Expect", "100-continue"))  # the client is told what the store tells us
         incoming = Incoming(request, body)
@@ -126,6 +130,19 @@ class StorePassage:
         except InvalidDigestError:
             return  # the store has said so
         await self._released(tenant, digest)
+
+
+def _tenant(request: web.Request, *, is_daemon: bool) -> str | None:
+    """Return whose request it is, where that is to be seen here."""
+    if not is_known(request) or (is_daemon and TENANT_HEADER not in request.headers):
+        return None
+    return tenant_of(request)
+
+
+def _first_hop(request: web.Request) -> list[tuple[str, str]]:
+    """Return what the store cannot see, and has to know to tell the client a URL of this server's."""
+    seen = {FORWARDED_HOST: request.headers.get("Host", ""), FORWARDED_PROTO: request.scheme}
+    return [(name, value) for name, value in seen.items() if name not in request.headers]
 
 
 async def _relay(request: web.Request, answer: Answer) -> web.StreamResponse:

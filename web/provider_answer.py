@@ -4,7 +4,16 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from coatcheck.protocol import Problem, Provider, encode_json, meant_provider
+from coatcheck.protocol import (
+    GEMINI,
+    UPLOAD_FINAL,
+    UPLOAD_RECEIVED,
+    UPLOAD_STATUS,
+    Problem,
+    Provider,
+    encode_json,
+    meant_provider,
+)
 
 from .errors import NO_HEADERS
 from .problems import retry_headers
@@ -24,3 +33,19 @@ def provider_refusal(
         body=encode_json(provider.error(problem)),
         headers={"Content-Type": "application/json", **retry_headers(problem), **headers},
     )
+
+
+def upload_refusal(
+    request: web.Request, problem: Problem, headers: Mapping[str, str]
+) -> web.Response:
+    """Return an error at one of Gemini's uploads.
+
+    `final` is what makes Google's SDKs raise it: without a status they send again what they sent, and an
+    upload that is said to be active they take for a success. So only what may pass has none.
+    """
+    fields = dict(headers)
+    if not problem.retryable:
+        fields[UPLOAD_STATUS] = UPLOAD_FINAL
+    if isinstance(offset := problem.extensions.get("offset"), int):
+        fields[UPLOAD_RECEIVED] = str(offset)
+    return provider_refusal(GEMINI, problem, fields)

@@ -78,6 +78,11 @@ STORE: dict[str, Scope] = {
     "POST /v1/uploads/{upload}/parts": "write",
     "POST /v1/uploads/{upload}/complete": "write",
     "POST /v1/uploads/{upload}/cancel": "write",
+    **{f"POST /upload/{version}/files": "write" for version in ("v1", "v1beta", "v1alpha")},
+    **{f"POST /{version}/files": "write" for version in ("v1beta", "v1alpha")},
+    **{f"GET /{version}/files": "read" for version in ("v1beta", "v1alpha")},
+    **{f"GET /{version}/files/{{file}}": "read" for version in ("v1beta", "v1alpha")},
+    **{f"DELETE /{version}/files/{{file}}": "write" for version in ("v1beta", "v1alpha")},
     "POST /v1/resolve": "gateway",
     "PUT /v1/prompts/{digest}": "gateway",
     "GET /v1/prompts/{digest}": "gateway",
@@ -119,7 +124,7 @@ GATEWAY: dict[str, Scope] = {
 PASSED: dict[str, Scope] = {
     **{name: STORE[name] for name in STORE if " /v1/blobs" in name and "HEAD" not in name},
     "* /v1/blobs/{path:(?s:.*)}": "read",
-    **{name: STORE[name] for name in STORE if " /v1/files" in name or " /v1/uploads" in name},
+    **{name: STORE[name] for name in STORE if "/files" in name or " /v1/uploads" in name},
     "GET /v1/tus/{upload}": "read",
     "HEAD /v1/tus/{upload}": "write",
     "* /v1/tus": "write",
@@ -140,6 +145,7 @@ SAMPLES = {
     "/ws/{path:(?s:.*)}": "/ws/google.ai",
     "/v1/blobs/{path:(?s:.*)}": "/v1/blobs/a/b",
     "/v1/tus/{upload}": "/v1/tus/" + "0" * 32,
+    **{f"/{v}/files/{{file}}": f"/{v}/files/file-cc{'a' * 24}" for v in ("v1beta", "v1alpha")},
     "/v1/files/{file}": "/v1/files/file-cc" + "a" * 24,
     **{
         f"/v1/uploads/{{upload}}/{end}": f"/v1/uploads/upload_cc{'0' * 32}/{end}"
