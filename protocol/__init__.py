@@ -47,6 +47,7 @@ from .image import (
     ImageParser,
     parse_image,
 )
+from .json_spans import find_spans
 from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
 from .key import (
     ALL_SCOPES,
@@ -222,6 +223,7 @@ __all__ = [
     "error_event",
     "event_end",
     "file_id_of",
+    "find_spans",
     "format_digest_field",
     "holds_key",
     "inline_ref",
