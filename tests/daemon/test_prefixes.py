@@ -97,12 +97,17 @@ class Client:
                 del self.digests[known:]
                 self.digests += [""] * (len(messages) - known - 1)
                 self.digests.append(response.headers["Coatcheck-Prompt"])
-        return self.seen[-1].decode()
+        return listed(self.seen[-1].decode(), key)
 
 
-def ends(text: str, key: str) -> list[int]:
-    """Return where each message of a body ends, in order."""
-    at = text.index("[", text.index(f'"{key}"')) + 1
+def listed(body: str, key: str) -> str:
+    """Return a body from its list of messages on."""
+    return body[body.index("[", body.index(f'"{key}"')) :]
+
+
+def ends(text: str) -> list[int]:
+    """Return where each message of a list ends, in order."""
+    at = 1
     found: list[int] = []
     decoder = json.JSONDecoder()
     while True:
@@ -129,7 +134,7 @@ def message(sample: Sample, way: Way, number: int, origin: str, pictures: Sequen
     text: Json = {"text": f"{number} {TEXT}"}
     if sample.name != "gemini.generate":
         kind = "input_text" if sample.name == "openai.responses" else "text"
-        text = {"type": kind, **text}
+        text = {"type": kind, "text": f"{number} {TEXT}"}
     file_id = list(FILE_IDS)[number % 17]
     makers: Mapping[str, Callable[[], Json]] = {
         "ref": lambda: sample.ref(data),
@@ -165,9 +170,9 @@ async def converse(client: Client, way: Way, pictures: Sequence[bytes] = PICTURE
             known = EDITED
         messages.append(message(sample, way, number, origin, pictures))
         body = await client.turn(messages, known, is_streamed=number % 3 == 1)
-        assert len(ends(body, sample.messages_key)) == len(messages)
+        assert len(ends(body)) == len(messages)
         if known:
-            end = ends(before, sample.messages_key)[known - 1]
+            end = ends(before)[known - 1]
             shown = (
                 f"turn {number}: {before[max(0, end - 300) : end]!r}, then {body[:end][-300:]!r}"
             )
