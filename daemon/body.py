@@ -4,7 +4,7 @@ A spliced body knows its length beforehand and holds one piece of one blob at a 
 memory for a request does not grow with its images.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +43,12 @@ class Body(Protocol):
         ...
 
 
+def _slices(data: Buffer) -> Iterator[memoryview]:
+    view = memoryview(data)
+    for start in range(0, len(view), _SLICE_BYTES):
+        yield view[start : start + _SLICE_BYTES]
+
+
 class RawBody:
     """Bytes at hand."""
 
@@ -56,9 +62,8 @@ class RawBody:
 
     async def chunks(self) -> AsyncGenerator[Buffer]:
         """Yield the bytes, in slices that a socket takes without much copying."""
-        view = memoryview(self._data)
-        for start in range(0, len(view), _SLICE_BYTES):
-            yield view[start : start + _SLICE_BYTES]
+        for piece in _slices(self._data):
+            yield piece
 
 
 class StreamedBody:
@@ -96,7 +101,9 @@ class Base64Of:
 class SplicedBody:
     """Texts and blobs, joined."""
 
-    def __init__(self, segments: Sequence[bytes | Base64Of], open_blob: OpenBlob) -> None:
+    def __init__(
+        self, segments: Sequence[bytes | memoryview | Base64Of], open_blob: OpenBlob
+    ) -> None:
         self._segments = segments
         self._open_blob = open_blob
 
@@ -104,19 +111,20 @@ class SplicedBody:
     def size(self) -> int:
         """Bytes."""
         return sum(
-            len(segment) if isinstance(segment, bytes) else segment.encoded_size
+            segment.encoded_size if isinstance(segment, Base64Of) else len(segment)
             for segment in self._segments
         )
 
     async def chunks(self) -> AsyncGenerator[Buffer]:
         """Yield the texts, and each blob in base64 runs."""
         for segment in self._segments:
-            if isinstance(segment, bytes):
-                yield segment
-            else:
+            if isinstance(segment, Base64Of):
                 async with aclosing(self._encoded(segment)) as runs:
                     async for run in runs:
                         yield run
+            else:
+                for piece in _slices(segment):
+                    yield piece
 
     async def _encoded(self, blob: Base64Of) -> AsyncGenerator[bytes]:
         encode = partial(pybase64.b64encode, altchars=altchars(blob.is_url_safe))

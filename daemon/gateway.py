@@ -12,7 +12,7 @@ from functools import partial
 
 from aiohttp import web
 
-from coatcheck.protocol import Call, Dialect, Digest, Json, prompt_root
+from coatcheck.protocol import Call, Dialect, Digest, Json, ShortJson, prompt_root
 from coatcheck.web import (
     ProblemError,
     codings_of,
@@ -41,7 +41,7 @@ from .passage import Passage, headers_of, target_of
 from .relay import relay
 from .resolver import Resolver
 from .source import PromptSource, Resolved
-from .splice import splice
+from .splice import splice, splice_into
 from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
 from .upstream import Outgoing, Upstream, Upstreams
 from .wish import Wish, awaited, kept_headers, wish_of
@@ -151,7 +151,7 @@ class Gateway:
         wish = wish_of(parsed, request)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
         sent = await in_thread_if(turn.size, turn.copy_appended) if is_used_again else []
-        body = await self._hydrate(turn, tenant, is_whole=parsed.envelope is None)
+        body = await self._hydrate(turn, tenant, None if parsed.envelope else parsed.text)
         outgoing = _outgoing(request, upstream, received, body)
         if body is not None and body.size is not None:
             self._meters.saved(max(0, body.size - len(received.raw)))
@@ -226,14 +226,18 @@ class Gateway:
         work = partial(build_turn, parsed, before, dialect, origins, self._config.turn)
         return await in_thread_if(parsed.size + sum(map(len, before)), work)
 
-    async def _hydrate(self, turn: Turn, tenant: str, *, is_whole: bool) -> Body | None:
-        """Return the upstream's body; None where nothing is replaced in what the client sent."""
+    async def _hydrate(self, turn: Turn, tenant: str, whole: ShortJson | None) -> Body | None:
+        """Return the upstream's body; None where nothing is replaced in what the client sent.
+
+        `whole` is what the client sent, where that is not an envelope.
+        """
         resolved, files = await self._resolve(turn, tenant)
         fillings = await in_thread_if(turn.size, partial(fill, turn.slots, resolved, files))
-        if is_whole and not fillings:
+        if whole is not None and not fillings:
             return None
+        write = splice if whole is None else partial(splice_into, whole)
         segments = await in_thread_if(
-            turn.size, partial(splice, turn.body, fillings, self._random(16))
+            turn.size, partial(write, turn.body, fillings, self._random(16))
         )
         body = SplicedBody(segments, partial(self._resolver.open, tenant))
         limit = self._config.max_upstream_bytes

@@ -1,16 +1,31 @@
 """Hydration in the `inline` mode: a parsed request becomes a body with blobs spliced in.
 
-Each attachment is given a stand-in text, the request is written once as JSON, and the text is cut
-at the stand-ins. A stand-in carries 128 random bits, so nothing a client sends can be one.
+Each attachment is given a stand-in text, JSON is written with it, and cut at the stand-ins. A
+stand-in carries 128 random bits, so nothing a client sends can be one.
+
+Where the client sent the whole list, only the parts that hold attachments are written anew, as the
+client writes JSON; all else goes on as it came. So a turn's body begins with what that before it said,
+whether or not anything was replaced in that: providers cache prompts by their beginning.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from coatcheck.protocol import JsonObject, Slot, encode_json
+from coatcheck.protocol import Json, JsonObject, Path, ShortJson, Slot, encode_json, find_spans
 
 from .body import Base64Of
 from .source import Resolved
+
+Segment = bytes | memoryview | Base64Of
+
+# How clients write JSON: separators, and whether they escape what is not ASCII.
+_SPELLINGS = (
+    ((",", ":"), False),
+    ((", ", ": "), True),
+    ((",", ":"), True),
+    ((", ", ": "), False),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +37,89 @@ class Filling:
     media_type: str
 
 
-def splice(body: JsonObject, fillings: Sequence[Filling], nonce: bytes) -> list[bytes | Base64Of]:
+def splice(body: JsonObject, fillings: Sequence[Filling], nonce: bytes) -> list[Segment]:
     """Put every filling into its slot, which changes `body`; return the text in segments.
 
     `nonce` is 16 random bytes. Without fillings there is one segment.
     """
-    mark = f"@{nonce.hex()}:"
-    alphabets = [filling.slot.is_url_safe for filling in fillings]
-    for index, filling in enumerate(fillings):
-        filling.slot.put_inline(filling.media_type, f"{mark}{index}@")
-    head, *tails = encode_json(body).split(mark.encode())
-    segments: list[bytes | Base64Of] = [head]
-    for tail in tails:
-        number, _, text = tail.partition(b"@")
-        index = int(number)
-        blob = fillings[index].blob
-        segments += [Base64Of(blob.digest, blob.size, alphabets[index]), text]
-    return segments
+    stand_ins = _StandIns(fillings, nonce)
+    return [*stand_ins.cut(encode_json(body))]
+
+
+def splice_into(
+    text: ShortJson, body: JsonObject, fillings: Sequence[Filling], nonce: bytes
+) -> list[Segment]:
+    """Do the same where `body` was read from `text`, which stays as it is around the parts."""
+    short = text.text.decode()
+    spans = find_spans(short, {filling.slot.path[:-1] for filling in fillings})
+    ordered = sorted(spans.items(), key=lambda item: item[1])
+    parts = [(_at(body, path), short[start:end]) for path, (start, end) in ordered]
+    spellings = [_spelling(part, written) for part, written in parts]
+    stand_ins = _StandIns(fillings, nonce)
+    segments: list[Segment] = []
+    done = 0
+    for (_, (start, end)), (part, _), spelling in zip(ordered, parts, spellings, strict=True):
+        segments += _restored(short[done:start].encode(), text)
+        segments += stand_ins.cut(_written(part, spelling))
+        done = end
+    return [*segments, *_restored(short[done:].encode(), text)]
+
+
+class _StandIns:
+    """What stands in the slots until the text is written."""
+
+    def __init__(self, fillings: Sequence[Filling], nonce: bytes) -> None:
+        mark = f"@{nonce.hex()}:"
+        self._mark = mark.encode()
+        self._blobs: list[Base64Of] = []
+        for index, filling in enumerate(fillings):
+            blob, slot = filling.blob, filling.slot
+            self._blobs.append(Base64Of(blob.digest, blob.size, slot.is_url_safe))
+            slot.put_inline(filling.media_type, f"{mark}{index}@")
+
+    def cut(self, text: bytes) -> Iterator[Segment]:
+        """Yield a text with blobs in place of stand-ins."""
+        head, *tails = text.split(self._mark)
+        yield head
+        for tail in tails:
+            number, _, after = tail.partition(b"@")
+            yield self._blobs[int(number)]
+            yield after
+
+
+def _restored(text: bytes, short: ShortJson) -> Iterator[Segment]:
+    """Yield a piece of a short text with all that was taken out of it."""
+    for mark, content in short.taken.items():
+        before, found, after = text.partition(mark.encode())
+        if found:
+            yield before
+            yield content
+            text = after
+    yield text
+
+
+def _at(body: JsonObject, path: Path) -> Json:
+    value: Json = body
+    for step in path:
+        if isinstance(step, str):
+            assert isinstance(value, dict)
+            value = value[step]
+        elif isinstance(value, list):  # else one value stands in place of a list
+            value = value[step]
+    return value
+
+
+def _spelling(value: Json, written: str) -> int:
+    """Return which of the spellings a client used; the first where it is none of them."""
+    encoded = written.encode()
+    fitting = (index for index in range(len(_SPELLINGS)) if _written(value, index) == encoded)
+    return next(fitting, 0)
+
+
+def _written(value: Json, spelling: int) -> bytes:
+    separators, is_ascii = _SPELLINGS[spelling]
+    if separators == (",", ":") and not is_ascii:
+        return encode_json(value)
+    return json.dumps(value, separators=separators, ensure_ascii=is_ascii).encode(
+        "utf-8", "backslashreplace"
+    )

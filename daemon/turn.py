@@ -20,6 +20,7 @@ from coatcheck.protocol import (
     JsonError,
     JsonObject,
     MalformedRequestError,
+    ShortJson,
     Slot,
     copy_json,
     decode_json,
@@ -58,14 +59,19 @@ class TurnLimits:
 class ParsedRequest:
     """A request body, read: its JSON object, its model, its envelope if it has one.
 
-    `size` is its length in bytes, `values` about how many JSON values it has.
+    `text` is what it was read from, `values` about how many JSON values it has.
     """
 
-    size: int
+    text: ShortJson
     values: int
     body: JsonObject
     model: str
     envelope: Envelope | None
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.text.whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ def parse_request(
         raise RequestRefusedError(str(error), error.code, error.path) from error
     if envelope and envelope.fields:
         raise FieldsNotFoundError(envelope.fields)
-    return ParsedRequest(len(raw), values, body, model, envelope)
+    return ParsedRequest(short, values, body, model, envelope)
 
 
 def loose_model(raw: bytes, dialect: Dialect, path_model: str | None) -> str:

@@ -60,6 +60,7 @@ from .image import (
     ImageParser,
     parse_image,
 )
+from .json_spans import find_spans
 from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
 from .key import (
     ALL_SCOPES,
@@ -249,6 +250,7 @@ __all__ = [
     "error_event",
     "event_end",
     "file_id_of",
+    "find_spans",
     "format_digest_field",
     "has_chosen_name",
     "holds_key",

@@ -59,13 +59,9 @@ def _decode(data: Buffer | str, decoder: json.JSONDecoder) -> Json:
 
 
 def encode_json(value: Json) -> bytes:
-    """Write a JSON text, compact, in UTF-8; lone surrogates stay escaped."""
-    try:
-        return json.dumps(
-            value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    """Write a JSON text, compact, in UTF-8; lone surrogates alone are escaped."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")  # as JSON has it: \\ud800
 
 
 def copy_json(value: Json) -> Json:

@@ -186,7 +186,7 @@ async def rig() -> AsyncIterator[Rig]:
             stack.push_async_callback(server.stop)
             urls.append((await server.start()).url)
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Rig(http, *urls, seen)
+        yield Rig(http, urls[0], urls[1], seen)
 
 
 def code_of(dialect: str, answer: bytes) -> str:
