@@ -5,6 +5,7 @@ from .daemon import Daemon, DaemonConfig
 from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
+from .headers import check_extra_headers
 from .inventory import Inventory
 from .meters import Meters, NoMeters, PromptOutcome, ResolveStep
 from .observation import NoObserver, Observed, Observer
@@ -55,5 +56,6 @@ __all__ = [
     "Timeouts",
     "TurnLimits",
     "UpstreamConfig",
+    "check_extra_headers",
     "read_observations",
 ]

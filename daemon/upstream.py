@@ -32,13 +32,15 @@ class UpstreamConfig:
     """One `[[upstream]]` of the settings.
 
     `base_url` is what the dialect's SDK takes. `models` are shell patterns. An `api_key` replaces
-    the client's own; without one, the client's goes through.
+    the client's own; without one, the client's goes through. `headers` go with every request, in
+    place of the client's of the same names; see `check_extra_headers`.
     """
 
     name: str
     dialect: str = "openai.chat"
     base_url: str = ""
     api_key: str | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     models: tuple[str, ...] = ("*",)
     reuse: Literal["inline"] = "inline"
     mode: Mode = "on"
@@ -56,6 +58,11 @@ class UpstreamConfig:
     def provider(self) -> Provider:
         """Whose API it has."""
         return DIALECTS[self.dialect].provider
+
+    @property
+    def credential(self) -> tuple[str, str] | None:
+        """The header that carries its key; None where the client's own goes through."""
+        return None if self.api_key is None else self.provider.credential(self.api_key)
 
     def takes(self, model: str) -> bool:
         """Whether a model is one of its."""

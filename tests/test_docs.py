@@ -10,7 +10,8 @@ import pytest
 
 from coatcheck import api, daemon, store, web
 from coatcheck.cli.main import coatcheck
-from coatcheck.cli.settings import Settings, TimeoutSettings, UpstreamSettings
+from coatcheck.cli.settings import Settings
+from coatcheck.cli.upstream_settings import TimeoutSettings, UpstreamSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("protocol", "store", "web", "api", "daemon")
