@@ -24,6 +24,7 @@ from .inventory import CacheView, Inventory
 from .keeper import Keeper
 from .metered import MeteredBlobs, MeteredPrompts, MeteredUpstream
 from .meters import Meters, NoMeters
+from .models import Models
 from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
@@ -31,6 +32,9 @@ from .resolver import Resolver
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
+
+_MODEL_LISTS = tuple(f"/{version}/models" for version in ("v1", "v1beta", "v1alpha"))
+_MODELS = tuple(f"{path}/{{model:.+}}" for path in _MODEL_LISTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Daemon:
         self,
         gateway: Gateway,
         passage: Passage,
+        models: Models,
         uses: Inventory,
         inventory: CacheView | None,
         noted: SharedInventory,
@@ -59,6 +64,7 @@ class Daemon:
     ) -> None:
         self._gateway = gateway
         self._passage = passage
+        self._models = models
         self.uses = uses
         """What this process resolved, where its source has no copies to count."""
         self._inventory: CacheView = inventory or noted
@@ -110,13 +116,15 @@ class Daemon:
             meters=meters,
             random=random,
         )
-        return cls(gateway, passage, uses, inventory, noted, upstreams, keeper, images)
+        models = Models(upstreams, passage)
+        return cls(gateway, passage, models, uses, inventory, noted, upstreams, keeper, images)
 
     def face(self) -> Face:
         """Return the routes and the section of the page."""
         return Face(
             routes=[
                 *self._turn_routes(),
+                *self._model_routes(),
                 *self._passing_routes(),
                 *cache_routes(self._inventory),
             ],
@@ -135,9 +143,31 @@ class Daemon:
             self._turn_route(spoken, call) for spoken in DIALECTS.values() for call in spoken.calls
         ]
 
+    def _model_routes(self) -> list[Route]:
+        """Return the routes of models; those of turns with a model in their path go first."""
+        listing = Operation(
+            "List the models that can be named",
+            "gateway",
+            {200: Answer("a page, as the provider that is meant writes it")},
+            description="Of all upstreams of that provider, merged; Coatcheck-Models-Missing names "
+            "those that gave no list.",
+        )
+        one = Operation(
+            "Describe a model", "gateway", {200: Answer("the upstream's answer, as it came")}
+        )
+        return [
+            Route("GET", path, handler, operation, render_problem=render_problem, scope="gateway")
+            for paths, handler, operation in (
+                (_MODEL_LISTS, self._models.list, listing),
+                (_MODELS, self._models.get, one),
+            )
+            for path in paths
+        ]
+
     def _passing_routes(self) -> list[Route]:
         """Return the routes for every path of a provider's; a path's own route goes first."""
         turn_paths = [call.path for spoken in DIALECTS.values() for call in spoken.calls]
+        own_paths = (*turn_paths, *_MODEL_LISTS, *_MODELS)
         return [
             Route(
                 ANY_METHOD,
@@ -146,7 +176,7 @@ class Daemon:
                 render_problem=render_problem,
                 scope="gateway",
             )
-            for path in (*turn_paths, *PASSING_PATHS)
+            for path in (*own_paths, *PASSING_PATHS)
         ]
 
     def _turn_route(self, spoken: Dialect, call: Call) -> Route:

@@ -185,14 +185,27 @@ class Upstreams:
         Raises:
             UpstreamNotFoundError: there is none.
         """
-        found = [
+        found = self.remote_of(provider)
+        if not found:
+            raise UpstreamNotFoundError(f"no upstream of {provider.name} is configured")
+        return sorted(found, key=lambda upstream: upstream.config.dialect != dialect)
+
+    def remote_of(self, provider: Provider) -> Sequence[Upstream]:
+        """Return the remote upstreams of a provider, in order; none where none is configured."""
+        return [
             upstream
             for upstream in self._upstreams
             if upstream.config.is_remote and upstream.config.provider.name == provider.name
         ]
-        if not found:
-            raise UpstreamNotFoundError(f"no upstream of {provider.name} is configured")
-        return sorted(found, key=lambda upstream: upstream.config.dialect != dialect)
+
+    def of_model(self, provider: Provider, model: str) -> Upstream | None:
+        """Return who takes turns of a model, in the first of a provider's dialects that has one."""
+        found = (self.find(dialect, model) for dialect in _dialects_of(provider))
+        return next((upstream for upstream in found if upstream), None)
+
+    def reaches(self, provider: Provider, model: str, upstream: Upstream) -> bool:
+        """Whether turns of a model go to this upstream, in any of its provider's dialects."""
+        return any(self.find(dialect, model) is upstream for dialect in _dialects_of(provider))
 
     def _serving(self, name: str) -> Sequence[Upstream]:
         """Return who takes turns of a dialect, in order."""
@@ -210,6 +223,10 @@ class Upstreams:
         """Close every upstream. May be called twice."""
         for upstream in self._upstreams:
             await upstream.close()
+
+
+def _dialects_of(provider: Provider) -> Sequence[str]:
+    return [name for name, spoken in DIALECTS.items() if spoken.provider.name == provider.name]
 
 
 Headers = CIMultiDict[str]

@@ -72,6 +72,7 @@ from .listing import (
     Released,
 )
 from .media_type import OCTET_STREAM, parse_media_type
+from .model_list import MODELS_MISSING_HEADER, ListedModel, ModelList
 from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
@@ -136,6 +137,7 @@ __all__ = [
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
+    "MODELS_MISSING_HEADER",
     "OCTET_STREAM",
     "PIECE_BYTES",
     "PROBLEM_TYPE",
@@ -182,11 +184,13 @@ __all__ = [
     "Key",
     "KeyAnswer",
     "KeyQuestion",
+    "ListedModel",
     "MalformedMessageError",
     "MalformedRequestError",
     "MissingAnswer",
     "MissingName",
     "MissingRequest",
+    "ModelList",
     "Path",
     "Pointer",
     "PointerInvalidError",
