@@ -67,9 +67,9 @@ def _run_gateway(folder: Path, rounds: int, say: Callable[[str], None]) -> Itera
     say(f"painting {_IMAGES} photographs")
     images = photographs(_IMAGES)
     with ExitStack() as stack:
-        upstream = stack.enter_context(_module(folder, "bench.upstream"))
-        bare = stack.enter_context(_module(folder, "bench.bare_proxy", upstream.url))
-        with _coatcheck(folder, upstream.url) as coatcheck:
+        model = stack.enter_context(upstream(folder))
+        bare = stack.enter_context(_module(folder, "bench.bare_proxy", model.url))
+        with _coatcheck(folder, model.url) as coatcheck:
             say("uploading them")
             with Caller(coatcheck.port) as caller:
                 refs = [caller.upload(image) for image in images]
@@ -79,7 +79,7 @@ def _run_gateway(folder: Path, rounds: int, say: Callable[[str], None]) -> Itera
             say("long lines and bodies")
             yield from measure_linearity(coatcheck)
         say("memory, in a fresh process on the same data")
-        with _coatcheck(folder, upstream.url) as coatcheck:
+        with _coatcheck(folder, model.url) as coatcheck:
             yield from measure_memory(coatcheck, refs_turn(refs[:1]), refs_turn(refs))
 
 
@@ -94,6 +94,11 @@ def _cases(images: list[bytes], refs: list[str]) -> Iterator[TurnCase]:
 def _module(folder: Path, name: str, *arguments: str) -> ServerProcess:
     command = [sys.executable, "-m", name, *arguments]
     return ServerProcess(command, cwd=_ROOT, log=folder / f"{name}.log")
+
+
+def upstream(folder: Path) -> ServerProcess:
+    """Return a model provider that costs next to nothing; not started yet."""
+    return _module(folder, "bench.upstream")
 
 
 def _coatcheck(folder: Path, upstream_url: str) -> ServerProcess:

@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     max_values: int = Field(default=_GATEWAY.turn.max_values, gt=0)
     max_attachments: int = Field(default=_GATEWAY.turn.max_attachments, gt=0)
     image_workers: int = Field(default=_IMAGES.workers, ge=1, le=16)
+    max_variant_bytes: int = Field(default=1024**3, gt=0)
     max_image_pixels: int = Field(default=_IMAGES.budgets.max_pixels, gt=0)
     drain_seconds: float = Field(default=10.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -142,6 +143,21 @@ class Settings(BaseSettings):
                 self.cache, max_bytes=self.max_cache_bytes, min_free_bytes=self.min_free_bytes
             ),
             key=daemon_key(self.key_file, environment),
+        )
+
+    @staticmethod
+    def variants_folder(folder: Path) -> Path:
+        """Return where smaller images are kept, in the data folder or the cache."""
+        return folder / "variants"
+
+    def variants_config(self, folder: Path) -> CacheConfig | None:
+        """Return how smaller images are kept, in a folder that is there; None: nobody wants any."""
+        if not any(item.images for item in self.upstream):
+            return None
+        return CacheConfig(
+            self.variants_folder(folder),
+            max_bytes=self.max_variant_bytes,
+            min_free_bytes=self.min_free_bytes,
         )
 
     def daemon_config(self, environment: Mapping[str, str]) -> DaemonConfig:

@@ -4,12 +4,19 @@ What is secret stands in the environment and is named here; no complaint shows a
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
-from coatcheck.daemon import Timeouts, UpstreamConfig, check_extra_headers
+from coatcheck.daemon import ImagePolicy, Timeouts, UpstreamConfig, check_extra_headers
 from coatcheck.protocol import DIALECTS
 
 from .errors import SettingsError
@@ -26,6 +33,16 @@ class TimeoutSettings(BaseModel):
     first_byte_seconds: float = Field(default=_TIMEOUTS.first_byte_seconds, gt=0)
     idle_seconds: float = Field(default=_TIMEOUTS.idle_seconds, gt=0)
     total_seconds: float = Field(default=_TIMEOUTS.total_seconds, gt=0)
+
+
+class ImageSettings(BaseModel):
+    """`[upstream.images]`; see `coatcheck.daemon.ImagePolicy`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fit: Literal["provider"] | Annotated[int, Field(strict=True, ge=64, le=32_767)] = "provider"
+    format: Literal["keep", "jpeg", "png", "webp"] = "keep"
+    max_bytes: int | None = Field(default=None, ge=16_384)
 
 
 class FromEnvironment(BaseModel):
@@ -63,6 +80,7 @@ class UpstreamSettings(BaseModel):
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
     timeouts: TimeoutSettings = TimeoutSettings()
+    images: ImageSettings | None = None
 
     @field_validator("dialect")
     @classmethod
@@ -70,6 +88,12 @@ class UpstreamSettings(BaseModel):
         if name not in DIALECTS:
             raise ValueError(f"no dialect {name!r}; there are: {', '.join(DIALECTS)}")
         return name
+
+    @model_validator(mode="after")
+    def _reads_what_it_scales(self) -> Self:
+        if self.images is not None and self.mode != "on":
+            raise ValueError(f"images: mode {self.mode!r} forwards what comes; it takes mode 'on'")
+        return self
 
     @field_validator("base_url")
     @classmethod
@@ -99,6 +123,7 @@ class UpstreamSettings(BaseModel):
             mode=self.mode,
             observe=self.observe,
             timeouts=Timeouts(**self.timeouts.model_dump()),
+            images=ImagePolicy(**self.images.model_dump()) if self.images else None,
         )
         try:
             check_extra_headers(config.headers, config.credential)

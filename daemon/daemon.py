@@ -1,6 +1,6 @@
 """The daemon: its parts joined, and the face that a process serves.
 
-It owns the upstreams' connections, the workers that decode for `echo`, and the keeper's background
+It owns the upstreams' connections, the workers that decode, and the keeper's background
 work, and closes them; the sources belong to whoever made them.
 """
 
@@ -32,6 +32,7 @@ from .resolver import Resolver
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
+from .variants import Fitter, Maker, VariantShelf
 
 _MODEL_LISTS = tuple(f"/{version}/models" for version in ("v1", "v1beta", "v1alpha"))
 _MODELS = tuple(f"{path}/{{model:.+}}" for path in _MODEL_LISTS)
@@ -44,7 +45,7 @@ class DaemonConfig:
     upstreams: Sequence[UpstreamConfig] = ()
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     images: ImageWorkerConfig = field(default_factory=ImageWorkerConfig)
-    """Of the workers that decode for `echo`."""
+    """Of the workers that decode, for `echo` and for image policies."""
 
 
 class Daemon:
@@ -61,6 +62,7 @@ class Daemon:
         upstreams: Upstreams,
         keeper: Keeper,
         images: ImageWorkers,
+        fitter: Fitter | None,
     ) -> None:
         self._gateway = gateway
         self._passage = passage
@@ -72,6 +74,7 @@ class Daemon:
         self._upstreams = upstreams
         self._keeper = keeper
         self._images = images
+        self._fitter = fitter
 
     @classmethod
     def open(
@@ -86,12 +89,19 @@ class Daemon:
         meters: Meters | None = None,
         inventory: CacheView | None = None,
         siblings: Siblings | None = None,
+        shelf: VariantShelf | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
-        then this process notes what it resolved, and its `siblings` do.
+        then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
+        images, and belongs to whoever opened it.
+
+        Raises:
+            ValueError: an upstream has an image policy, and there is no shelf.
         """
+        if shelf is None and any(each.images for each in config.upstreams):
+            raise ValueError("an image policy needs a shelf for variants")
         uses = Inventory(blobs.name)
         noted = SharedInventory(uses, siblings or Siblings())
         meters = meters or NoMeters()
@@ -106,18 +116,26 @@ class Daemon:
         )
         keeper = Keeper(blobs, prompts)
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
+        resolver = Resolver(blobs, inventory or noted, clock)
+        fitter: Fitter | None = None
+        if shelf:
+            maker = Maker(images, config.images.budgets)
+            fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
         gateway = Gateway(
             config.gateway,
-            resolver=Resolver(blobs, inventory or noted, clock),
+            resolver=resolver,
             prompts=prompts,
             upstreams=upstreams,
             keeper=keeper,
             passage=passage,
             meters=meters,
             random=random,
+            fitter=fitter,
         )
         models = Models(upstreams, passage)
-        return cls(gateway, passage, models, uses, inventory, noted, upstreams, keeper, images)
+        return cls(
+            gateway, passage, models, uses, inventory, noted, upstreams, keeper, images, fitter
+        )
 
     def face(self) -> Face:
         """Return the routes and the section of the page."""
@@ -134,6 +152,8 @@ class Daemon:
 
     async def close(self) -> None:
         """End background work, then close connections and workers. May be called twice."""
+        if self._fitter:
+            await self._fitter.close()
         await self._keeper.close()
         await self._upstreams.close()
         await self._images.close()

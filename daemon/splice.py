@@ -7,7 +7,7 @@ at the stand-ins. A stand-in carries 128 random bits, so nothing a client sends 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coatcheck.protocol import JsonObject, Slot, encode_json
+from coatcheck.protocol import DeclaringSlot, JsonObject, Slot, encode_json
 
 from .body import Base64Of
 from .source import Resolved
@@ -15,11 +15,15 @@ from .source import Resolved
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """What goes into a slot: a blob, and the media type to present it as."""
+    """What goes into a slot: a blob, and the media type to present it as.
+
+    A variant's type stands in place of one that was declared for the original.
+    """
 
     slot: Slot
     blob: Resolved
     media_type: str
+    is_variant: bool = False
 
 
 def splice(body: JsonObject, fillings: Sequence[Filling], nonce: bytes) -> list[bytes | Base64Of]:
@@ -30,6 +34,8 @@ def splice(body: JsonObject, fillings: Sequence[Filling], nonce: bytes) -> list[
     mark = f"@{nonce.hex()}:"
     alphabets = [filling.slot.is_url_safe for filling in fillings]
     for index, filling in enumerate(fillings):
+        if filling.is_variant and isinstance(filling.slot, DeclaringSlot):
+            filling.slot.declare(filling.media_type)
         filling.slot.put_inline(filling.media_type, f"{mark}{index}@")
     head, *tails = encode_json(body).split(mark.encode())
     segments: list[bytes | Base64Of] = [head]

@@ -13,6 +13,7 @@ from coatcheck.protocol import DIALECTS, Provider
 from .body import Body
 from .errors import ModelNotFoundError, UpstreamNotFoundError
 from .observation import Mode
+from .variants.policy import ImagePolicy
 
 ECHO = "echo"
 
@@ -48,6 +49,8 @@ class UpstreamConfig:
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for
     each; in mode `observe` they always are."""
     timeouts: Timeouts = field(default_factory=Timeouts)
+    images: ImagePolicy | None = None
+    """What becomes of images that are larger than it uses, in mode `on`; None: they go as they are."""
 
     @property
     def is_remote(self) -> bool:

@@ -4,6 +4,7 @@ Sans-IO: values and bytes go in, values and bytes come out. No sockets, files, c
 """
 
 from .attachment import (
+    DeclaringSlot,
     Found,
     FoundFileId,
     FoundInline,
@@ -112,6 +113,8 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
+from .scale_header import SCALE_HEADER, SCALE_MORE_HEADER, scale_headers
+from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
@@ -147,15 +150,19 @@ __all__ = [
     "REFS_MORE_HEADER",
     "REF_HEADER",
     "RESOLVE_PATH",
+    "SCALE_HEADER",
+    "SCALE_MORE_HEADER",
     "SHA_256",
     "SNIFF_BYTES",
     "TENANT_HEADER",
     "TUS_PATH",
     "USER_HEADER",
+    "Base64Slot",
     "BlobEntry",
     "BlobPage",
     "Buffer",
     "Call",
+    "DeclaringSlot",
     "Descriptor",
     "Dialect",
     "Digest",
@@ -251,6 +258,7 @@ __all__ = [
     "read_envelope",
     "ref_form",
     "refs_headers",
+    "scale_headers",
     "sniff",
     "turn_dialect",
     "write_comment",

@@ -9,7 +9,7 @@ import pytest
 from coatcheck.cli.errors import SettingsError
 from coatcheck.cli.settings import Settings, load_settings
 from coatcheck.cli.upstream_settings import UpstreamSettings
-from coatcheck.daemon import GatewayConfig, Timeouts
+from coatcheck.daemon import GatewayConfig, ImagePolicy, Timeouts
 from coatcheck.store import ImageWorkerConfig, StoreConfig
 
 
@@ -202,3 +202,46 @@ def test_every_patience_with_an_upstream_is_a_setting(tmp_path: Path) -> None:
     _upstream_file(tmp_path, "[upstream.timeouts]", *lines)
     (upstream,) = load_settings(None, {}).daemon_config({}).upstreams
     assert upstream.timeouts == Timeouts(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [
+        ("{}", ImagePolicy("provider", "keep", None)),
+        ('{ fit = 1000, format = "webp", max_bytes = 500000 }', ImagePolicy(1000, "webp", 500_000)),
+    ],
+)
+def test_an_upstreams_image_policy_is_a_table(
+    tmp_path: Path, given: str, policy: ImagePolicy
+) -> None:
+    _upstream_file(tmp_path, f"images = {given}")
+    settings = load_settings(None, {})
+    (upstream,) = settings.daemon_config({}).upstreams
+    assert upstream.images == policy
+    variants = settings.variants_config(Path("data"))
+    assert variants is not None
+    assert (variants.folder, variants.max_bytes) == (Path("data/variants"), 1 << 30)
+
+
+def test_without_a_policy_nothing_is_scaled() -> None:
+    settings = Settings(upstream=(UpstreamSettings(name="u", base_url="http://far.example"),))
+    assert settings.variants_config(Path("data")) is None
+    assert settings.daemon_config({}).upstreams[0].images is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (["images = { fit = 63 }"], r"upstream\.0\.images\.fit"),
+        (["images = { fit = 1000.5 }"], r"upstream\.0\.images\.fit"),
+        (['images = { fit = "1000x800" }'], r"upstream\.0\.images\.fit"),
+        (['images = { format = "gif" }'], r"upstream\.0\.images\.format"),
+        (["images = { max_bytes = 10 }"], r"upstream\.0\.images\.max_bytes"),
+        (["images = { scale = 2 }"], r"upstream\.0\.images\.scale"),
+        (["images = {}", 'mode = "pass"'], "mode 'pass' forwards what comes"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
+    _upstream_file(tmp_path, *lines)
+    with pytest.raises(SettingsError, match=place):
+        load_settings(None, {})
