@@ -176,6 +176,11 @@ class DiskCache:
             self._index.note(digest, self._clock())
         return is_known
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other process had the folder open when this one opened it."""
+        return self._lock.is_alone
+
     async def put(self, digest: Digest, data: bytes) -> bool:
         """Keep a copy of bytes that are at hand, if there is room; return whether there is one."""
 

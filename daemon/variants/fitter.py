@@ -90,6 +90,7 @@ class Fitter:
         *,
         at_once: int,
         monotonic: Callable[[], float] = time.monotonic,
+        prune_seconds: float = PRUNE_SECONDS,
     ) -> None:
         """`at_once` variants are made at the same time."""
         self._shelf = shelf
@@ -102,7 +103,7 @@ class Fitter:
         self._making: WeakValueDictionary[tuple[str, Derivation], asyncio.Lock] = (
             WeakValueDictionary()
         )
-        self._pruning = asyncio.create_task(self._prune())
+        self._pruning = asyncio.create_task(self._prune(prune_seconds))
 
     async def close(self) -> None:
         """End the looking after. May be called twice."""
@@ -228,9 +229,9 @@ class Fitter:
         finally:
             await reader.close()
 
-    async def _prune(self) -> None:
+    async def _prune(self, seconds: float) -> None:
         while True:
-            await asyncio.sleep(PRUNE_SECONDS)
+            await asyncio.sleep(seconds)
             with suppress(DaemonError):  # the store is away, and is asked again
                 try:
                     await self._shelf.prune(self._blobs)

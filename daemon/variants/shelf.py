@@ -7,17 +7,19 @@
 3. What the shelf cannot keep costs no turn: the original is sent.
 """
 
+import asyncio
 import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from itertools import groupby
+from pathlib import Path
 from typing import Self
 
 from coatcheck.client import Sink
 from coatcheck.protocol import Digest
-from coatcheck.store import StoreError
+from coatcheck.store import SchemaError, StoreError
 
 from ..cache import CacheConfig, DiskCache
 from ..cache.errors import CacheUnusableError
@@ -65,8 +67,8 @@ class VariantShelf:
             cache = await DiskCache.open(config, _Nowhere(), clock=clock, random=random)
             stack.push_async_callback(cache.close)
             try:
-                links = await Links.open(config.folder / "variants.sqlite")
-            except StoreError as error:
+                links = await _open_links(config.folder / "variants.sqlite", cache)
+            except (OSError, StoreError) as error:
                 raise CacheUnusableError(f"the variants {config.folder}: {error}") from error
             stack.push_async_callback(links.close)
             return cls(cache, links, stack.pop_all(), clock)
@@ -98,12 +100,14 @@ class VariantShelf:
         return found
 
     async def keep(self, tenant: str, derivation: Derivation, made: Made) -> Link | None:
-        """Keep a variant; None where there is no room for it."""
-        if not await self._cache.put(made.digest, made.data):
-            return None
+        """Keep a variant; None where it cannot be, or there is no room for it.
+
+        The link goes first: a copy without one would outlive its original.
+        """
         link = Link(made.digest, len(made.data), made.media_type, made.scale, self._clock())
-        await self._put(tenant, derivation, link)
-        return link
+        if not await self._put(tenant, derivation, link):
+            return None
+        return link if await self._cache.put(made.digest, made.data) else None
 
     async def keep_original(
         self, tenant: str, derivation: Derivation, for_seconds: float | None = None
@@ -139,15 +143,35 @@ class VariantShelf:
             await self._evict(await self._links.drop(gone, self._clock() - _FRESH_SECONDS))
         await self._evict(await self._links.trim(_MAX_LINKS))
 
-    async def _put(self, tenant: str, derivation: Derivation, link: Link) -> None:
+    async def _put(self, tenant: str, derivation: Derivation, link: Link) -> bool:
         try:
             await self._links.put(tenant, derivation, link)
         except StoreError as error:
             _log.warning("a variant was not noted: %s", error)
+            return False
+        return True
 
     async def _evict(self, digests: Sequence[Digest]) -> None:
         for digest in digests:
             await self._cache.evict(digest)
+
+
+async def _open_links(path: Path, cache: DiskCache) -> Links:
+    """Open the links; where they cannot be read they begin anew, and the copies with them."""
+    try:
+        return await Links.open(path)
+    except SchemaError as error:
+        if not cache.is_alone:
+            raise
+        _log.warning("the variants begin anew: %s", error)
+        await asyncio.to_thread(_remove, path)
+        await cache.evict_all()
+        return await Links.open(path)
+
+
+def _remove(database: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        database.with_name(database.name + end).unlink(missing_ok=True)
 
 
 class _Nowhere:

@@ -13,7 +13,7 @@ import pytest_asyncio
 from PIL import Image
 
 from coatcheck.daemon import ImagePolicy, NoMeters
-from coatcheck.protocol import DIALECTS, Digest, FoundInline, Json, encode_json
+from coatcheck.protocol import DIALECTS, Digest, FoundInline, Json, JsonObject, encode_json
 
 from ...image_files import animation, drawn, exif, saved
 from ..conftest import daemons, upstreams
@@ -85,14 +85,15 @@ class Fitting:
         for original in originals:
             self.daemon.blobs.add(original)
 
-    async def post(self, sample: Sample, model: str, body: Any, path: str = "") -> Any:
+    async def post(
+        self, sample: Sample, model: str, body: JsonObject | bytes, path: str = ""
+    ) -> Any:
         """Post a turn; return the answer's headers."""
-        if isinstance(body, dict) and "model" in body:
-            body = {**body, "model": model}
-        raw = body if isinstance(body, bytes) else encode_json(body)
+        if not isinstance(body, bytes):
+            body = encode_json({**body, "model": model} if "model" in body else body)
         url = self.daemon.url + (path or sample.path).replace("/m:", f"/{model}:")
         fields = {"Content-Type": "application/json"}
-        async with self.daemon.http.post(url, data=raw, headers=fields) as got:
+        async with self.daemon.http.post(url, data=body, headers=fields) as got:
             assert got.status == 200, await got.text()
             return got.headers
 
@@ -226,7 +227,8 @@ async def test_turned_photos_go_upright_and_without_metadata(fitting: Fitting) -
 
 async def test_transparency_stays(fitting: Fitting) -> None:
     picture = noise(900, 600, "RGBA")
-    picture.putalpha(Image.linear_gradient("L").resize((900, 600)))
+    rows = b"".join(bytes([row * 255 // 599]) * 900 for row in range(600))
+    picture.putalpha(Image.frombytes("L", (900, 600), rows))
     data, _ = await fitting.one("small", saved(picture, "PNG"))
     image = opened(data)
     assert (image.format, image.mode, image.size) == ("PNG", "RGBA", (300, 200))

@@ -1,5 +1,6 @@
 """The shelf: what is found again, by whom, and when it goes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,13 +10,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from coatcheck.daemon import CacheConfig, CacheError, VariantShelf
+from coatcheck.daemon import CacheConfig, CacheError, Inventory, NoMeters, VariantShelf
 from coatcheck.daemon.errors import StoreUnavailableError, VariantLostError
+from coatcheck.daemon.resolver import Resolver
+from coatcheck.daemon.shared_inventory import SharedInventory
+from coatcheck.daemon.variants import Fitter, Maker
+from coatcheck.daemon.variants import shelf as shelf_module
 from coatcheck.daemon.variants.links import MIGRATIONS
 from coatcheck.daemon.variants.maker import Made
 from coatcheck.daemon.variants.schema import variants_metadata
-from coatcheck.protocol import Digest
+from coatcheck.protocol import Digest, ImageBudgets
+from coatcheck.store import ImageWorkers
 from coatcheck.store.migrate import migrate
+from coatcheck.web import Siblings
 
 from ..conftest import MemoryBlobs
 
@@ -173,11 +180,74 @@ async def test_without_room_none_is_kept(tmp_path: Path, clock: Clock) -> None:
         await shelf.close()
 
 
-async def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    (tmp_path / "variants").mkdir()
+async def test_links_that_cannot_be_read_begin_anew_with_their_copies(
+    shelf: VariantShelf, tmp_path: Path, clock: Clock
+) -> None:
+    await shelf.keep("t", KEY, made())
+    await shelf.close()
     (tmp_path / "variants/variants.sqlite").write_bytes(b"no database" * 1000)
+    again = await VariantShelf.open(config(tmp_path), clock=clock)
+    try:
+        assert not await again.find("t", [KEY])
+        assert not list((tmp_path / "variants/blobs").iterdir())
+        await again.keep("t", KEY, made())
+        assert await read(again) == b"variant"
+    finally:
+        await again.close()
+
+
+async def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "variants").write_bytes(b"")
     with pytest.raises(CacheError, match="variants"):
         await VariantShelf.open(config(tmp_path))
+
+
+async def test_the_links_are_bounded_and_the_oldest_go(
+    shelf: VariantShelf, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf_module, "_MAX_LINKS", 2)
+    keys = [(Digest.of(name), "recipe") for name in (b"a", b"b", b"c")]
+    for key in keys:
+        await shelf.keep("t", key, made(key[0].encode()))
+        clock.now += 1
+    clock.now += 700
+    await shelf.find("t", keys[:1])  # a use
+    await shelf.prune(Holders(grants={("t", key[0]) for key in keys}))
+    assert set(await shelf.find("t", keys)) == {keys[0], keys[2]}
+    with pytest.raises(VariantLostError):
+        await read(shelf, keys[1][0].encode())
+
+
+async def test_the_fitter_prunes_by_itself(shelf: VariantShelf, clock: Clock) -> None:
+    asked = asyncio.Event()
+
+    class Asked(Holders):
+        async def held(self, tenant: str, digests: Collection[Digest]) -> Collection[Digest]:
+            if asked.is_set():
+                return await super().held(tenant, digests)
+            asked.set()
+            raise StoreUnavailableError("away")  # the first time
+
+    await shelf.keep("t", KEY, made())
+    clock.now += 61
+    workers, blobs, uses = ImageWorkers(), Asked(), Inventory("memory")
+    fitter = Fitter(
+        shelf,
+        Maker(workers, ImageBudgets()),
+        Resolver(blobs, SharedInventory(uses, Siblings()), clock),
+        blobs,
+        NoMeters(),
+        at_once=1,
+        prune_seconds=0.001,
+    )
+    try:
+        async with asyncio.timeout(10):
+            while await shelf.find("t", [KEY]):  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0)
+        assert asked.is_set()
+    finally:
+        await fitter.close()
+        await workers.close()
 
 
 def test_the_migrations_build_the_table() -> None:

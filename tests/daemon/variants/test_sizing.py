@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coatcheck.daemon.variants.sizing import Seen, SizeRule, provider_limits, scaled
+from coatcheck.protocol import DIALECTS
 
 SIDES = st.integers(1, 32_767)
 
@@ -18,8 +19,8 @@ def fitted(
     rule = provider_limits(provider, Seen(model, detail, images)).rule
     longest, shortest = max(size), min(size)
     side = rule.long_side(*size)
-    made = side, scaled(shortest, side, longest)
-    return made if size[0] >= size[1] else made[::-1]
+    short = scaled(shortest, side, longest)
+    return (side, short) if size[0] >= size[1] else (short, side)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,12 @@ def test_anthropic(
 def test_gemini() -> None:
     assert fitted("gemini", "gemini-3-pro", (4000, 3000)) == (3072, 2304)
     assert fitted("gemini", "gemini-3-pro", (3072, 3072)) == (3072, 3072)
+
+
+def test_every_provider_has_rules_for_any_model() -> None:
+    for spoken in DIALECTS.values():
+        rule = provider_limits(spoken.provider.name, Seen("", None, 0)).rule
+        assert rule.long_side(100_000, 1000) < 100_000
 
 
 RULES = [
