@@ -119,7 +119,7 @@ class Daemon:
         resolver = Resolver(blobs, inventory or noted, clock)
         fitter: Fitter | None = None
         if shelf:
-            maker = Maker(images, config.images.budgets)
+            maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
         gateway = Gateway(
             config.gateway,

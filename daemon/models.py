@@ -103,14 +103,17 @@ class Models:
         provider = provider_of(request)
         model = provider.model_of(request.path) or ""
         upstream = self._upstreams.of_model(provider, model)
+        incoming = Incoming(request)
         try:
             if upstream is None:
                 raise ModelNotFoundError(f"no upstream of {provider.name} serves {model[:120]!r}")
             if not upstream.config.is_remote:
                 return json_response(provider.models.own(model))
-            return await self._passage.forward(Incoming(request), upstream, None)
+            return await self._passage.forward(incoming, upstream, None)
         except DaemonError as error:
             raise ProblemError(error.problem) from error
+        finally:
+            await incoming.close()
 
 
 async def _models_of(

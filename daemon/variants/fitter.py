@@ -7,7 +7,7 @@ knows an image by its bytes, it goes on being sent for a while.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -99,6 +99,7 @@ class Fitter:
         self._blobs = blobs
         self._meters = meters
         self._monotonic = monotonic
+        self._at_once = at_once
         self._places = asyncio.Semaphore(at_once)
         self._making: WeakValueDictionary[tuple[str, Derivation], asyncio.Lock] = (
             WeakValueDictionary()
@@ -164,19 +165,19 @@ class Fitter:
         """Return what goes in the place of each image, made where it is not there."""
         by_derivation = {self._derivation(each, recipes): each for each in candidates}
         links = await self._shelf.find(tenant, list(by_derivation))
-        for link in links.values():
-            self._meters.variant("found" if link.digest else "kept")
-        absent = [derivation for derivation in by_derivation if derivation not in links]
-        made = await asyncio.gather(
-            *(
-                self._make_once(tenant, derivation, each, recipes[each.slot.path])
-                for derivation in absent
-                for each in (by_derivation[derivation],)
-            )
-        )
-        return links | {
-            derivation: link for derivation, link in zip(absent, made, strict=True) if link
-        }
+        self._count(links.values())
+        absent = {key: each for key, each in by_derivation.items() if key not in links}
+        # A turn stands in the queue for workers no more often than it can be served, so that one
+        # with very many images keeps no other waiting for all of them.
+        own_places = asyncio.Semaphore(self._at_once)
+
+        async def make(derivation: Derivation, candidate: _Candidate) -> Link | None:
+            async with own_places:
+                recipe = recipes[candidate.slot.path]
+                return await self._make_once(tenant, derivation, candidate, recipe)
+
+        made = await asyncio.gather(*(make(key, each) for key, each in absent.items()))
+        return links | {key: link for key, link in zip(absent, made, strict=True) if link}
 
     async def _make_once(
         self, tenant: str, derivation: Derivation, candidate: _Candidate, recipe: Recipe
@@ -186,6 +187,7 @@ class Fitter:
         is_first = not lock.locked()
         async with lock, self._places:
             if not is_first and (known := await self._shelf.find(tenant, [derivation])):
+                self._count(known.values())
                 return known[derivation]
             return await self._make(tenant, derivation, candidate, recipe)
 
@@ -215,6 +217,10 @@ class Fitter:
             self._meters.variant("failed")
             await self._shelf.keep_original(tenant, derivation, _TRY_AGAIN_SECONDS)
         return link
+
+    def _count(self, found: Iterable[Link]) -> None:
+        for link in found:
+            self._meters.variant("found" if link.digest else "kept")
 
     def _reader(self, tenant: str, candidate: _Candidate) -> Read:
         if candidate.found is not None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
-from coatcheck.protocol import Buffer, Digest, ImageBudgets, ImageInfo, ImageParser
-from coatcheck.store import ImageWorkers, VariantSpec
+from coatcheck.protocol import Buffer, Digest, ImageInfo, ImageParser
+from coatcheck.store import ImageWorkerConfig, ImageWorkers, VariantSpec
 
 from .policy import MIN_SIDE, Recipe
 
@@ -19,7 +19,6 @@ Read = Callable[[], AsyncGenerator[Buffer]]
 """Yields an original's bytes from the first to the last; may be called again."""
 
 _SMALLER = 0.8  # of a side: about two thirds of the bytes
-_MAX_SOURCE_BYTES = 64 * 1024 * 1024  # what a worker takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +34,10 @@ class Made:
 class Maker:
     """Makes variants with workers that somebody else owns and closes."""
 
-    def __init__(self, workers: ImageWorkers, budgets: ImageBudgets) -> None:
-        """`budgets` are those of the workers."""
+    def __init__(self, workers: ImageWorkers, config: ImageWorkerConfig) -> None:
+        """`config` is that of the workers."""
         self._workers = workers
-        self._budgets = budgets
+        self._config = config
         self.encoder = f"pillow-{version('pillow')}"
         """What writes the variants: another one writes other bytes."""
 
@@ -50,7 +49,7 @@ class Maker:
             ImageWorkerLostError, ImageWorkersBusyError, StoreClosedError: not now.
             DaemonError: the original cannot be read.
         """
-        if size > _MAX_SOURCE_BYTES:
+        if size > self._config.max_source_bytes:
             return None
         info = await self._header(read)
         if info is None or info.fault or info.frames != 1 or not (info.width and info.height):
@@ -89,4 +88,4 @@ class Maker:
         async with aclosing(read()) as pieces:
             async for piece in pieces:
                 await asyncio.to_thread(partial(parser.feed, piece))
-        return parser.info(self._budgets)
+        return parser.info(self._config.budgets)

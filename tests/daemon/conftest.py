@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,7 +184,7 @@ RunDaemon = Callable[..., Awaitable[Running]]
 
 
 @asynccontextmanager
-async def daemons(folder: Path) -> AsyncIterator[RunDaemon]:
+async def daemons(folder: Path) -> AsyncGenerator[RunDaemon]:
     """Start daemons; `upstreams` are their settings. They end together."""
     closing: list[Callable[[], Awaitable[None]]] = []
 
@@ -255,7 +255,7 @@ RunUpstream = Callable[..., Awaitable[FakeUpstream]]
 
 
 @asynccontextmanager
-async def upstreams() -> AsyncIterator[RunUpstream]:
+async def upstreams() -> AsyncGenerator[RunUpstream]:
     """Start HTTP upstreams that answer with `respond`, a fixed JSON object by default."""
     runners: list[aioweb.AppRunner] = []
 

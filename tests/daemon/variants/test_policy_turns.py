@@ -1,5 +1,6 @@
 """An upstream's image policy in whole turns: what the upstream gets, and what the client is told."""
 
+import asyncio
 import base64
 import io
 import os
@@ -312,3 +313,13 @@ async def test_a_variant_opens_with_its_original_alone(fitting: Fitting) -> None
         async with fitting.daemon.http.post(fitting.daemon.url + CHAT.path, data=body) as got:
             assert got.status == 404
     assert len(fitting.seen(CHAT, "small")) == 1
+
+
+async def test_turns_at_the_same_time_share_one_making(fitting: Fitting) -> None:
+    originals = [photo(width) for width in range(903, 909)]
+    fitting.add(*originals)
+    body = CHAT.ask(*map(CHAT.ref, originals))
+    told = await asyncio.gather(*(fitting.post(CHAT, "small", body) for _ in range(5)))
+    assert {headers[SCALE].count(";0.33") for headers in told} == {6}
+    assert len({seen.body for seen in fitting.seen(CHAT, "small")}) == 1
+    assert fitting.meters.outcomes == {"made": 6, "found": 24}

@@ -19,8 +19,8 @@ from coatcheck.daemon.variants import shelf as shelf_module
 from coatcheck.daemon.variants.links import MIGRATIONS
 from coatcheck.daemon.variants.maker import Made
 from coatcheck.daemon.variants.schema import variants_metadata
-from coatcheck.protocol import Digest, ImageBudgets
-from coatcheck.store import ImageWorkers
+from coatcheck.protocol import Digest
+from coatcheck.store import ImageWorkerConfig, ImageWorkers
 from coatcheck.store.migrate import migrate
 from coatcheck.web import Siblings
 
@@ -233,7 +233,7 @@ async def test_the_fitter_prunes_by_itself(shelf: VariantShelf, clock: Clock) ->
     workers, blobs, uses = ImageWorkers(), Asked(), Inventory("memory")
     fitter = Fitter(
         shelf,
-        Maker(workers, ImageBudgets()),
+        Maker(workers, ImageWorkerConfig()),
         Resolver(blobs, SharedInventory(uses, Siblings()), clock),
         blobs,
         NoMeters(),
