@@ -147,7 +147,8 @@ def _openai(seen: Seen) -> ProviderLimits:
     model = seen.model.lower()
     if fnmatchcase(model, "*qwen*vl*"):
         return ProviderLimits(_QWEN)
-    fitting = (family for family in _FAMILIES if _is_one_of(model, family.models))
+    name = model.rpartition("/")[2]  # routers write whose model it is before it
+    fitting = (family for family in _FAMILIES if _is_one_of(name, family.models))
     family = next(fitting, None)
     return ProviderLimits(family.rule(seen.detail) if family else _ORIGINAL_6)
 

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -323,3 +324,22 @@ async def test_turns_at_the_same_time_share_one_making(fitting: Fitting) -> None
     assert {headers[SCALE].count(";0.33") for headers in told} == {6}
     assert len({seen.body for seen in fitting.seen(CHAT, "small")}) == 1
     assert fitting.meters.outcomes == {"made": 6, "found": 24}
+
+
+async def test_each_turns_messages_begin_with_those_before(fitting: Fitting) -> None:
+    originals = [photo(width) for width in range(910, 918)]
+    for sample in SAMPLES:
+        history: list[Json] = []
+        for at, original in enumerate(originals):
+            spelled = sample.inline if at % 2 else sample.ref
+            fitting.add(original)
+            history.append(sample.message([spelled(original, "image/jpeg")]))
+            await fitting.post(sample, "small", sample.body(history))
+        bodies = [
+            encode_json(seen.json[sample.messages_key]).removesuffix(b"]")
+            for seen in fitting.seen(sample, "small")
+        ]
+        assert len(bodies) == len(originals)
+        assert all(two.startswith(one) for one, two in pairwise(bodies))
+        assert b"blob:" not in bodies[-1]
+    assert fitting.meters.outcomes["made"] == len(originals)
