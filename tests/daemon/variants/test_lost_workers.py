@@ -63,3 +63,25 @@ async def test_a_worker_that_is_killed_costs_the_variant_and_not_the_turn(
     assert SCALE in headers
     assert again == variant
     assert meters.outcomes == {"made": 1, "failed": 1, "kept": 1, "found": 1}
+
+
+async def test_a_variant_that_rots_costs_one_retry(
+    run_daemon: Fixture, run_upstream: Fixture, tmp_path: Path
+) -> None:
+    upstream = await run_upstream(images=ImagePolicy(fit=300))
+    daemon = await run_daemon(upstream.config)
+    original = saved(drawn(900, 600), "JPEG", quality=95)
+    daemon.blobs.add(original)
+    body = encode_json(CHAT.ask(CHAT.ref(original)))
+    answers: list[tuple[int, Any]] = []
+    for turn in range(3):
+        if turn == 1:
+            (file,) = (tmp_path / "variants/blobs").iterdir()
+            file.write_bytes(bytes(file.stat().st_size))
+        async with daemon.http.post(daemon.url + CHAT.path, data=body) as got:
+            answers.append((got.status, await got.json()))
+    assert [status for status, _ in answers] == [200, 503, 200]
+    assert answers[1][1]["error"]["code"] == "variant_lost"
+    (variant,) = {data for _, data in sent_images(upstream, CHAT.name)}
+    assert upstream.seen[0].body == upstream.seen[-1].body
+    assert Digest.of(variant).hex == file.name
