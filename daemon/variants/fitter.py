@@ -23,7 +23,7 @@ from coatcheck.protocol import (
     piece_count,
     scale_headers,
 )
-from coatcheck.store import StoreError
+from coatcheck.store import ImageRefusedError, StoreClosedError, StoreError
 
 from ..body import OpenBlob
 from ..errors import DaemonError
@@ -195,28 +195,31 @@ class Fitter:
         self, tenant: str, derivation: Derivation, candidate: _Candidate, recipe: Recipe
     ) -> Link | None:
         began = self._monotonic()
-        link: Link | None = None
         try:
             made = await self._maker.make(self._reader(tenant, candidate), candidate.size, recipe)
-        except DaemonError as error:  # as whoever sends the original will find
-            _log.warning("no variant of %s: %s", candidate.digest, error)
-            self._meters.variant("failed")
+        except ImageRefusedError:
+            made = None
+        except (DaemonError, StoreClosedError) as error:  # as whoever sends the original will find
+            self._note_failed(candidate, error)
             return None
         except StoreError as error:
-            _log.warning("no variant of %s: %s", candidate.digest, error)
-            self._meters.variant("failed")
+            self._note_failed(candidate, error)
             again = _TRY_AGAIN_SECONDS if error.retryable else None
             await self._shelf.keep_original(tenant, derivation, again)
             return None
         if made is None:
             self._meters.variant("kept")
             await self._shelf.keep_original(tenant, derivation)
-        elif link := await self._shelf.keep(tenant, derivation, made):
-            self._meters.variant("made", self._monotonic() - began)
-        else:
-            self._meters.variant("failed")
+            return None
+        link = await self._shelf.keep(tenant, derivation, made)
+        self._meters.variant("made" if link else "failed", self._monotonic() - began)
+        if link is None:
             await self._shelf.keep_original(tenant, derivation, _TRY_AGAIN_SECONDS)
         return link
+
+    def _note_failed(self, candidate: _Candidate, error: Exception) -> None:
+        _log.warning("no variant of %s: %s", candidate.digest, error)
+        self._meters.variant("failed")
 
     def _count(self, found: Iterable[Link]) -> None:
         for link in found:
