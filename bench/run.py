@@ -70,14 +70,14 @@ def _run_gateway(folder: Path, say: Callable[[str], None]) -> Iterator[Finding]:
     say(f"painting {_IMAGES} photographs")
     images = photographs(_IMAGES)
     with ExitStack() as stack:
-        upstream = stack.enter_context(_module(folder, "bench.upstream"))
-        with _coatcheck(folder, upstream.url) as coatcheck:
+        model = stack.enter_context(upstream(folder))
+        with _coatcheck(folder, model.url) as coatcheck:
             say("long lines and bodies")
             yield from measure_linearity(coatcheck)
             with Caller(coatcheck.port) as caller:
                 refs = [caller.upload(image) for image in images]
         say("memory, in a fresh process on the same data")
-        with _coatcheck(folder, upstream.url) as coatcheck:
+        with _coatcheck(folder, model.url) as coatcheck:
             small, large = CHAT.refs_turn(refs[:1]), CHAT.refs_turn(refs)
             yield from measure_memory(coatcheck, small, large)
 
@@ -86,20 +86,25 @@ def _run_dialects(folder: Path, rounds: int, say: Callable[[str], None]) -> Iter
     say(f"painting {_IMAGES} photographs")
     images = photographs(_IMAGES)
     with ExitStack() as stack:
-        upstream = stack.enter_context(_module(folder, "bench.upstream"))
-        bare = stack.enter_context(_module(folder, "bench.bare_proxy", upstream.url))
+        model = stack.enter_context(upstream(folder))
+        bare = stack.enter_context(_module(folder, "bench.bare_proxy", model.url))
         for form in TURN_FORMS.values():
             say(f"{form.dialect}: memory for images inline, in a fresh process without them")
             fresh = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
-            with _coatcheck(fresh, upstream.url) as coatcheck:
+            with _coatcheck(fresh, model.url) as coatcheck:
                 yield measure_inline_memory(coatcheck, form, images)
-        with _coatcheck(folder, upstream.url) as coatcheck:
+        with _coatcheck(folder, model.url) as coatcheck:
             yield from measure_dialects(Sides(bare, coatcheck), images, rounds, say)
 
 
 def _module(folder: Path, name: str, *arguments: str) -> ServerProcess:
     command = [sys.executable, "-m", name, *arguments]
     return ServerProcess(command, cwd=_ROOT, log=folder / f"{name}.log")
+
+
+def upstream(folder: Path) -> ServerProcess:
+    """Return a model provider that costs next to nothing; not started yet."""
+    return _module(folder, "bench.upstream")
 
 
 def _coatcheck(folder: Path, upstream_url: str) -> ServerProcess:

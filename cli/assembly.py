@@ -16,6 +16,7 @@ from .measures import measure_store, measure_uses
 from .observing import open_observer
 from .settings import Settings
 from .surroundings import Surroundings
+from .variants import open_shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ async def assemble_serve(
 
     Raises:
         StoreError: the data folder cannot be opened, or another process serves it.
+        CacheError: the folder of smaller images cannot be used.
         SettingsError: an upstream's key is not in the environment.
     """
     daemon_config = settings.daemon_config(surroundings.environment)
@@ -55,6 +57,7 @@ async def assemble_serve(
         meters=meters,
         siblings=surroundings.siblings,
         clock=surroundings.clock,
+        shelf=await open_shelf(settings, settings.data, stack, surroundings.clock),
     )
     stack.push_async_callback(resolving.close)
     keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)

@@ -15,6 +15,7 @@ from .observing import open_observer
 from .service import require_loopback
 from .settings import Settings
 from .surroundings import Surroundings
+from .variants import open_shelf
 
 __all__ = ["assemble_daemon"]
 
@@ -55,6 +56,7 @@ async def assemble_daemon(
         meters=meters,
         inventory=remote.inventory,
         clock=surroundings.clock,
+        shelf=await open_shelf(settings, settings.cache, stack, surroundings.clock),
     )
     stack.push_async_callback(resolving.close)
     measure_copies(metrics, remote.cache, remote_config.cache)

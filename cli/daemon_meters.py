@@ -1,5 +1,7 @@
 """The daemon's measures, as Prometheus' instruments."""
 
+from typing import get_args
+
 from prometheus_client import Counter, Histogram
 
 from coatcheck import daemon, web
@@ -41,6 +43,21 @@ class DaemonMeters:
             "coatcheck_saved_bytes_total",
             "Bytes that clients did not send, since refs and envelopes stood for them.",
         )
+        self._variants = _count(
+            metrics,
+            "coatcheck_image_variants_total",
+            "Images that met an upstream's policy: variants found or made, originals kept, or sent "
+            "since making one failed.",
+            "outcome",
+        )
+        for outcome in get_args(daemon.VariantOutcome):
+            self._variants.labels(outcome)  # there from the start: what is not there has no rate
+        self._making = Histogram(
+            "coatcheck_image_variant_seconds",
+            "Time to make a variant: waiting for a worker, decoding, scaling, encoding, keeping.",
+            buckets=web.SECONDS_BUCKETS,
+            registry=metrics.registry,
+        )
         self._prompts = _count(
             metrics,
             "coatcheck_prompts_total",
@@ -78,6 +95,12 @@ class DaemonMeters:
     def saved(self, size: int) -> None:
         """See `daemon.Meters`."""
         self._saved.inc(size)
+
+    def variant(self, outcome: daemon.VariantOutcome, seconds: float = 0.0) -> None:
+        """See `daemon.Meters`."""
+        self._variants.labels(outcome).inc()
+        if outcome == "made":
+            self._making.observe(seconds)
 
     def prompt(self, outcome: daemon.PromptOutcome) -> None:
         """See `daemon.Meters`."""

@@ -21,8 +21,9 @@ from coatcheck.protocol import Json
 from .errors import CheckFailedError, CliError
 from .origin import origin_to_ask
 from .output import print_json
-from .settings import Settings, UpstreamSettings, environment
+from .settings import Settings, environment
 from .settings_flags import Flags, settings_flags
+from .upstream_settings import UpstreamSettings
 
 _PATIENCE_SECONDS = 3.0
 
@@ -57,7 +58,7 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
 def _run(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name, True, check())
-    except (CheckFailedError, OSError) as error:
+    except (CliError, OSError) as error:
         return Finding(name, False, str(error))
 
 
@@ -106,8 +107,7 @@ def _server(settings: Settings) -> str:
 
 
 def _upstream(upstream: UpstreamSettings) -> str:
-    if upstream.api_key_env and not environment().get(upstream.api_key_env):
-        raise CheckFailedError(f"the environment has no {upstream.api_key_env}")
+    upstream.config(environment())
     parts = urlsplit(upstream.base_url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)

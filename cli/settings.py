@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -25,17 +25,16 @@ from coatcheck.daemon import (
     DaemonConfig,
     GatewayConfig,
     RemoteConfig,
-    Timeouts,
     TurnLimits,
-    UpstreamConfig,
 )
-from coatcheck.protocol import DIALECTS, is_tenant
+from coatcheck.protocol import is_tenant
 from coatcheck.store import ImageWorkerConfig, MaintenanceConfig, Quotas, StoreConfig
 from coatcheck.web import is_loopback_host
 
 from .authority import authority
 from .daemon_key import daemon_key
 from .errors import SettingsError
+from .upstream_settings import UpstreamSettings
 
 DEFAULT_FILE = Path("coatcheck.toml")
 
@@ -43,7 +42,6 @@ DEFAULT_FILE = Path("coatcheck.toml")
 _STORE: Final = StoreConfig(data_folder=None)
 _MAINTENANCE: Final = MaintenanceConfig()
 _GATEWAY: Final = GatewayConfig()
-_TIMEOUTS: Final = Timeouts()
 _CACHE: Final = CacheConfig(Path())
 _IMAGES: Final = ImageWorkerConfig()
 _NO_DEFAULTS: Mapping[str, object] = MappingProxyType({})
@@ -56,48 +54,6 @@ def _checked(url: str) -> str:
 
 Origin: TypeAlias = Annotated[str, AfterValidator(_checked)]
 """`http(s)://host[:port]`, where clients reach this server."""
-
-
-class TimeoutSettings(BaseModel):
-    """`[upstream.timeouts]`, in seconds; see `coatcheck.daemon.Timeouts`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    connect_seconds: float = Field(default=_TIMEOUTS.connect_seconds, gt=0)
-    first_byte_seconds: float = Field(default=_TIMEOUTS.first_byte_seconds, gt=0)
-    idle_seconds: float = Field(default=_TIMEOUTS.idle_seconds, gt=0)
-    total_seconds: float = Field(default=_TIMEOUTS.total_seconds, gt=0)
-
-
-class UpstreamSettings(BaseModel):
-    """One `[[upstream]]`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(min_length=1)
-    dialect: str = "openai.chat"
-    base_url: str = Field(pattern=r"^https?://[^\s?#]+$")
-    api_key_env: str | None = None
-    models: tuple[str, ...] = ("*",)
-    reuse: Literal["inline"] = "inline"
-    mode: Literal["pass", "observe", "on"] = "on"
-    observe: bool = False
-    timeouts: TimeoutSettings = TimeoutSettings()
-
-    @field_validator("dialect")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in DIALECTS:
-            raise ValueError(f"no dialect {name!r}; there are: {', '.join(DIALECTS)}")
-        return name
-
-    @field_validator("base_url")
-    @classmethod
-    def _has_host(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if not parts.hostname or parts.port == 0:  # asking for the port checks it
-            raise ValueError("must be a URL with a host")
-        return url
 
 
 class Settings(BaseSettings):
@@ -133,6 +89,7 @@ class Settings(BaseSettings):
     max_values: int = Field(default=_GATEWAY.turn.max_values, gt=0)
     max_attachments: int = Field(default=_GATEWAY.turn.max_attachments, gt=0)
     image_workers: int = Field(default=_IMAGES.workers, ge=1, le=16)
+    max_variant_bytes: int = Field(default=1024**3, gt=0)
     max_image_pixels: int = Field(default=_IMAGES.budgets.max_pixels, gt=0)
     drain_seconds: float = Field(default=10.0, ge=0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -189,18 +146,33 @@ class Settings(BaseSettings):
             max_blob_bytes=self.max_blob_bytes,
         )
 
+    @staticmethod
+    def variants_folder(folder: Path) -> Path:
+        """Return where smaller images are kept, in the data folder or the cache."""
+        return folder / "variants"
+
+    def variants_config(self, folder: Path) -> CacheConfig | None:
+        """Return how smaller images are kept, in a folder that is there; None: nobody wants any."""
+        if not any(item.images for item in self.upstream):
+            return None
+        return CacheConfig(
+            self.variants_folder(folder),
+            max_bytes=self.max_variant_bytes,
+            min_free_bytes=self.min_free_bytes,
+        )
+
     def daemon_config(self, environment: Mapping[str, str]) -> DaemonConfig:
         """Return what the daemon is told, the upstreams' keys taken from the environment.
 
         Raises:
-            SettingsError: an `api_key_env` names a variable that is not set, or an upstream is this
-                server itself.
+            SettingsError: an upstream names a variable that is not set, or a header that is not its
+                to set, or is this server itself.
         """
         for item in self.upstream:
             if self._is_own(item.base_url):
                 raise SettingsError(f"upstream {item.name}: its base_url is this server itself")
         return DaemonConfig(
-            upstreams=tuple(_upstream(item, environment) for item in self.upstream),
+            upstreams=tuple(item.config(environment) for item in self.upstream),
             gateway=GatewayConfig(
                 max_request_bytes=self.max_request_bytes,
                 max_upstream_bytes=self.max_upstream_bytes,
@@ -294,24 +266,3 @@ def _read(path: Path) -> dict[str, Any]:
 def environment() -> Mapping[str, str]:
     """Return the process's environment, for what settings name in it."""
     return os.environ
-
-
-def _upstream(settings: UpstreamSettings, environment: Mapping[str, str]) -> UpstreamConfig:
-    key = None
-    if settings.api_key_env is not None:
-        key = environment.get(settings.api_key_env)
-        if not key:
-            raise SettingsError(
-                f"upstream {settings.name}: the environment has no {settings.api_key_env}"
-            )
-    return UpstreamConfig(
-        name=settings.name,
-        dialect=settings.dialect,
-        base_url=settings.base_url,
-        api_key=key,
-        models=settings.models,
-        reuse=settings.reuse,
-        mode=settings.mode,
-        observe=settings.observe,
-        timeouts=Timeouts(**settings.timeouts.model_dump()),
-    )

@@ -5,8 +5,9 @@ from .daemon import Daemon, DaemonConfig
 from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
+from .headers import check_extra_headers
 from .inventory import Inventory
-from .meters import Meters, NoMeters, PromptOutcome, ResolveStep
+from .meters import Meters, NoMeters, PromptOutcome, ResolveStep, VariantOutcome
 from .observation import NoObserver, Observed, Observer
 from .observation_report import ObservedSum, read_observations
 from .observations import FILE_NAME as OBSERVATIONS_FILE
@@ -17,6 +18,7 @@ from .remote_store import RemoteConfig, RemoteStore
 from .source import BlobSource, KeptMessage, PieceReader, PromptSource, Resolved
 from .turn import TurnLimits
 from .upstream import ECHO, Timeouts, UpstreamConfig
+from .variants import ImagePolicy, VariantShelf
 
 __all__ = [
     "ECHO",
@@ -32,6 +34,7 @@ __all__ = [
     "EmbeddedPrompts",
     "Figures",
     "GatewayConfig",
+    "ImagePolicy",
     "Inventory",
     "KeptMessage",
     "Meters",
@@ -55,5 +58,8 @@ __all__ = [
     "Timeouts",
     "TurnLimits",
     "UpstreamConfig",
+    "VariantOutcome",
+    "VariantShelf",
+    "check_extra_headers",
     "read_observations",
 ]

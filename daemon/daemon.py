@@ -1,6 +1,6 @@
 """The daemon: its parts joined, and the face that a process serves.
 
-It owns the upstreams' connections, the workers that decode for `echo`, and the keeper's background
+It owns the upstreams' connections, the workers that decode, and the keeper's background
 work, and closes them; the sources belong to whoever made them.
 """
 
@@ -24,6 +24,7 @@ from .inventory import CacheView, Inventory
 from .keeper import Keeper
 from .metered import MeteredBlobs, MeteredPrompts, MeteredUpstream
 from .meters import Meters, NoMeters
+from .models import Models
 from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
@@ -31,6 +32,10 @@ from .resolver import Resolver
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
+from .variants import Fitter, Maker, VariantShelf
+
+_MODEL_LISTS = tuple(f"/{version}/models" for version in ("v1", "v1beta", "v1alpha"))
+_MODELS = tuple(f"{path}/{{model:.+}}" for path in _MODEL_LISTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class DaemonConfig:
     upstreams: Sequence[UpstreamConfig] = ()
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     images: ImageWorkerConfig = field(default_factory=ImageWorkerConfig)
-    """Of the workers that decode for `echo`."""
+    """Of the workers that decode, for `echo` and for image policies."""
 
 
 class Daemon:
@@ -50,16 +55,19 @@ class Daemon:
         self,
         gateway: Gateway,
         passage: Passage,
+        models: Models,
         uses: Inventory,
         inventory: CacheView | None,
         noted: SharedInventory,
         upstreams: Upstreams,
         keeper: Keeper,
         images: ImageWorkers,
+        fitter: Fitter | None,
     ) -> None:
         self._gateway = gateway
         self.passage = passage
         """What passes requests on to providers as they came."""
+        self._models = models
         self.uses = uses
         """What this process resolved, where its source has no copies to count."""
         self._inventory: CacheView = inventory or noted
@@ -67,6 +75,7 @@ class Daemon:
         self._upstreams = upstreams
         self._keeper = keeper
         self._images = images
+        self._fitter = fitter
 
     @classmethod
     def open(
@@ -81,12 +90,19 @@ class Daemon:
         meters: Meters | None = None,
         inventory: CacheView | None = None,
         siblings: Siblings | None = None,
+        shelf: VariantShelf | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
-        then this process notes what it resolved, and its `siblings` do.
+        then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
+        images, and belongs to whoever opened it.
+
+        Raises:
+            ValueError: an upstream has an image policy, and there is no shelf.
         """
+        if shelf is None and any(each.images for each in config.upstreams):
+            raise ValueError("an image policy needs a shelf for variants")
         uses = Inventory(blobs.name)
         noted = SharedInventory(uses, siblings or Siblings())
         meters = meters or NoMeters()
@@ -101,23 +117,33 @@ class Daemon:
         )
         keeper = Keeper(blobs, prompts)
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
+        resolver = Resolver(blobs, inventory or noted, clock)
+        fitter: Fitter | None = None
+        if shelf:
+            maker = Maker(images, config.images)
+            fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
         gateway = Gateway(
             config.gateway,
-            resolver=Resolver(blobs, inventory or noted, clock),
+            resolver=resolver,
             prompts=prompts,
             upstreams=upstreams,
             keeper=keeper,
             passage=passage,
             meters=meters,
             random=random,
+            fitter=fitter,
         )
-        return cls(gateway, passage, uses, inventory, noted, upstreams, keeper, images)
+        models = Models(upstreams, passage)
+        return cls(
+            gateway, passage, models, uses, inventory, noted, upstreams, keeper, images, fitter
+        )
 
     def face(self) -> Face:
         """Return the routes and the section of the page."""
         return Face(
             routes=[
                 *self._turn_routes(),
+                *self._model_routes(),
                 *self._passing_routes(),
                 *cache_routes(self._inventory),
             ],
@@ -127,6 +153,8 @@ class Daemon:
 
     async def close(self) -> None:
         """End background work, then close connections and workers. May be called twice."""
+        if self._fitter:
+            await self._fitter.close()
         await self._keeper.close()
         await self._upstreams.close()
         await self._images.close()
@@ -136,9 +164,31 @@ class Daemon:
             self._turn_route(spoken, call) for spoken in DIALECTS.values() for call in spoken.calls
         ]
 
+    def _model_routes(self) -> list[Route]:
+        """Return the routes of models; those of turns with a model in their path go first."""
+        listing = Operation(
+            "List the models that can be named",
+            "gateway",
+            {200: Answer("a page, as the provider that is meant writes it")},
+            description="Of all upstreams of that provider, merged; Coatcheck-Models-Missing names "
+            "those that gave no list.",
+        )
+        one = Operation(
+            "Describe a model", "gateway", {200: Answer("the upstream's answer, as it came")}
+        )
+        return [
+            Route("GET", path, handler, operation, render_problem=render_problem, scope="gateway")
+            for paths, handler, operation in (
+                (_MODEL_LISTS, self._models.list, listing),
+                (_MODELS, self._models.get, one),
+            )
+            for path in paths
+        ]
+
     def _passing_routes(self) -> list[Route]:
         """Return the routes for every path of a provider's; a path's own route goes first."""
         turn_paths = [call.path for spoken in DIALECTS.values() for call in spoken.calls]
+        own_paths = (*turn_paths, *_MODEL_LISTS, *_MODELS)
         return [
             Route(
                 ANY_METHOD,
@@ -147,7 +197,7 @@ class Daemon:
                 render_problem=render_problem,
                 scope="gateway",
             )
-            for path in (*turn_paths, *PASSING_PATHS)
+            for path in (*own_paths, *PASSING_PATHS)
         ]
 
     def _turn_route(self, spoken: Dialect, call: Call) -> Route:

@@ -59,6 +59,13 @@ class EmbeddedBlobs:
             raise StoreUnavailableError(str(error)) from error
         return set(digests) - set(answer.missing)
 
+    async def held(self, tenant: str, digests: Collection[Digest]) -> Collection[Digest]:
+        """Return those that the tenant holds; see `BlobSource.held`."""
+        try:
+            return await self._store.stat_many(tenant, list(digests), renew=False)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+
     async def absorb(
         self, tenant: str, data: bytes, media_type: str | None, *, end_user: str | None = None
     ) -> Digest:

@@ -187,6 +187,19 @@ class DecoderUnavailableError(DaemonError):
     retry_after_seconds = 1
 
 
+class VariantLostError(DaemonError):
+    """The smaller image that was to be sent is gone or damaged; it is made anew for a resend."""
+
+    status = 503
+    code = "variant_lost"
+    title = "An image has to be scaled again"
+    retryable = True
+    retry_after_seconds = 1
+
+    def __init__(self, digest: Digest) -> None:
+        super().__init__(f"the variant {digest} could not be read back; send the request again")
+
+
 class StoreUnavailableError(DaemonError):
     """The store cannot answer now."""
 

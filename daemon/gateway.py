@@ -6,7 +6,7 @@ blob that the turn names is known to be held.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,7 +24,7 @@ from coatcheck.web import (
 )
 
 from .account import Account
-from .body import Body, RawBody, SplicedBody
+from .body import Body, OpenBlob, RawBody, SplicedBody
 from .errors import (
     BlobsNotFoundError,
     BlobUnreadableError,
@@ -44,6 +44,7 @@ from .source import PromptSource, Resolved
 from .splice import splice, splice_into
 from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
 from .upstream import Outgoing, Upstream, Upstreams
+from .variants import Fitted, Fitter, Wanted
 from .wish import Wish, awaited, kept_headers, wish_of
 
 
@@ -72,7 +73,9 @@ class Gateway:
         passage: Passage,
         meters: Meters,
         random: Callable[[int], bytes],
+        fitter: Fitter | None = None,
     ) -> None:
+        """Without a `fitter` no upstream has an image policy."""
         self._config = config
         self._resolver = resolver
         self._prompts = prompts
@@ -81,6 +84,7 @@ class Gateway:
         self._passage = passage
         self._meters = meters
         self._random = random
+        self._fitter = fitter
 
     async def serve(self, dialect: Dialect, call: Call, request: web.Request) -> web.StreamResponse:
         """Serve one call, as a turn is.
@@ -151,13 +155,15 @@ class Gateway:
         wish = wish_of(parsed, request)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
         sent = await in_thread_if(turn.size, turn.copy_appended) if is_used_again else []
-        body = await self._hydrate(turn, tenant, None if parsed.envelope else parsed.text)
+        fitted = await self._fit(turn, received, upstream)
+        whole = None if parsed.envelope else parsed.text
+        body = await self._hydrate(turn, tenant, fitted, whole)
         outgoing = _outgoing(request, upstream, received, body)
         if body is not None and body.size is not None:
             self._meters.saved(max(0, body.size - len(received.raw)))
         keeping = self._begin_keeping(turn, sent, received, dialect, wish)
         try:
-            return await self._forward(request, upstream, outgoing, keeping, account)
+            return await self._forward(request, upstream, outgoing, _told(keeping, fitted), account)
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
             account.status = gone.problem.status
@@ -226,20 +232,33 @@ class Gateway:
         work = partial(build_turn, parsed, before, dialect, origins, self._config.turn)
         return await in_thread_if(parsed.size + sum(map(len, before)), work)
 
-    async def _hydrate(self, turn: Turn, tenant: str, whole: ShortJson | None) -> Body | None:
+    async def _fit(self, turn: Turn, received: "Received", upstream: Upstream) -> Fitted:
+        """Decide what goes into the turn's slots."""
+        tenant, config = received.tenant, upstream.config
+        resolved, files = await self._resolve(turn, tenant)
+        fillings = await in_thread_if(turn.size, partial(fill, turn.slots, resolved, files))
+        if config.images is None or self._fitter is None:
+            return Fitted(fillings)
+        wanted = Wanted(config.images, config.provider.name, received.parsed.model)
+        return await self._fitter.fit(tenant, wanted, turn, fillings)
+
+    async def _hydrate(
+        self, turn: Turn, tenant: str, fitted: Fitted, whole: ShortJson | None
+    ) -> Body | None:
         """Return the upstream's body; None where nothing is replaced in what the client sent.
 
         `whole` is what the client sent, where that is not an envelope.
         """
-        resolved, files = await self._resolve(turn, tenant)
-        fillings = await in_thread_if(turn.size, partial(fill, turn.slots, resolved, files))
-        if whole is not None and not fillings:
+        if whole is not None and not fitted.fillings:
             return None
         write = splice if whole is None else partial(splice_into, whole)
         segments = await in_thread_if(
-            turn.size, partial(write, turn.body, fillings, self._random(16))
+            turn.size, partial(write, turn.body, fitted.fillings, self._random(16))
         )
-        body = SplicedBody(segments, partial(self._resolver.open, tenant))
+        open_blob: OpenBlob = partial(self._resolver.open, tenant)
+        if self._fitter and fitted.variants:
+            open_blob = self._fitter.opener(fitted, open_blob)
+        body = SplicedBody(segments, open_blob)
         limit = self._config.max_upstream_bytes
         if body.size > limit:
             raise TooLargeError(
@@ -271,20 +290,20 @@ class Gateway:
         request: web.Request,
         upstream: Upstream,
         outgoing: Outgoing,
-        keeping: "asyncio.Task[Mapping[str, str]] | None",
+        told: Callable[[], Awaitable[Mapping[str, str]]],
         account: Account,
     ) -> web.StreamResponse:
+        """Send the request; the answer's headers are joined by those that `told` returns."""
         provider = upstream.config.provider
         try:
             async with upstream.send(outgoing) as answer:
                 account.status = answer.status
-                kept = await awaited(keeping)
-                return await relay(provider, request, answer, kept, account.give)
+                return await relay(provider, request, answer, await told(), account.give)
         except BlobUnreadableError:
             raise
         except DaemonError as error:
             account.status = error.problem.status
-            return provider_refusal(provider, error.problem, await awaited(keeping))
+            return provider_refusal(provider, error.problem, await told())
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +316,17 @@ class Received:
     tenant: str
     end_user: str | None
     """Whom it is for, as the request says."""
+
+
+def _told(
+    keeping: "asyncio.Task[Mapping[str, str]] | None", fitted: Fitted
+) -> Callable[[], Awaitable[Mapping[str, str]]]:
+    """Return what gives the headers that the client is told: what is kept, and what is smaller."""
+
+    async def headers() -> Mapping[str, str]:
+        return {**await awaited(keeping), **fitted.headers}
+
+    return headers
 
 
 def _outgoing(

@@ -4,8 +4,9 @@ To the upstream everything passes except what belongs to one connection, names t
 ours; back to the client everything except what belongs to one connection, and cookies.
 """
 
+import re
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from coatcheck.protocol import TENANT_HEADER, holds_key
 from coatcheck.web import is_loopback_authority
@@ -27,24 +28,63 @@ _HOP_BY_HOP = frozenset(
 _NOT_UPSTREAM = _HOP_BY_HOP | {"host", "cookie", "content-length", "expect"}
 _NOT_BACK = _HOP_BY_HOP | {"set-cookie"}
 _OURS = "coatcheck-"
+# What an upstream's settings may not set: how the body is framed and coded is decided here.
+_NOT_EXTRA = _NOT_UPSTREAM | {"content-encoding", "accept-encoding"}
+_is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 section 5.6.2
+# RFC 9110 section 5.5, without obsolete text: no control characters, no space around it.
+_is_field_value = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?").fullmatch
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Where providers look for a key; an upstream's own takes the place of all of them.
 _CREDENTIALS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key"})
 
 
+def check_extra_headers(
+    headers: Sequence[tuple[str, str]], credential: tuple[str, str] | None
+) -> None:
+    """Look for headers that an upstream's settings may not set; see `request_headers`.
+
+    Raises:
+        ValueError: one is no header, says where a message ends or how it is coded, belongs to one
+            connection, is ours, or carries the key that is set already. It is named, its value is
+            not.
+    """
+    seen = {credential[0].lower()} if credential else set[str]()
+    for name, value in headers:
+        lower = name.lower()
+        if not _is_token(name):
+            raise ValueError(f"{name!r} is no name of a header")
+        if lower in _NOT_EXTRA or lower.startswith(_OURS):
+            raise ValueError(f"{name} is not an upstream's to set")
+        if holds_key(name) or _holds_our_key(value):
+            raise ValueError(f"{name} holds a key of ours")
+        if not _is_field_value(value):
+            raise ValueError(f"{name} has a value that no header may have")
+        if lower in seen:
+            raise ValueError(f"{name} is set twice, or by api_key_env")
+        seen.add(lower)
+
+
+def sets_credential(headers: Iterable[tuple[str, str]]) -> bool:
+    """Whether one of these headers is where providers look for a key."""
+    return any(name.lower() in _CREDENTIALS for name, _ in headers)
+
+
 def request_headers(
     headers: Iterable[tuple[str, str]],
     credential: tuple[str, str] | None,
+    extra: Sequence[tuple[str, str]] = (),
     *,
     is_recoded: bool = False,
 ) -> list[tuple[str, str]]:
     """Return the headers for an upstream; `credential` replaces whatever key the client sent.
 
-    `is_recoded` drops Content-Encoding: the body is another one, and as it is.
+    `extra` are the upstream's own, in place of the client's of the same names; a key among them
+    counts as the credential. `is_recoded` drops Content-Encoding: the body is another one, and as
+    it is.
     """
     received = list(headers)
-    dropped = _NOT_UPSTREAM | _named_by_connection(received)
-    if credential is not None:
+    dropped = _NOT_UPSTREAM | _named_by_connection(received) | {name.lower() for name, _ in extra}
+    if credential is not None or sets_credential(extra):
         dropped |= _CREDENTIALS
     if is_recoded:
         dropped |= {"content-encoding"}
@@ -55,7 +95,7 @@ def request_headers(
         and not name.lower().startswith(_OURS)
         and not (holds_key(name) or _holds_our_key(value))
     ]
-    return passed if credential is None else [*passed, credential]
+    return [*passed, *([] if credential is None else [credential]), *extra]
 
 
 def own_authorities(host: str) -> frozenset[str]:

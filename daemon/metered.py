@@ -65,6 +65,10 @@ class MeteredBlobs:
         """See `BlobSource.claim`."""
         return await self._blobs.claim(tenant, digests, end_user)
 
+    async def held(self, tenant: str, digests: Collection[Digest]) -> Collection[Digest]:
+        """See `BlobSource.held`."""
+        return await self._blobs.held(tenant, digests)
+
     async def absorb(
         self, tenant: str, data: bytes, media_type: str | None, *, end_user: str | None = None
     ) -> Digest:

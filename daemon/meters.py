@@ -8,6 +8,7 @@ of the cache, is read there.
 from typing import Literal, Protocol
 
 PromptOutcome = Literal["kept", "refused", "not_found"]
+VariantOutcome = Literal["found", "made", "kept", "failed"]
 ResolveStep = Literal["grants", "bytes"]
 
 
@@ -38,6 +39,11 @@ class Meters(Protocol):
         """A turn was so much shorter on the client's side than what stands for it upstream."""
         ...
 
+    def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None:
+        """An image met an upstream's policy: a variant was `found`, or `made` in so long; the original
+        was `kept` for what it is, or sent since none could be made now: `failed`."""
+        ...
+
     def prompt(self, outcome: PromptOutcome) -> None:
         """A prompt was kept, could not be, or was asked for and is not there."""
         ...
@@ -61,6 +67,8 @@ class NoMeters:
     def store_bytes(self, *, sent: int = 0, received: int = 0) -> None: ...
 
     def saved(self, size: int) -> None: ...
+
+    def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None: ...
 
     def prompt(self, outcome: PromptOutcome) -> None: ...
 

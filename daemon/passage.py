@@ -23,7 +23,7 @@ from coatcheck.web import (
 
 from .account import Account, Subject
 from .errors import DaemonError
-from .headers import request_headers
+from .headers import request_headers, sets_credential
 from .incoming import Incoming
 from .navigation import refuse_navigation
 from .observation import Observer
@@ -186,16 +186,18 @@ def target_of(request: web.Request, upstream: Upstream) -> str:
     if not written.startswith("/"):  # absolute form, as for a proxy (RFC 9112 section 3.2.2)
         written = request.rel_url.raw_path_qs
     config = upstream.config
-    return upstream_target(written, config.provider, drops_key=config.api_key is not None)
+    drops_key = config.api_key is not None or sets_credential(config.headers)
+    return upstream_target(written, config.provider, drops_key=drops_key)
 
 
 def headers_of(
     request: web.Request, upstream: Upstream, *, is_recoded: bool = False
 ) -> list[tuple[str, str]]:
     """Return the headers of a request for its upstream; see `request_headers`."""
-    key = upstream.config.api_key
-    credential = None if key is None else upstream.config.provider.credential(key)
-    return request_headers(request.headers.items(), credential, is_recoded=is_recoded)
+    config = upstream.config
+    return request_headers(
+        request.headers.items(), config.credential, config.headers, is_recoded=is_recoded
+    )
 
 
 def _asks_for_websocket(request: web.Request) -> bool:

@@ -192,6 +192,10 @@ class RemoteBlobs:
             missing = await self._link.missing(tenant, list(digests), end_user)
         return set(digests) - set(missing)
 
+    async def held(self, tenant: str, digests: Collection[Digest]) -> Collection[Digest]:
+        """Return those that the tenant holds; see `BlobSource.held`."""
+        return await self.describe(tenant, digests, is_use=False)
+
     async def absorb(
         self, tenant: str, data: bytes, media_type: str | None, *, end_user: str | None = None
     ) -> Digest:

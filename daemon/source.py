@@ -101,6 +101,14 @@ class BlobSource(Protocol):
         """
         ...
 
+    async def held(self, tenant: str, digests: Collection[Digest]) -> Collection[Digest]:
+        """Return those of `digests`, at most a thousand, that the tenant holds; none is used.
+
+        Raises:
+            StoreUnavailableError: the store is away.
+        """
+        ...
+
     async def absorb(
         self, tenant: str, data: bytes, media_type: str | None, *, end_user: str | None = None
     ) -> Digest:

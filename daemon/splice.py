@@ -12,7 +12,16 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from coatcheck.protocol import Json, JsonObject, Path, ShortJson, Slot, encode_json, find_spans
+from coatcheck.protocol import (
+    DeclaringSlot,
+    Json,
+    JsonObject,
+    Path,
+    ShortJson,
+    Slot,
+    encode_json,
+    find_spans,
+)
 
 from .body import Base64Of
 from .source import Resolved
@@ -30,11 +39,15 @@ _SPELLINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """What goes into a slot: a blob, and the media type to present it as."""
+    """What goes into a slot: a blob, and the media type to present it as.
+
+    A variant's type stands in place of one that was declared for the original.
+    """
 
     slot: Slot
     blob: Resolved
     media_type: str
+    is_variant: bool = False
 
 
 def splice(body: JsonObject, fillings: Sequence[Filling], nonce: bytes) -> list[Segment]:
@@ -75,6 +88,8 @@ class _StandIns:
         for index, filling in enumerate(fillings):
             blob, slot = filling.blob, filling.slot
             self._blobs.append(Base64Of(blob.digest, blob.size, slot.is_url_safe))
+            if filling.is_variant and isinstance(slot, DeclaringSlot):
+                slot.declare(filling.media_type)
             slot.put_inline(filling.media_type, f"{mark}{index}@")
 
     def cut(self, text: bytes) -> Iterator[Segment]:

@@ -13,6 +13,7 @@ from coatcheck.protocol import DIALECTS, Provider
 from .body import Body
 from .errors import ModelNotFoundError, UpstreamNotFoundError
 from .observation import Mode
+from .variants.policy import ImagePolicy
 
 ECHO = "echo"
 
@@ -32,13 +33,15 @@ class UpstreamConfig:
     """One `[[upstream]]` of the settings.
 
     `base_url` is what the dialect's SDK takes. `models` are shell patterns. An `api_key` replaces
-    the client's own; without one, the client's goes through.
+    the client's own; without one, the client's goes through. `headers` go with every request, in
+    place of the client's of the same names; see `check_extra_headers`.
     """
 
     name: str
     dialect: str = "openai.chat"
     base_url: str = ""
     api_key: str | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     models: tuple[str, ...] = ("*",)
     reuse: Literal["inline"] = "inline"
     mode: Mode = "on"
@@ -46,6 +49,8 @@ class UpstreamConfig:
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for
     each; in mode `observe` they always are."""
     timeouts: Timeouts = field(default_factory=Timeouts)
+    images: ImagePolicy | None = None
+    """What becomes of images that are larger than it uses, in mode `on`; None: they go as they are."""
 
     @property
     def is_remote(self) -> bool:
@@ -56,6 +61,11 @@ class UpstreamConfig:
     def provider(self) -> Provider:
         """Whose API it has."""
         return DIALECTS[self.dialect].provider
+
+    @property
+    def credential(self) -> tuple[str, str] | None:
+        """The header that carries its key; None where the client's own goes through."""
+        return None if self.api_key is None else self.provider.credential(self.api_key)
 
     def takes(self, model: str) -> bool:
         """Whether a model is one of its."""
@@ -191,6 +201,15 @@ class Upstreams:
             raise UpstreamNotFoundError(f"no upstream of {provider.name} is configured")
         return sorted(found, key=lambda upstream: upstream.config.dialect != dialect)
 
+    def of_model(self, provider: Provider, model: str) -> Upstream | None:
+        """Return who takes turns of a model, in the first of a provider's dialects that has one."""
+        found = (self.find(dialect, model) for dialect in _dialects_of(provider))
+        return next((upstream for upstream in found if upstream), None)
+
+    def reaches(self, provider: Provider, model: str, upstream: Upstream) -> bool:
+        """Whether turns of a model go to this upstream, in any of its provider's dialects."""
+        return any(self.find(dialect, model) is upstream for dialect in _dialects_of(provider))
+
     def _serving(self, name: str) -> Sequence[Upstream]:
         """Return who takes turns of a dialect, in order."""
         own = [upstream for upstream in self._upstreams if upstream.config.dialect == name]
@@ -207,6 +226,10 @@ class Upstreams:
         """Close every upstream. May be called twice."""
         for upstream in self._upstreams:
             await upstream.close()
+
+
+def _dialects_of(provider: Provider) -> Sequence[str]:
+    return [name for name, spoken in DIALECTS.items() if spoken.provider.name == provider.name]
 
 
 Headers = CIMultiDict[str]

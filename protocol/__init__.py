@@ -4,6 +4,7 @@ Sans-IO: values and bytes go in, values and bytes come out. No sockets, files, c
 """
 
 from .attachment import (
+    DeclaringSlot,
     Found,
     FoundFileId,
     FoundInline,
@@ -86,6 +87,7 @@ from .listing import (
     Released,
 )
 from .media_type import OCTET_STREAM, parse_media_type
+from .model_list import MODELS_MISSING_HEADER, ListedModel, ModelList
 from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
@@ -125,7 +127,9 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
+from .scale_header import SCALE_HEADER, SCALE_MORE_HEADER, scale_headers
 from .short_json import ShortJson, shorten_json
+from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
@@ -158,6 +162,7 @@ __all__ = [
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
     "MAX_START_BYTES",
+    "MODELS_MISSING_HEADER",
     "OCTET_STREAM",
     "OPENAI",
     "PIECE_BYTES",
@@ -168,6 +173,8 @@ __all__ = [
     "REFS_MORE_HEADER",
     "REF_HEADER",
     "RESOLVE_PATH",
+    "SCALE_HEADER",
+    "SCALE_MORE_HEADER",
     "SHA_256",
     "SNIFF_BYTES",
     "TENANT_HEADER",
@@ -177,10 +184,12 @@ __all__ = [
     "UPLOAD_RECEIVED",
     "UPLOAD_STATUS",
     "USER_HEADER",
+    "Base64Slot",
     "BlobEntry",
     "BlobPage",
     "Buffer",
     "Call",
+    "DeclaringSlot",
     "Descriptor",
     "Dialect",
     "Digest",
@@ -209,11 +218,13 @@ __all__ = [
     "Key",
     "KeyAnswer",
     "KeyQuestion",
+    "ListedModel",
     "MalformedMessageError",
     "MalformedRequestError",
     "MissingAnswer",
     "MissingName",
     "MissingRequest",
+    "ModelList",
     "Path",
     "Pointer",
     "PointerInvalidError",
@@ -284,6 +295,7 @@ __all__ = [
     "read_upload_id",
     "ref_form",
     "refs_headers",
+    "scale_headers",
     "shorten_json",
     "sniff",
     "split_download",

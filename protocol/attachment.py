@@ -1,7 +1,7 @@
 """Attachments: the parts of a message that are or name a blob, as the dialects find them."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pybase64
 
@@ -95,6 +95,15 @@ class Slot(Protocol):
 
     def put_inline(self, media_type: str, base64_text: str) -> None:
         """Put inline bytes there. `base64_text` may be a stand-in for the real text."""
+        ...
+
+
+@runtime_checkable
+class DeclaringSlot(Slot, Protocol):
+    """A slot beside which a media type stands that `put_inline` leaves as it is written."""
+
+    def declare(self, media_type: str) -> None:
+        """Write another type in its place; before `put_inline`, for bytes of that other type."""
         ...
 
 

@@ -111,6 +111,10 @@ class _DataSlot:
         declared = _declared(data) or {_TYPE_KEYS[self._is_snake(data)]: media_type}
         self._put(_INLINE.get(self.key, self.key), {**declared, "data": base64_text}, data)
 
+    def declare(self, media_type: str) -> None:
+        data = self._data()
+        data.update(dict.fromkeys(_declared(data), media_type))
+
     def _data(self) -> JsonObject:
         data = self.part[self.key]
         assert isinstance(data, dict)

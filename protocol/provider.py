@@ -9,6 +9,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from .json_value import JsonObject, encode_json
+from .model_list import ModelList
 from .problem import Problem
 from .sse import write_event
 
@@ -36,6 +37,11 @@ class Provider(Protocol):
     @property
     def error_event_type(self) -> str | None:
         """The `event` field of an error in a stream; None for an event of `data` alone."""
+        ...
+
+    @property
+    def models(self) -> ModelList:
+        """How it lists its models."""
         ...
 
     def model_of(self, path: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from .json_value import JsonObject
+from .model_list import AnthropicModelList
 from .problem import Problem
 from .provider import listed_model
 
@@ -61,6 +62,7 @@ class Anthropic:
     base_path = ""
     error_model = AnthropicError
     error_event_type = "error"
+    models = AnthropicModelList()
 
     def model_of(self, path: str) -> str | None:
         """Return what follows `/v1/models/`."""

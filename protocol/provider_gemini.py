@@ -11,6 +11,7 @@ from types import MappingProxyType
 from pydantic import BaseModel, ConfigDict
 
 from .json_value import JsonObject
+from .model_list import GeminiModelList
 from .problem import Problem
 
 _call = re.compile(r"/v1(?:alpha|beta)?/models/([^/]+?)(?::([A-Za-z]+))?").fullmatch
@@ -69,6 +70,7 @@ class Gemini:
     base_path = ""
     error_model = GeminiError
     error_event_type = None
+    models = GeminiModelList()
 
     def model_of(self, path: str) -> str | None:
         """Return what stands between `/models/` and the method."""

@@ -6,6 +6,7 @@ Source: the `openai` package, version 3.
 from pydantic import BaseModel, ConfigDict
 
 from .json_value import JsonObject
+from .model_list import OpenAIModelList
 from .problem import Problem
 from .provider import listed_model
 
@@ -40,6 +41,7 @@ class OpenAI:
     base_path = "/v1"
     error_model = OpenAIError
     error_event_type = None
+    models = OpenAIModelList()
 
     def model_of(self, path: str) -> str | None:
         """Return what follows `/v1/models/`; a model's name may have slashes."""

@@ -10,7 +10,8 @@ import pytest
 
 from coatcheck import api, daemon, store, web
 from coatcheck.cli.main import coatcheck
-from coatcheck.cli.settings import Settings, TimeoutSettings, UpstreamSettings
+from coatcheck.cli.settings import Settings
+from coatcheck.cli.upstream_settings import ImageSettings, TimeoutSettings, UpstreamSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("protocol", "store", "web", "api", "daemon")
@@ -47,7 +48,7 @@ def test_every_error_code_is_documented_and_no_other() -> None:
     assert documented == error_codes() | {"not_found"}  # the router's, made from its status
 
 
-@pytest.mark.parametrize("model", [Settings, UpstreamSettings, TimeoutSettings])
+@pytest.mark.parametrize("model", [Settings, UpstreamSettings, TimeoutSettings, ImageSettings])
 def test_every_setting_is_documented(model: type[Settings]) -> None:
     text = (ROOT / "docs/settings.md").read_text("utf-8")
     missing = [name for name in model.model_fields if f"`{name}`" not in text]

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from coatcheck.cli.main import coatcheck
-from coatcheck.cli.settings import Settings, TimeoutSettings, UpstreamSettings
+from coatcheck.cli.settings import Settings
+from coatcheck.cli.upstream_settings import TimeoutSettings, UpstreamSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs/operate.md").read_text("utf-8")

@@ -169,8 +169,20 @@ class DiskCache:
         reopen = partial(self._reopen, tenant, digest, size)
         return HealingReader(reader, size, reopen, partial(self._note_verified, digest))
 
-    async def put(self, digest: Digest, data: bytes) -> None:
-        """Keep a copy of bytes that are at hand, if there is room."""
+    async def has(self, digest: Digest) -> bool:
+        """Whether there is a copy; counts as a use of it. It may be found damaged all the same."""
+        is_known = await self._is_known(digest)
+        if is_known:
+            self._index.note(digest, self._clock())
+        return is_known
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other process had the folder open when this one opened it."""
+        return self._lock.is_alone
+
+    async def put(self, digest: Digest, data: bytes) -> bool:
+        """Keep a copy of bytes that are at hand, if there is room; return whether there is one."""
 
         async def supply(sink: Sink) -> None:
             def pour() -> None:
@@ -181,11 +193,13 @@ class DiskCache:
             await self._threads.run(pour)
 
         if await self._is_known(digest):
-            return
+            return True
         try:
             await self._fetcher.fetch(digest, len(data), supply, is_at_hand=True)
         except NoRoomError as error:
             self._unkept.note(digest, error, self._clock())
+            return False
+        return await self._is_known(digest)
 
     async def fault(self) -> str | None:
         """Return in one sentence why no copy can be kept; None while they can."""

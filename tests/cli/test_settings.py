@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from coatcheck.cli.errors import SettingsError
-from coatcheck.cli.settings import Settings, UpstreamSettings, load_settings
-from coatcheck.daemon import GatewayConfig
+from coatcheck.cli.settings import Settings, load_settings
+from coatcheck.cli.upstream_settings import UpstreamSettings
+from coatcheck.daemon import GatewayConfig, ImagePolicy, Timeouts
 from coatcheck.store import ImageWorkerConfig, StoreConfig
 
 
@@ -153,3 +154,94 @@ def test_a_daemon_that_is_its_own_store_is_refused(port: int, is_own: bool) -> N
         else contextlib.nullcontext()
     ):
         settings.remote_config({})
+
+
+def _upstream_file(folder: Path, *lines: str) -> None:
+    text = ["[[upstream]]", 'name = "far"', 'base_url = "http://far.example/v1"', *lines]
+    (folder / "coatcheck.toml").write_text("\n".join(text), "utf-8")
+
+
+def test_headers_of_an_upstream_are_texts_or_stand_in_the_environment(tmp_path: Path) -> None:
+    _upstream_file(tmp_path, 'headers = { "X-Title" = "us", "api-key" = { env = "FAR_KEY" } }')
+    settings = load_settings(None, {})
+    (upstream,) = settings.daemon_config({"FAR_KEY": "secret"}).upstreams
+    assert upstream.headers == (("X-Title", "us"), ("api-key", "secret"))
+    assert "secret" not in repr(upstream)
+    assert "X-Title" not in repr(settings)
+    with pytest.raises(SettingsError, match=r"^upstream far: the environment has no FAR_KEY$"):
+        settings.daemon_config({})
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('headers = { "Content-Length" = "hidden" }', "Content-Length is not an upstream's to set"),
+        ('headers = { "coatcheck-key" = "hidden" }', "coatcheck-key is not an upstream's to set"),
+        ('headers = { "X-A" = "hidden\\r\\nX-B: c" }', "X-A has a value that no header may have"),
+        ('headers = { "X-A" = 3 }', r"upstream.0.headers.X-A: .*must be a text, or"),
+        ('headers = { "X-A" = { environment = "hidden" } }', "must be a text, or"),
+        (
+            'headers = { "Authorization" = "hidden" }\napi_key_env = "FAR_KEY"',
+            "Authorization is set twice, or by api_key_env",
+        ),
+    ],
+)
+def test_a_header_that_may_not_be_set_is_named_at_the_start(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    _upstream_file(tmp_path, line)
+    with pytest.raises(SettingsError, match=message) as refused:
+        load_settings(None, {}).daemon_config({"FAR_KEY": "secret"})
+    assert "hidden" not in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_every_patience_with_an_upstream_is_a_setting(tmp_path: Path) -> None:
+    given = {"connect_seconds": 1, "first_byte_seconds": 2, "idle_seconds": 3, "total_seconds": 4}
+    lines = [f"{name} = {seconds}" for name, seconds in given.items()]
+    _upstream_file(tmp_path, "[upstream.timeouts]", *lines)
+    (upstream,) = load_settings(None, {}).daemon_config({}).upstreams
+    assert upstream.timeouts == Timeouts(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [
+        ("{}", ImagePolicy("provider", "keep", None)),
+        ('{ fit = 1000, format = "webp", max_bytes = 500000 }', ImagePolicy(1000, "webp", 500_000)),
+    ],
+)
+def test_an_upstreams_image_policy_is_a_table(
+    tmp_path: Path, given: str, policy: ImagePolicy
+) -> None:
+    _upstream_file(tmp_path, f"images = {given}")
+    settings = load_settings(None, {})
+    (upstream,) = settings.daemon_config({}).upstreams
+    assert upstream.images == policy
+    variants = settings.variants_config(Path("data"))
+    assert variants is not None
+    assert (variants.folder, variants.max_bytes) == (Path("data/variants"), 1 << 30)
+
+
+def test_without_a_policy_nothing_is_scaled() -> None:
+    settings = Settings(upstream=(UpstreamSettings(name="u", base_url="http://far.example"),))
+    assert settings.variants_config(Path("data")) is None
+    assert settings.daemon_config({}).upstreams[0].images is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (["images = { fit = 63 }"], r"upstream\.0\.images\.fit"),
+        (["images = { fit = 1000.5 }"], r"upstream\.0\.images\.fit"),
+        (['images = { fit = "1000x800" }'], r"upstream\.0\.images\.fit"),
+        (['images = { format = "gif" }'], r"upstream\.0\.images\.format"),
+        (["images = { max_bytes = 10 }"], r"upstream\.0\.images\.max_bytes"),
+        (["images = { scale = 2 }"], r"upstream\.0\.images\.scale"),
+        (["images = {}", 'mode = "pass"'], "mode 'pass' forwards what comes"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
+    _upstream_file(tmp_path, *lines)
+    with pytest.raises(SettingsError, match=place):
+        load_settings(None, {})

@@ -3,15 +3,26 @@
 import asyncio
 import base64
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web as aioweb
 from PIL import Image
 
-from coatcheck.daemon import Daemon, DaemonConfig, KeptMessage, Resolved, UpstreamConfig
+from coatcheck.daemon import (
+    CacheConfig,
+    Daemon,
+    DaemonConfig,
+    KeptMessage,
+    Meters,
+    Resolved,
+    UpstreamConfig,
+    VariantShelf,
+)
 from coatcheck.daemon.errors import BlobUnreadableError, StoreUnavailableError
 from coatcheck.daemon.observation import Observer
 from coatcheck.daemon.source import PieceReader
@@ -100,6 +111,9 @@ class MemoryBlobs:
         self.claims |= {(digest, end_user) for digest in held}
         return held
 
+    async def held(self, tenant: str, digests: Collection[Digest]) -> Collection[Digest]:
+        return {digest for digest in digests if digest in self.blobs}
+
     async def absorb(
         self, tenant: str, data: bytes, media_type: str | None, *, end_user: str | None = None
     ) -> Digest:
@@ -169,26 +183,50 @@ class Running:
 RunDaemon = Callable[..., Awaitable[Running]]
 
 
-@pytest.fixture
-async def run_daemon() -> AsyncIterator[RunDaemon]:
-    """Start a daemon; `upstreams` are its settings."""
+@asynccontextmanager
+async def daemons(folder: Path) -> AsyncGenerator[RunDaemon]:
+    """Start daemons; `upstreams` are their settings. They end together."""
     closing: list[Callable[[], Awaitable[None]]] = []
 
     async def run(
-        *upstreams: UpstreamConfig, observer: Observer | None = None, **gateway: object
+        *upstreams: UpstreamConfig,
+        observer: Observer | None = None,
+        meters: Meters | None = None,
+        **gateway: object,
     ) -> Running:
         blobs, prompts = MemoryBlobs(), MemoryPrompts()
         config = DaemonConfig(upstreams=upstreams, **gateway)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        daemon = Daemon.open(config, blobs, prompts, clock=lambda: 1000.0, observer=observer)
+        shelf: VariantShelf | None = None
+        if any(upstream.images for upstream in upstreams):
+            shelf = await VariantShelf.open(CacheConfig(folder / "variants", min_free_bytes=0))
+            closing.append(shelf.close)
+        daemon = Daemon.open(
+            config,
+            blobs,
+            prompts,
+            clock=lambda: 1000.0,
+            observer=observer,
+            meters=meters,
+            shelf=shelf,
+        )
         server = Server(build_app(join_faces([daemon.face()], title="t", version="0")))
         address = await server.start()
         http = aiohttp.ClientSession()
         closing.extend([daemon.close, server.stop, http.close])
         return Running(address.url, blobs, prompts, http)
 
-    yield run
-    for close in reversed(closing):
-        await close()
+    try:
+        yield run
+    finally:
+        for close in reversed(closing):
+            await close()
+
+
+@pytest.fixture
+async def run_daemon(tmp_path: Path) -> AsyncIterator[RunDaemon]:
+    """Start a daemon; `upstreams` are its settings."""
+    async with daemons(tmp_path) as run:
+        yield run
 
 
 @dataclass
@@ -216,9 +254,9 @@ Respond = Callable[[aioweb.Request], Awaitable[aioweb.StreamResponse]]
 RunUpstream = Callable[..., Awaitable[FakeUpstream]]
 
 
-@pytest.fixture
-async def run_upstream() -> AsyncIterator[RunUpstream]:
-    """Start an HTTP upstream that answers with `respond`, a fixed JSON object by default."""
+@asynccontextmanager
+async def upstreams() -> AsyncGenerator[RunUpstream]:
+    """Start HTTP upstreams that answer with `respond`, a fixed JSON object by default."""
     runners: list[aioweb.AppRunner] = []
 
     async def run(respond: Respond | None = None, **settings: object) -> FakeUpstream:
@@ -242,9 +280,18 @@ async def run_upstream() -> AsyncIterator[RunUpstream]:
         config = UpstreamConfig(name="fake", base_url=f"http://{host}:{port}/v1", **settings)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         return FakeUpstream(config, seen)
 
-    yield run
-    for runner in runners:
-        await runner.cleanup()
+    try:
+        yield run
+    finally:
+        for runner in runners:
+            await runner.cleanup()
+
+
+@pytest.fixture
+async def run_upstream() -> AsyncIterator[RunUpstream]:
+    """Start an HTTP upstream that answers with `respond`, a fixed JSON object by default."""
+    async with upstreams() as run:
+        yield run
 
 
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

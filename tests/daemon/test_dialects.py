@@ -145,6 +145,34 @@ class TestDialect:
             assert FILE_ID.encode() not in by_id.body
             assert b"file-theirs" in by_id.body
 
+    async def test_a_half_migrated_request_has_ids_of_both(
+        self, sample: Sample, run_daemon: Fixture, run_upstream: Fixture, picture: Fixture
+    ) -> None:
+        upstream = await run_upstream(dialect=sample.name)
+        daemon = await run_daemon(upstream.config)
+        daemon.blobs.files[FILE_ID] = daemon.blobs.add(picture())
+        old = [
+            *("file-BK7bzQj3FfZFXr7DbL6xJwfo", "file_011CNha8iCJcU1wXNR6q4V8w", "abc-123"),
+            *(FILE_ID.upper(), FILE_ID[:-1], f"{FILE_ID}a", FILE_ID.replace("-", "_")),
+        ]
+
+        def asked(image: Json) -> JsonObject:
+            history = [sample.message([sample.file(name), image]) for name in old]
+            return sample.body([*history, sample.message([image, sample.file(old[0])])])
+
+        named, inlined = sample.file(FILE_ID), sample.file_ref(f"blob:{Digest.of(picture())}")
+        for path in sample.paths:
+            for image in (named, inlined):
+                assert (await post(daemon, path, asked(image)))[0] == 200
+            by_id, by_ref = (json.loads(seen.body) for seen in upstream.seen[-2:])
+            assert by_id == by_ref
+            kept = by_id[sample.messages_key]
+            texts = [encode_json(message).decode() for message in kept]
+            assert FILE_ID not in "".join(texts).replace(f"{FILE_ID}a", "")
+            for name, text in zip([*old, old[0]], texts, strict=True):
+                assert encode_json(sample.file(name)).decode() in text
+                assert base64.b64encode(picture()).decode() in text
+
     async def test_echo_is_given_the_bytes_of_a_file(
         self, sample: Sample, run_daemon: Fixture, picture: Fixture
     ) -> None:

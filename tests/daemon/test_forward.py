@@ -80,7 +80,7 @@ async def test_headers_may_be_long_and_many(
     daemon = await run_daemon(config(base_url))
     host, port = daemon.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /v1/batches HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     received = await asyncio.wait_for(reader.read(), 10)
     writer.close()
     assert received.startswith(b"HTTP/1.1 200 OK\r\n" + fields)

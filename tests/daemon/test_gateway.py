@@ -92,6 +92,21 @@ async def test_query_and_headers_pass(run_daemon: Fixture, run_upstream: Fixture
     assert not any(name.lower().startswith("coatcheck") for name in seen.headers)
 
 
+async def test_an_upstreams_headers_go_with_turns_and_with_what_passes(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    upstream = await run_upstream(headers=(("X-Org", "o"), ("api-key", "k")))
+    daemon = await run_daemon(upstream.config)
+    theirs = {"x-org": "theirs", "Authorization": "Bearer theirs"}
+    assert (await daemon.chat(ask("hi"), theirs))[0] == 200
+    async with daemon.http.get(f"{daemon.url}/v1/batches?x=1", headers=theirs) as got:
+        assert got.status == 200
+    for seen in upstream.seen:
+        assert (seen.headers["X-Org"], seen.headers["api-key"]) == ("o", "k")
+        assert not {"x-org", "Authorization"} & set(seen.headers)
+    assert upstream.seen[1].path == "/v1/batches?x=1"
+
+
 async def test_missing_blobs_are_all_named_before_anything_is_sent(
     run_daemon: Fixture, run_upstream: Fixture, picture: Fixture
 ) -> None:

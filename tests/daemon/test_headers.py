@@ -4,7 +4,12 @@ from base64 import b64encode, urlsafe_b64encode
 
 import pytest
 
-from coatcheck.daemon.headers import answer_headers, own_authorities, request_headers
+from coatcheck.daemon.headers import (
+    answer_headers,
+    check_extra_headers,
+    own_authorities,
+    request_headers,
+)
 
 
 @pytest.mark.parametrize(
@@ -114,3 +119,44 @@ def test_what_comes_back() -> None:
         ("Coatcheck-Prompt", "sha256:of another server"),
     ]
     assert answer_headers(received) == [received[0], received[4], received[5]]
+
+
+def test_an_upstreams_headers_take_the_place_of_the_clients() -> None:
+    received = [("X-Title", "theirs"), ("x-title", "too"), ("Accept", "a")]
+    extra = (("X-Title", "ours"), ("X-Org", "o"))
+    assert request_headers(received, None, extra) == [("Accept", "a"), *extra]
+
+
+@pytest.mark.parametrize("name", ["api-key", "Authorization", "x-api-key"])
+def test_a_key_among_an_upstreams_headers_replaces_the_clients(name: str) -> None:
+    received = [("authorization", "Bearer theirs"), ("X-Api-Key", "theirs"), ("Accept", "a")]
+    assert request_headers(received, None, [(name, "k")]) == [("Accept", "a"), (name, "k")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Content-Length", "transfer-encoding", "Host", "Connection", "TE", "Trailer", "Upgrade"),
+        *("Keep-Alive", "Proxy-Authorization", "Expect", "Content-Encoding", "Accept-Encoding"),
+        *("Coatcheck-Key", "Cookie", "", "X Y", "X:", "X\r\nY", "Ä"),
+    ],
+)
+def test_a_header_that_is_not_an_upstreams_to_set_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=r"is not an upstream's to set|is no name of a header"):
+        check_extra_headers([(name, "secret-value")], None)
+
+
+@pytest.mark.parametrize("value", ["", "a\r\nX: y", "a\nb", "a\0", "\x7f", " a", "a ", "ä"])
+def test_a_value_that_no_header_may_have_is_refused_and_not_shown(value: str) -> None:
+    with pytest.raises(ValueError, match=r"^X-Org has a value that no header may have$"):
+        check_extra_headers([("X-Org", value)], None)
+
+
+def test_a_header_is_set_once_and_never_to_a_key_of_ours() -> None:
+    with pytest.raises(ValueError, match="x-org is set twice"):
+        check_extra_headers([("X-Org", "a"), ("x-org", "b")], None)
+    with pytest.raises(ValueError, match="Authorization is set twice"):
+        check_extra_headers([("Authorization", "a")], ("authorization", "b"))
+    with pytest.raises(ValueError, match="X-Org holds a key of ours"):
+        check_extra_headers([("X-Org", "Bearer cck_secret")], None)
+    check_extra_headers([("X-Org", "a b\tc"), ("api-key", "k")], ("Authorization", "b"))

@@ -111,7 +111,7 @@ async def test_every_method_and_framing_goes_on(
     "target",
     [
         "/v1/%7Euser/%2F%zz/%ff?q=%41&q=&&=a+b%20c&%zz",
-        "/v1/models?",
+        "/v1/batches?",
         "/v1//double//",
         "/v1/a;b=c,d@e:f?g#h",
         "/v1/line%0Abreak",
@@ -133,8 +133,8 @@ async def test_an_absolute_target_is_read_like_its_path(
 ) -> None:
     recorder = run_recorder()
     daemon = await run_daemon(config(recorder))
-    await exchange(daemon.url, head("GET", "http://localhost/v1/models?x=%41"))
-    assert recorder.seen[0].target == "/v1/models?x=%41"
+    await exchange(daemon.url, head("GET", "http://localhost/v1/batches?x=%41"))
+    assert recorder.seen[0].target == "/v1/batches?x=%41"
 
 
 async def test_request_headers_go_on_in_order_but_for_those_of_the_hop(
@@ -163,7 +163,7 @@ async def test_request_headers_go_on_in_order_but_for_those_of_the_hop(
         "Proxy-Authorization: Basic eA==",
     ]
     mixed = [line for pair in zip(passing, hop, strict=True) for line in pair]
-    await exchange(daemon.url, head("GET", "/v1/models", *mixed))
+    await exchange(daemon.url, head("GET", "/v1/batches", *mixed))
     sent = [f"{name}: {value}" for name, value in recorder.seen[0].headers if name != "Host"]
     assert [line.lower() for line in sent] == [line.lower() for line in passing]
 
@@ -187,7 +187,7 @@ async def test_answers_come_back_as_they_were_sent(
     recorder = run_recorder()
     recorder.answer = answer(body, *fields, "Date: then", "Server: theirs", status=status)
     daemon = await run_daemon(config(recorder))
-    answered, headers, received = await exchange(daemon.url, head("GET", "/v1/models"))
+    answered, headers, received = await exchange(daemon.url, head("GET", "/v1/batches"))
     assert (answered, received) == (f"HTTP/1.1 {status}", body)
     ours = [f"{name}: {value}" for name, value in headers if name.lower() not in HOP]
     assert ours[: len(fields) + 2] == [*fields, "Date: then", "Server: theirs"]
@@ -199,7 +199,7 @@ async def test_an_answer_without_a_type_comes_back_without_one(
     recorder = run_recorder()
     recorder.answer = answer(b"abc", "X-A: 1")
     daemon = await run_daemon(config(recorder))
-    _, headers, body = await exchange(daemon.url, head("GET", "/v1/models"))
+    _, headers, body = await exchange(daemon.url, head("GET", "/v1/batches"))
     assert "content-type" not in {name.lower() for name, _ in headers}
     assert body == b"abc"
 
@@ -211,7 +211,7 @@ async def test_an_answer_without_a_body(
     recorder = run_recorder()
     recorder.answer = answer(b"", "ETag: 1", status=status, length=False)
     daemon = await run_daemon(config(recorder))
-    answered, headers, body = await exchange(daemon.url, head("GET", "/v1/models"))
+    answered, headers, body = await exchange(daemon.url, head("GET", "/v1/batches"))
     assert (answered, body) == (f"HTTP/1.1 {status}", b"")
     assert not {"content-length", "transfer-encoding", "content-type"} & {
         name.lower() for name, _ in headers
@@ -236,7 +236,7 @@ async def test_interim_answers_are_not_the_answer(
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
     recorder.answer = hints + answer(b"{}", "Content-Type: a/b")
     daemon = await run_daemon(config(recorder))
-    status, _, body = await exchange(daemon.url, head("GET", "/v1/models"))
+    status, _, body = await exchange(daemon.url, head("GET", "/v1/batches"))
     assert (status, body) == ("HTTP/1.1 200 OK", b"{}")
 
 
@@ -246,7 +246,7 @@ async def test_a_chunked_answer_stays_one(run_daemon: Fixture, run_recorder: Fix
     fields = ("Content-Type: a/b", "Transfer-Encoding: chunked")
     recorder.answer = answer(chunked, *fields, length=False)
     daemon = await run_daemon(config(recorder))
-    _, headers, body = await exchange(daemon.url, head("GET", "/v1/models"))
+    _, headers, body = await exchange(daemon.url, head("GET", "/v1/batches"))
     assert ("Transfer-Encoding", "chunked") in headers
     assert dechunk(body) == b"abc"
 
@@ -369,9 +369,9 @@ async def test_an_upstreams_key_goes_into_its_providers_header(
         *(config(recorder, name=name, dialect=name, api_key=f"of {name}") for name in dialects)
     )
     for target, field in (
-        ("/v1/models", "Authorization: Bearer theirs"),
-        ("/v1/models", "anthropic-version: 2023-06-01\r\nAuthorization: Bearer theirs"),
-        ("/v1beta/models?key=theirs&x=1", "X-Goog-Api-Key: theirs"),
+        ("/v1/batches", "Authorization: Bearer theirs"),
+        ("/v1/batches", "anthropic-version: 2023-06-01\r\nAuthorization: Bearer theirs"),
+        ("/v1beta/files?key=theirs&x=1", "X-Goog-Api-Key: theirs"),
     ):
         await exchange(daemon.url, head("GET", target, field))
     openai, anthropic, gemini = recorder.seen
@@ -381,7 +381,7 @@ async def test_an_upstreams_key_goes_into_its_providers_header(
         [],
     )
     assert gemini.get("x-goog-api-key") == ["of gemini.generate"]
-    assert gemini.target == "/v1beta/models?x=1"
+    assert gemini.target == "/v1beta/files?x=1"
 
 
 def form(model: str) -> tuple[bytes, str]:
@@ -574,7 +574,7 @@ async def test_what_pages_fetch_goes_on(run_daemon: Fixture, run_upstream: Fixtu
     upstream = await run_upstream()
     daemon = await run_daemon(upstream.config)
     browser = {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
-    async with daemon.http.get(f"{daemon.url}/v1/models", headers=browser) as answer:
+    async with daemon.http.get(f"{daemon.url}/v1/batches", headers=browser) as answer:
         assert answer.status == 200
     assert upstream.seen[0].headers["Sec-Fetch-Dest"] == "empty"
 
@@ -584,7 +584,7 @@ async def test_what_would_show_our_key_is_not_passed_on(
 ) -> None:
     upstream = await run_upstream()
     daemon = await run_daemon(upstream.config)
-    status, _, _ = await exchange(daemon.url, head("TRACE", "/v1/models"))
+    status, _, _ = await exchange(daemon.url, head("TRACE", "/v1/batches"))
     assert status.startswith("HTTP/1.1 405 ")
     assert not upstream.seen
 

@@ -88,6 +88,12 @@ class SourceContract(ABC):
         with pytest.raises(BlobUnreadableError):
             await blobs.open("b", digest)
 
+    async def test_what_a_tenant_holds_is_told_without_a_use(self, blobs: BlobSource) -> None:
+        mine = await blobs.absorb("a", b"mine", None)
+        absent = Digest.of(b"absent")
+        assert set(await blobs.held("a", [mine, absent])) == {mine}
+        assert not set(await blobs.held("b", [mine, absent]))
+
     async def test_nothing_resolves_to_nothing(self, blobs: BlobSource) -> None:
         assert await blobs.resolve("a", []) == {}
         unknown = [Digest.of(b"unknown")] * 2

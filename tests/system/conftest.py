@@ -155,7 +155,7 @@ def run(tmp_path: Path) -> Run:
                     main()
                 except SystemExit as ended:
                     code = ended.code
-        said = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+        said = [stream.buffer.getvalue().decode() for stream in (out, err)]
         return Ran(code if isinstance(code, int) else 0, *said)
 
     return call

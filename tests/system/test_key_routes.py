@@ -110,6 +110,12 @@ CALLS: dict[str, Shape] = {
 }
 GATEWAY: dict[str, Scope] = {
     **{f"{method} {path}": "gateway" for path in CALLS for method in ("POST", "*")},
+    **{
+        f"{method} /{version}/models{one}": "gateway"
+        for version in ("v1", "v1beta", "v1alpha")
+        for one in ("", "/{model:.+}")
+        for method in ("GET", "*")
+    },
     "* /v1/{path:(?s:.*)}": "gateway",
     "* /v1beta/{path:(?s:.*)}": "gateway",
     "* /v1alpha/{path:(?s:.*)}": "gateway",
@@ -138,9 +144,12 @@ EXPECTED: dict[str, dict[str, Scope]] = {
 }
 # What stands in a path's place holders, where anything but a digest does.
 SAMPLES = {
-    "/v1/{path:(?s:.*)}": "/v1/models",
+    "/v1/{path:(?s:.*)}": "/v1/batches",
+    "/v1/models/{model:.+}": "/v1/models/org/m",
+    "/v1beta/models/{model:.+}": "/v1beta/models/m",
+    "/v1alpha/models/{model:.+}": "/v1alpha/models/m",
     "/v1beta/{path:(?s:.*)}": "/v1beta/models/gemini:generateContent",
-    "/v1alpha/{path:(?s:.*)}": "/v1alpha/models",
+    "/v1alpha/{path:(?s:.*)}": "/v1alpha/files",
     "/upload/{path:(?s:.*)}": "/upload/v1beta/other",
     "/ws/{path:(?s:.*)}": "/ws/google.ai",
     "/v1/blobs/{path:(?s:.*)}": "/v1/blobs/a/b",

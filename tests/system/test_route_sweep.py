@@ -169,11 +169,6 @@ OPENAI = [
         json_answer({"id": "modr-1", "model": "m", "results": []}),
     ),
     Call(
-        "models list",
-        lambda sdk: sdk.models.list(),
-        json_answer(listed({"id": "m", "object": "model", "created": 1, "owned_by": "o"})),
-    ),
-    Call(
         "models retrieve",
         lambda sdk: sdk.models.retrieve("ft:gpt-4o:org::a/b"),
         json_answer({"id": "m", "object": "model", "created": 1, "owned_by": "o"}),
@@ -358,11 +353,6 @@ ANTHROPIC = [
             model="claude", messages=[{"role": "user", "content": "hi"}]
         ),
         json_answer({"input_tokens": 3}),
-    ),
-    Call(
-        "models list",
-        lambda sdk: sdk.models.list(limit=3),
-        json_answer({"data": [], "has_more": False, "first_id": None, "last_id": None}),
     ),
     Call(
         "models retrieve",

@@ -1,0 +1,137 @@
+"""One `[[upstream]]` of the settings: where it is, whose key it takes, and on which terms.
+
+What is secret stands in the environment and is named here; no complaint shows a value.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from coatcheck.daemon import ImagePolicy, Timeouts, UpstreamConfig, check_extra_headers
+from coatcheck.protocol import DIALECTS
+
+from .errors import SettingsError
+
+_TIMEOUTS = Timeouts()
+
+
+class TimeoutSettings(BaseModel):
+    """`[upstream.timeouts]`, in seconds; see `coatcheck.daemon.Timeouts`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    connect_seconds: float = Field(default=_TIMEOUTS.connect_seconds, gt=0)
+    first_byte_seconds: float = Field(default=_TIMEOUTS.first_byte_seconds, gt=0)
+    idle_seconds: float = Field(default=_TIMEOUTS.idle_seconds, gt=0)
+    total_seconds: float = Field(default=_TIMEOUTS.total_seconds, gt=0)
+
+
+class ImageSettings(BaseModel):
+    """`[upstream.images]`; see `coatcheck.daemon.ImagePolicy`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fit: Literal["provider"] | Annotated[int, Field(strict=True, ge=64, le=32_767)] = "provider"
+    format: Literal["keep", "jpeg", "png", "webp"] = "keep"
+    max_bytes: int | None = Field(default=None, ge=16_384)
+
+
+class FromEnvironment(BaseModel):
+    """A value that a variable of the environment holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    env: str = Field(min_length=1)
+
+
+def _written(value: object) -> object:
+    """Refuse what is neither form, in one sentence."""
+    if isinstance(value, str | FromEnvironment):
+        return value
+    if isinstance(value, dict) and value.keys() == {"env"}:
+        return value
+    raise ValueError('must be a text, or { env = "NAME" }')
+
+
+HeaderValue: TypeAlias = Annotated[str | FromEnvironment, BeforeValidator(_written)]
+
+
+class UpstreamSettings(BaseModel):
+    """One `[[upstream]]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    dialect: str = "openai.chat"
+    base_url: str = Field(pattern=r"^https?://[^\s?#]+$")
+    api_key_env: str | None = None
+    headers: Mapping[str, HeaderValue] = Field(default_factory=dict[str, HeaderValue], repr=False)
+    models: tuple[str, ...] = ("*",)
+    reuse: Literal["inline"] = "inline"
+    mode: Literal["pass", "observe", "on"] = "on"
+    observe: bool = False
+    timeouts: TimeoutSettings = TimeoutSettings()
+    images: ImageSettings | None = None
+
+    @field_validator("dialect")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in DIALECTS:
+            raise ValueError(f"no dialect {name!r}; there are: {', '.join(DIALECTS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _reads_what_it_scales(self) -> Self:
+        if self.images is not None and self.mode != "on":
+            raise ValueError(f"images: mode {self.mode!r} forwards what comes; it takes mode 'on'")
+        return self
+
+    @field_validator("base_url")
+    @classmethod
+    def _has_host(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if not parts.hostname or parts.port == 0:  # asking for the port checks it
+            raise ValueError("must be a URL with a host")
+        return url
+
+    def config(self, environment: Mapping[str, str]) -> UpstreamConfig:
+        """Return what the daemon is told of it, secrets taken from the environment.
+
+        Raises:
+            SettingsError: a variable that is named is not set, or a header may not be set.
+        """
+        config = UpstreamConfig(
+            name=self.name,
+            dialect=self.dialect,
+            base_url=self.base_url,
+            api_key=self._from(environment, self.api_key_env) if self.api_key_env else None,
+            headers=tuple(
+                (name, value if isinstance(value, str) else self._from(environment, value.env))
+                for name, value in self.headers.items()
+            ),
+            models=self.models,
+            reuse=self.reuse,
+            mode=self.mode,
+            observe=self.observe,
+            timeouts=Timeouts(**self.timeouts.model_dump()),
+            images=ImagePolicy(**self.images.model_dump()) if self.images else None,
+        )
+        try:
+            check_extra_headers(config.headers, config.credential)
+        except ValueError as error:
+            raise SettingsError(f"upstream {self.name}: headers: {error}") from error
+        return config
+
+    def _from(self, environment: Mapping[str, str], name: str) -> str:
+        if value := environment.get(name):
+            return value
+        raise SettingsError(f"upstream {self.name}: the environment has no {name}")
