@@ -1,0 +1,125 @@
+"""`docs/clients.md`, rendered from what a run of the matrix saw."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from .roster import Client
+from .trial import FORMS, STATUS, Outcome, Verdict
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/clients.md"
+_WORDS_SHOWN = 160
+
+_HEAD = """\
+# Clients
+
+`make test` writes this page: it runs every client below, unmodified but for its base URL and its key,
+against `coatcheck serve` and its built-in `echo`, and fails when what it sees differs from what stands
+here. `python -m tests.clients --write` rewrites the page.
+
+Each cell is one request for a whole answer and one for a stream. It *works* when exactly one request
+reached the server, the request carried the image in the form asked for, and the answer, whole or
+streamed as asked, named the digest and the size of the right image.
+
+| form | what the client is given |
+|---|---|
+| file id | the id of a file of ours, `file-cc..` |
+| ref | `blob:sha256:..` where the client takes a URL |
+| pointer | a pointer, in base64, as if it were the image's bytes |
+| inline | the image's bytes, in base64 |
+
+LiteLLM's proxy is asked through the Python packages `openai` and `anthropic` of the first rows. In front
+of us it knows us as its providers; behind us it is our upstream, and has an `echo` of ours as its own.
+
+"""
+_REFUSED = """\
+
+What a client does by itself, before anything reaches us:
+
+"""
+_FAULTS = """\
+
+## Errors
+
+Each client raises an error of its own for what we refuse, and sends nothing twice: exactly one request
+reached the server for each of these, whole and streamed.
+
+"""
+
+
+def render(outcomes: Sequence[Outcome]) -> str:
+    """Return the page."""
+    notes: list[str] = []
+    forms = [form for form in FORMS if any(o.trial.what == form for o in outcomes)]
+    titles = {"file": "file id"}
+    rows = [["client", "version", "dialect", *(titles.get(form, form) for form in forms)]]
+    faults = [["client", "version", "dialect", *(f"{STATUS[f]} `{f}`" for f in STATUS)]]
+    for client, dialect, cells in _rows(outcomes):
+        head = [client.label, client.version, f"`{dialect}`"]
+        rows.append([*head, *(_cell(_of(cells, form), notes) for form in forms)])
+        faults.append([*head, *(_raised(_of(cells, fault)) for fault in STATUS)])
+    listed = "".join(f"{number}. {note}\n" for number, note in enumerate(notes, 1))
+    return _HEAD + _table(rows) + (_REFUSED + listed if listed else "") + _FAULTS + _table(faults)
+
+
+def _rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[Client, str, list[Outcome]]]:
+    """Yield each client and dialect with its outcomes."""
+    for (_, dialect), group in groupby(
+        outcomes, key=lambda o: (o.trial.client.name, o.trial.dialect)
+    ):
+        cells = list(group)
+        yield cells[0].trial.client, dialect, cells
+
+
+def _of(cells: Sequence[Outcome], what: str) -> list[Outcome]:
+    return [cell for cell in cells if cell.trial.what == what]
+
+
+def _cell(pair: Sequence[Outcome], notes: list[str]) -> str:
+    said = [_verdict(outcome, notes) for outcome in pair]
+    if len(set(said)) == 1:
+        return said[0]
+    whole_first = sorted(zip(pair, said, strict=True), key=lambda both: both[0].trial.is_streamed)
+    return "; ".join(
+        f"{'streamed' if outcome.trial.is_streamed else 'whole'}: {text}"
+        for outcome, text in whole_first
+    )
+
+
+_SHOWN: dict[Verdict, str] = {
+    "works": "works",
+    "refused": "refused by the client",
+    "altered": "sent otherwise by the client",
+    "inexpressible": "not expressible",
+    "failed": "**fails**",
+}
+
+
+def _verdict(outcome: Outcome, notes: list[str]) -> str:
+    if outcome.verdict == "works":
+        return _SHOWN["works"]
+    raised = f"`{outcome.raised}`: " if outcome.raised else ""
+    note = f"{raised}{_shortened(outcome.words)}"
+    if note not in notes:
+        notes.append(note)
+    return f"{_SHOWN[outcome.verdict]} ({notes.index(note) + 1})"
+
+
+def _raised(pair: Sequence[Outcome]) -> str:
+    if not pair:
+        return "asks the proxy, with the proxy's key"
+    return ", ".join(dict.fromkeys(f"`{outcome.raised}`" for outcome in pair))
+
+
+def _shortened(words: str) -> str:
+    """Return the first line of what was said, without what differs from run to run."""
+    line = re.sub(r"http://127\.0\.0\.1:\d+", "<server>", words.strip().partition("\n")[0])
+    line = re.sub(r"file-cc[a-z2-7]{24}", "file-cc..", line).replace("|", "\\|")
+    return line if len(line) <= _WORDS_SHOWN else f"{line[:_WORDS_SHOWN]}.."
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head, *rest = rows
+    lines = [f"| {' | '.join(line)} |" for line in (head, *rest)]
+    return "\n".join((lines[0], f"|{'---|' * len(head)}", *lines[1:], ""))
