@@ -1,8 +1,10 @@
 """The HTTP face of the store: blobs, their holds, and the admin pages about them."""
 
 from .config import ApiConfig
+from .elsewhere import Elsewhere
 from .erase import ERASE, EraseRequest
 from .errors import store_problem
+from .files import FilesFront
 from .keyring import StoreKeyring
 from .maintenance import (
     CHECK,
@@ -24,7 +26,9 @@ __all__ = [
     "SWEEP",
     "ApiConfig",
     "CheckRequest",
+    "Elsewhere",
     "EraseRequest",
+    "FilesFront",
     "ScrubRequest",
     "StoreKeyring",
     "SweepRequest",

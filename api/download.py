@@ -8,11 +8,16 @@ from coatcheck.store import BlobNotFoundError, Store
 
 
 async def send_blob(
-    store: Store, request: Request, *, digest: Digest | None = None, renew: bool = True
+    store: Store,
+    request: Request,
+    *,
+    digest: Digest | None = None,
+    renew: bool = True,
+    saved_as: str | None = None,
 ) -> StreamResponse:
     """Answer a GET or HEAD of the blob with this digest, or of the one that the path names.
 
-    Counts as a use where `renew` is true.
+    Counts as a use where `renew` is true. With `saved_as` it is a file to be saved by this name.
 
     HEAD does all that GET does but send the bytes: it serves ranges too, and a damaged first piece
     is not found for both. A piece that turns out to be damaged later breaks the answer off.
@@ -31,4 +36,4 @@ async def send_blob(
         return selection
     start = selection.start
     async with await store.open_blob(tenant, digest, start=start, renew=renew) as reader:
-        return await web.send_blob(request, reader.grant, selection, reader)
+        return await web.send_blob(request, reader.grant, selection, reader, saved_as=saved_as)

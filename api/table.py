@@ -28,11 +28,14 @@ from coatcheck.web import (
 from .admin import AdminHandlers, admin_sections
 from .blobs import BlobHandlers
 from .config import ApiConfig
+from .elsewhere import Elsewhere, Nowhere
 from .erase import ERASE
 from .errors import translating
+from .files import files_routes
 from .keys import key_routes
 from .maintenance import maintenance_routes, work_route
 from .models import StatsAnswer
+from .openai_files import OpenAIFiles
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
 from .tus_routes import tus_routes
@@ -52,14 +55,18 @@ _PAGING = (
 )
 
 
-def routes(store: Store, config: ApiConfig | None = None) -> Sequence[Route]:
+def routes(
+    store: Store, config: ApiConfig | None = None, elsewhere: Elsewhere | None = None
+) -> Sequence[Route]:
     """Return the store's routes."""
     config = config or ApiConfig()
+    elsewhere = elsewhere or Nowhere()
     table = [
         *_upload_routes(BlobHandlers(store, config)),
         *_read_routes(BlobHandlers(store, config)),
         *_hold_routes(BlobHandlers(store, config)),
         *tus_routes(store),
+        *files_routes([OpenAIFiles(store, elsewhere)], elsewhere),
         *resolve_routes(store, config),
         *prompt_routes(PromptHandlers(store, config)),
         *key_routes(store.keys, config),
@@ -70,11 +77,14 @@ def routes(store: Store, config: ApiConfig | None = None) -> Sequence[Route]:
     return [replace(route, handler=translating(route.handler)) for route in table]
 
 
-def face(store: Store, config: ApiConfig | None = None) -> Face:
-    """Return the routes with the store's admin sections and its readiness check."""
+def face(store: Store, config: ApiConfig | None = None, elsewhere: Elsewhere | None = None) -> Face:
+    """Return the routes with the store's admin sections and its readiness check.
+
+    What is not for this store goes `elsewhere`; without, it is refused.
+    """
     config = config or ApiConfig()
     return Face(
-        routes=routes(store, config),
+        routes=routes(store, config, elsewhere),
         sections=admin_sections(store, config),
         checks=[readiness(store)],
     )

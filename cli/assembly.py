@@ -60,7 +60,8 @@ async def assemble_serve(
     keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)
     measure_store(metrics, blobs)
     measure_uses(metrics, resolving.uses)
-    return Assembly([api.face(blobs), resolving.face(), metrics.face()], keyring, metrics)
+    store_face = api.face(blobs, elsewhere=resolving.passage)
+    return Assembly([store_face, resolving.face(), metrics.face()], keyring, metrics)
 
 
 async def assemble_api(

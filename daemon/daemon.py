@@ -58,7 +58,8 @@ class Daemon:
         images: ImageWorkers,
     ) -> None:
         self._gateway = gateway
-        self._passage = passage
+        self.passage = passage
+        """What passes requests on to providers as they came."""
         self.uses = uses
         """What this process resolved, where its source has no copies to count."""
         self._inventory: CacheView = inventory or noted
@@ -142,7 +143,7 @@ class Daemon:
             Route(
                 ANY_METHOD,
                 path,
-                self._passage.serve,
+                self.passage.serve,
                 render_problem=render_problem,
                 scope="gateway",
             )

@@ -19,6 +19,7 @@ from coatcheck.web import (
     end_user_of,
     in_thread_if,
     inflate,
+    provider_refusal,
     tenant_of,
 )
 
@@ -37,7 +38,7 @@ from .keeper import Keeper
 from .meters import Meters
 from .navigation import refuse_navigation
 from .passage import Passage, headers_of, target_of
-from .relay import refusal, relay
+from .relay import relay
 from .resolver import Resolver
 from .source import PromptSource, Resolved
 from .splice import splice
@@ -160,7 +161,7 @@ class Gateway:
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
             account.status = gone.problem.status
-            return refusal(dialect.provider, gone.problem, await awaited(keeping))
+            return provider_refusal(dialect.provider, gone.problem, await awaited(keeping))
         finally:
             if keeping:
                 keeping.cancel()
@@ -279,7 +280,7 @@ class Gateway:
             raise
         except DaemonError as error:
             account.status = error.problem.status
-            return refusal(provider, error.problem, await awaited(keeping))
+            return provider_refusal(provider, error.problem, await awaited(keeping))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,12 @@ _SCAN_FROM_BYTES = 64 * 1024  # scanning costs some 10 ms a megabyte at worst
 class Incoming:
     """The body of one request. `peek`, then one of `body` and `read`; after `read`, `body` too."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, body: AsyncGenerator[bytes] | None = None) -> None:
+        """`body` yields all of it, where somebody has read some of it before; it is closed here."""
         self._request = request
         self._kept: list[bytes] = []
         self._kept_bytes = 0
-        self._rest: AsyncGenerator[bytes] | None = None
+        self._rest = body
         self._is_ended = False
 
     @property

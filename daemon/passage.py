@@ -5,12 +5,21 @@ not `on` or whose dialect we do not read. Nothing is held but a chunk, and what 
 choose between upstreams.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 from aiohttp import web
 
-from coatcheck.protocol import Problem, Provider, meant_provider, turn_dialect
-from coatcheck.web import ProblemError, problem_response, refuse, tenant_of
+from coatcheck.protocol import Problem, Provider, turn_dialect
+from coatcheck.web import (
+    ProblemError,
+    principal_of,
+    problem_response,
+    provider_of,
+    provider_refusal,
+    refuse,
+    require_scope,
+    tenant_of,
+)
 
 from .account import Account, Subject
 from .errors import DaemonError
@@ -19,7 +28,7 @@ from .incoming import Incoming
 from .navigation import refuse_navigation
 from .observation import Observer
 from .observed_turn import ReadLimits
-from .relay import refusal, relay
+from .relay import relay
 from .target import upstream_target
 from .upstream import Outgoing, Upstream, Upstreams
 
@@ -51,8 +60,37 @@ class Passage:
         self._clock = clock
         self._limits = limits
 
-    async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Pass on a request for any path of a provider's.
+    def takes(self, provider: Provider) -> bool:
+        """Say whether there is an upstream of a provider's, to pass its requests on to."""
+        return bool(self._upstreams.remote(provider))
+
+    def takes_all(self, provider: Provider) -> bool:
+        """Say whether none of a provider's upstreams is `on`: then all of its requests just pass.
+
+        What one of them were to be told in our words, such as a file's id, it would not understand.
+        """
+        modes = [upstream.config.mode for upstream in self._upstreams.remote(provider)]
+        return bool(modes) and "on" not in modes
+
+    async def pass_on(
+        self, request: web.Request, body: AsyncGenerator[bytes] | None = None
+    ) -> web.StreamResponse:
+        """Pass on a request that came by another route than the passage's own.
+
+        `body` yields the request's body, where some of that was read before; it is closed.
+
+        Raises:
+            ProblemError: 403 `scope_missing`, the key has not the scope of the passage; else as
+                `serve`.
+            BrokenAnswerError: the upstream broke off its answer.
+        """
+        require_scope(principal_of(request), "gateway")
+        return await self.serve(request, body)
+
+    async def serve(
+        self, request: web.Request, body: AsyncGenerator[bytes] | None = None
+    ) -> web.StreamResponse:
+        """Pass on a request for any path of a provider's; see `pass_on` for the `body`.
 
         Raises:
             ProblemError: it cannot be passed on; `render_problem` gives the problem its shape.
@@ -69,7 +107,7 @@ class Passage:
             raise refuse(
                 405, "method_not_allowed", "Method Not Allowed", "this method is not passed on"
             )
-        incoming = Incoming(request)
+        incoming = Incoming(request, body)
         try:
             dialect = turn_dialect(request.method, request.path)
             upstream = await self._choose(incoming, provider, dialect)
@@ -135,12 +173,7 @@ def render_problem(
     """Return an error answer in the shape of the provider that a request means."""
     if _is_native(request.path):
         return problem_response(problem, headers)
-    return refusal(provider_of(request), problem, headers)
-
-
-def provider_of(request: web.Request) -> Provider:
-    """Return the provider that a request means."""
-    return meant_provider(request.path, request.rel_url.raw_query_string, request.headers)
+    return provider_refusal(provider_of(request), problem, headers)
 
 
 def target_of(request: web.Request, upstream: Upstream) -> str:
@@ -172,7 +205,7 @@ def _asks_for_websocket(request: web.Request) -> bool:
 
 
 def _refuse_websocket(provider: Provider) -> web.Response:
-    response = refusal(
+    response = provider_refusal(
         provider,
         Problem(
             501,

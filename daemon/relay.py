@@ -6,12 +6,11 @@ After an error event the connection is broken, never ended cleanly.
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from types import MappingProxyType
 
 from aiohttp import web
 
-from coatcheck.protocol import Problem, Provider, encode_json, error_event
-from coatcheck.web import BrokenAnswerError, PassedAnswer, retry_headers
+from coatcheck.protocol import Provider, error_event
+from coatcheck.web import BrokenAnswerError, PassedAnswer
 
 from .errors import DaemonError, UpstreamCutError
 from .event_gate import EventGate
@@ -19,7 +18,6 @@ from .headers import answer_headers
 from .upstream import Answer
 
 _log = logging.getLogger(__name__)
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 async def relay(
@@ -59,17 +57,6 @@ async def relay(
         await response.write(rest)
     await response.write_eof()
     return response
-
-
-def refusal(
-    provider: Provider, problem: Problem, headers: Mapping[str, str] = _NO_HEADERS
-) -> web.Response:
-    """Return an error answer in the provider's own shape."""
-    return web.Response(
-        status=problem.status,
-        body=encode_json(provider.error(problem)),
-        headers={"Content-Type": "application/json", **retry_headers(problem), **headers},
-    )
 
 
 def _is_plain_stream(headers: Mapping[str, str]) -> bool:

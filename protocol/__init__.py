@@ -39,6 +39,8 @@ from .errors import (
     SseError,
     UnknownDialectError,
 )
+from .file_purpose import KEPT_PURPOSES, is_kept_purpose
+from .filename import MAX_FILENAME_CHARACTERS, clean_filename
 from .image import (
     IMAGE_TYPES,
     ImageBudgets,
@@ -77,7 +79,7 @@ from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
 from .provider import Provider, error_event
-from .providers import meant_provider
+from .providers import ANTHROPIC, GEMINI, OPENAI, meant_provider
 from .ref import (
     BLOB_PATH,
     FILE_ID_BYTES,
@@ -117,6 +119,7 @@ from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 
 __all__ = [
     "ALL_SCOPES",
+    "ANTHROPIC",
     "BLOB_PATH",
     "CHECKSUM_BYTES",
     "DAEMON_HEADER",
@@ -125,18 +128,22 @@ __all__ = [
     "DIGEST_HEADER",
     "ENVELOPE_KEY",
     "FILE_ID_BYTES",
+    "GEMINI",
     "IMAGE_TYPES",
     "KEEP",
+    "KEPT_PURPOSES",
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
     "KEY_PREFIX",
     "MAX_DEPTH",
     "MAX_DIGESTS",
     "MAX_END_USER_CHARACTERS",
+    "MAX_FILENAME_CHARACTERS",
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
     "OCTET_STREAM",
+    "OPENAI",
     "PIECE_BYTES",
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
@@ -211,6 +218,7 @@ __all__ = [
     "UnknownDialectError",
     "altchars",
     "canonical_json",
+    "clean_filename",
     "copy_json",
     "decode_json",
     "dialect",
@@ -225,6 +233,7 @@ __all__ = [
     "inline_ref",
     "is_end_user",
     "is_file_id",
+    "is_kept_purpose",
     "is_tenant",
     "looks_like_ref",
     "meant_provider",

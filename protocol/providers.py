@@ -9,17 +9,17 @@ from .provider_anthropic import Anthropic
 from .provider_gemini import Gemini
 from .provider_openai import OpenAI
 
-_OPENAI = OpenAI()
-_ANTHROPIC = Anthropic()
-_GEMINI = Gemini()
+OPENAI = OpenAI()
+ANTHROPIC = Anthropic()
+GEMINI = Gemini()
 
 # Paths that one provider alone has. All others are shared: OpenAI's and Anthropic's SDKs both ask
 # for /v1/models, and Gemini's did under /v1 too.
 _OWN_PATHS: tuple[tuple[re.Pattern[str], Provider], ...] = (
-    (re.compile(r"/v1/(messages|complete)(/|$)"), _ANTHROPIC),
-    (re.compile(r"/v1(alpha|beta)/|/upload/|/ws/"), _GEMINI),
-    (re.compile(r"/v1/models/[^/]+:[A-Za-z]*([Cc]ontents?|[Tt]okens|predict\w*)$"), _GEMINI),
-    (re.compile(r"/v1/(chat/|completions|responses|embeddings|audio/|images/)"), _OPENAI),
+    (re.compile(r"/v1/(messages|complete)(/|$)"), ANTHROPIC),
+    (re.compile(r"/v1(alpha|beta)/|/upload/|/ws/"), GEMINI),
+    (re.compile(r"/v1/models/[^/]+:[A-Za-z]*([Cc]ontents?|[Tt]okens|predict\w*)$"), GEMINI),
+    (re.compile(r"/v1/(chat/|completions|responses|embeddings|audio/|images/)"), OPENAI),
 )
 
 
@@ -33,7 +33,7 @@ def meant_provider(path: str, query: str, headers: Mapping[str, str]) -> Provide
         if pattern.match(path):
             return provider
     if "anthropic-version" in headers:
-        return _ANTHROPIC
+        return ANTHROPIC
     if "x-goog-api-key" in headers or any(name == "key" for name, _ in parse_qsl(query, True)):
-        return _GEMINI
-    return _OPENAI
+        return GEMINI
+    return OPENAI

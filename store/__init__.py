@@ -1,6 +1,7 @@
 """Keeps bytes: each blob once, for every tenant that holds it, and the prompts that name them."""
 
 from .backend import Backend, BlobFile, Measured, Spool
+from .body_spool import BodySpool, BodySpools
 from .check import Check, CheckProgress
 from .config import Quotas, StoreConfig
 from .consistency import Finding, FindingKind
@@ -78,6 +79,8 @@ __all__ = [
     "BlobReader",
     "BlobState",
     "BlobTooLargeError",
+    "BodySpool",
+    "BodySpools",
     "Check",
     "CheckProgress",
     "CorruptBlobError",

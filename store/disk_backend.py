@@ -25,6 +25,7 @@ from pathlib import Path
 from coatcheck.protocol import Buffer, Digest, InvalidDigestError
 
 from .backend import SHARDS, Listing
+from .body_spool import BodySpools
 from .disk_parts import DiskParts
 from .disk_space import Claim, DiskSpace
 from .durable import let_go, make_folder, sync_folder, write_all
@@ -58,6 +59,8 @@ class DiskBackend:
             executor=executor,
         )
         """Where uploads lie that come over several requests."""
+        self.bodies = BodySpools(spool.folder, space)
+        """Where bodies lie of which it is not known yet whose they are."""
 
     @classmethod
     def at(

@@ -71,10 +71,12 @@ class Files:
         filename: str | None = None,
         purpose: str | None = None,
         expires_at: float | None = None,
+        lifetime_seconds: float | None = None,
     ) -> StoredFile:
         """Make a file of a blob that the tenant holds. Each call makes another one.
 
-        The caller bounds `filename` and `purpose`.
+        The caller bounds `filename` and `purpose`. With `lifetime_seconds`, which is said in place of
+        `expires_at`, it expires so long after its creation.
 
         Raises:
             BlobNotFoundError: the tenant holds no such blob.
@@ -82,6 +84,8 @@ class Files:
         """
         file_id = file_id_of(self._random(FILE_ID_BYTES))
         now = self._clock()
+        if lifetime_seconds is not None:
+            expires_at = now + lifetime_seconds
         row = FileRow(file_id, digest, filename, purpose, now, expires_at)
 
         def add(connection: Connection) -> Grant:

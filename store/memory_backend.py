@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from coatcheck.protocol import Buffer, Digest
 
 from .backend import Listing
+from .body_spool import BodySpools
 from .errors import StoreFullError, StoreUnavailableError
 from .memory_parts import MemoryParts
 
@@ -34,6 +35,8 @@ class MemoryBackend:
         self._lock = threading.Lock()  # bytes are removed in threads
         self.parts = MemoryParts(self)
         """Where uploads lie that come over several requests."""
+        self.bodies = BodySpools(None, None)
+        """Where bodies lie of which it is not known yet whose they are; not in memory either."""
 
     def spool(self) -> "MemorySpool":
         """Return a new, empty spool; see `Backend.spool`."""

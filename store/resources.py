@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .allowance import Allowances
 from .backend import Backend
+from .body_spool import BodySpools
 from .check import Check
 from .commit import Committer
 from .config import StoreConfig
@@ -60,6 +61,7 @@ class Resources:
     reception: Reception
     receiver: Receiver
     uploads: Uploads
+    bodies: BodySpools
     reading: ThreadPoolExecutor
     prompts: Prompts
     keys: Keys
@@ -134,6 +136,7 @@ async def open_resources(
         reception=intake.reception,
         receiver=intake.receiver,
         uploads=intake.uploads,
+        bodies=kept.backend.bodies,
         reading=opening.reading,
         prompts=kept.prompts,
         keys=kept.keys,

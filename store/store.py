@@ -19,6 +19,7 @@ from typing import Self
 from coatcheck.protocol import PIECE_BYTES, Digest
 
 from .backend import Measured
+from .body_spool import BodySpools
 from .census import Census
 from .check import Check
 from .config import StoreConfig
@@ -103,6 +104,8 @@ class Store:
         """What removes all that there is of a tenant or of an end user."""
         self.uploads: Uploads = resources.uploads
         """Blobs that are received over several requests."""
+        self.bodies: BodySpools = resources.bodies
+        """Where a body is set aside until it is known whose it is."""
         self.counts: StoreCounts = resources.counts
         """What was counted since the store was opened."""
 

@@ -21,6 +21,7 @@ from .errors import (
     refuse,
 )
 from .face import Face, join_faces
+from .form import FormFile, is_form
 from .health import ReadinessCheck
 from .heavy import in_thread_if
 from .http_meter import SECONDS_BUCKETS, Following
@@ -31,6 +32,7 @@ from .keyring import (
     OpenKeyring,
     Principal,
     principal_of,
+    require_scope,
     tenant_of,
 )
 from .limits import Limits
@@ -42,6 +44,8 @@ from .paging import read_limit
 from .passed_answer import PassedAnswer
 from .presentation import BlobFacts
 from .problems import problem_response, retry_headers
+from .provider_answer import provider_of, provider_refusal
+from .rewindable import RewindableBody, read_purpose
 from .route import (
     ANY_METHOD,
     Answer,
@@ -76,6 +80,7 @@ __all__ = [
     "Credential",
     "Face",
     "Following",
+    "FormFile",
     "Gate",
     "Handler",
     "Inflater",
@@ -96,6 +101,7 @@ __all__ = [
     "ProblemRenderer",
     "ReadinessCheck",
     "RequestMeter",
+    "RewindableBody",
     "Route",
     "Selection",
     "Server",
@@ -116,6 +122,7 @@ __all__ = [
     "in_thread_if",
     "inflate",
     "inflate_head",
+    "is_form",
     "is_loopback_authority",
     "is_loopback_host",
     "join_faces",
@@ -128,11 +135,15 @@ __all__ = [
     "parse_codings",
     "principal_of",
     "problem_response",
+    "provider_of",
+    "provider_refusal",
     "read_body",
     "read_limit",
     "read_model",
+    "read_purpose",
     "refuse",
     "require_identity",
+    "require_scope",
     "retry_headers",
     "select_bytes",
     "send_blob",

@@ -67,14 +67,21 @@ def select_bytes(request: web.Request, facts: BlobFacts) -> Selection | web.Resp
 
 
 async def send_blob(
-    request: web.Request, facts: BlobFacts, selection: Selection, reader: PieceReader
+    request: web.Request,
+    facts: BlobFacts,
+    selection: Selection,
+    reader: PieceReader,
+    *,
+    saved_as: str | None = None,
 ) -> web.StreamResponse:
     """Answer with these bytes of the blob, 200 or 206; HEAD without reading what is not announced.
+
+    With `saved_as` they are a file to be saved by this name.
 
     Raises what the reader raises; once the answer has begun, that breaks it off. Does not close
     the reader.
     """
-    headers = blob_headers(facts)
+    headers = blob_headers(facts, saved_as)
     choice = choose_digests(request)
     if choice.has_representation:
         headers["Repr-Digest"] = format_digest_field(facts.digest)

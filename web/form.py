@@ -23,8 +23,12 @@ _boundary = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 class FormFile:
     """The file of a form. `open` first, then iterate `content` once."""
 
-    def __init__(self, body: AsyncIterator[bytes], content_type: str) -> None:
+    def __init__(
+        self, body: AsyncIterator[bytes], content_type: str, *, file_field: str = "file"
+    ) -> None:
         """Read a body with this Content-Type; whoever takes the content bounds it.
+
+        The file is the part with a file's name, or the one of this field.
 
         Raises:
             ProblemError: 400 `form_malformed`, there is no usable boundary (RFC 2046 section
@@ -38,7 +42,34 @@ class FormFile:
         self._buffer = b"\r\n"  # the first delimiter may stand at the very start
         self._overhead = OVERHEAD_BYTES
         self._parts = 0
+        self._file_field = file_field
+        self._fields: list[tuple[str, str]] = []
         self.headers: Mapping[str, str] = {}
+        """The file's own, their names in lower case."""
+
+    @property
+    def filename(self) -> str | None:
+        """What the form calls the file; None where it has no name."""
+        return _parameter(self.headers.get("content-disposition", ""), "filename")
+
+    def field(self, name: str) -> str | None:
+        """Return a field of those read so far; None where none has this name.
+
+        Those before the file are read with `open`, those behind it when `content` has ended.
+
+        Raises:
+            ProblemError: 400 `form_field_repeated`, it is there more than once.
+        """
+        found = [value for key, value in self._fields if key == name]
+        if len(found) > 1:
+            raise refuse(
+                400,
+                "form_field_repeated",
+                "Repeated field",
+                f"the form has more than one field {name!r}",
+                path=name,
+            )
+        return found[0] if found else None
 
     async def open(self) -> None:
         """Read up to the file's content; `headers` are then its own, lower-cased.
@@ -48,10 +79,10 @@ class FormFile:
         """
         await self._skip(self._delimiter)
         while (headers := await self._next_headers()) is not None:
-            if _is_file(headers):
+            if self._is_file(headers):
                 self.headers = headers
                 return
-            await self._skip(self._delimiter)
+            await self._read_field(headers)
         raise refuse(400, "form_without_file", "No file in the form", "the form carries no file")
 
     async def content(self) -> AsyncGenerator[bytes, None]:
@@ -67,11 +98,11 @@ class FormFile:
             if piece:
                 yield piece
         while (headers := await self._next_headers()) is not None:
-            if _is_file(headers):
+            if self._is_file(headers):
                 raise refuse(
                     400, "form_with_files", "Several files in the form", "send one file a request"
                 )
-            await self._skip(self._delimiter)
+            await self._read_field(headers)
         self._spend(len(self._buffer))
         async for chunk in self._body:
             self._spend(len(chunk))
@@ -86,6 +117,19 @@ class FormFile:
         if self._parts > MAX_PARTS:
             raise _malformed(f"it has more than {MAX_PARTS} parts")
         return _headers(await self._skip(b"\r\n\r\n"))
+
+    def _is_file(self, headers: Mapping[str, str]) -> bool:
+        disposition = headers.get("content-disposition", "")
+        return (
+            _parameter(disposition, "filename") is not None
+            or _parameter(disposition, "name") == self._file_field
+        )
+
+    async def _read_field(self, headers: Mapping[str, str]) -> None:
+        value = await self._skip(self._delimiter)
+        name = _parameter(headers.get("content-disposition", ""), "name")
+        if name is not None:
+            self._fields.append((name, value.decode("utf-8", "replace")))
 
     async def _skip(self, mark: bytes) -> bytes:
         """Pay for what comes before `mark`, take the mark, and return what came before it."""
@@ -149,13 +193,6 @@ def _headers(block: bytes) -> dict[str, str]:
     if headers.get("content-transfer-encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
         raise _malformed("a part is encoded; send the bytes as they are (RFC 7578 section 4.7)")
     return headers
-
-
-def _is_file(headers: Mapping[str, str]) -> bool:
-    disposition = headers.get("content-disposition", "")
-    return (
-        _parameter(disposition, "filename") is not None or _parameter(disposition, "name") == "file"
-    )
 
 
 def _parameter(value: str, name: str) -> str | None:

@@ -4,11 +4,13 @@ The type comes from the content, never from what an uploader declared. What a br
 for a page or a script has no signature that `sniff` knows, so it goes out as bytes to be saved.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
+from urllib.parse import quote
 
-from coatcheck.protocol import OCTET_STREAM, Digest
+from coatcheck.protocol import OCTET_STREAM, Digest, clean_filename
 
 from .conditions import entity_tag
 
@@ -80,10 +82,13 @@ _SUFFIXES_SAVED: Mapping[str, str] = MappingProxyType(
     }
 )
 _NAME_DIGITS = 16
+_UNSAFE_IN_NAME = re.compile(r"[^0-9A-Za-z ._()+,=@~-]")
 
 
-def blob_headers(facts: BlobFacts) -> dict[str, str]:
+def blob_headers(facts: BlobFacts, saved_as: str | None = None) -> dict[str, str]:
     """Return the headers of every successful answer with this blob, whole, part or HEAD.
+
+    With `saved_as` it is no picture to be shown but a file to be saved by this name.
 
     `Coatcheck-*` carry the rest of the descriptor. A part has all of them too, also after If-Range,
     where RFC 9110 section 15.3.7 would have them left out: without its type a browser would guess.
@@ -91,7 +96,7 @@ def blob_headers(facts: BlobFacts) -> dict[str, str]:
     return {
         **validators(facts),
         "Content-Type": shown_type(facts),
-        "Content-Disposition": _disposition(facts),
+        "Content-Disposition": _disposition(facts) if saved_as is None else _attachment(saved_as),
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -135,3 +140,12 @@ def _disposition(facts: BlobFacts) -> str:
     suffix = _SUFFIXES_SHOWN.get(shown) or _SUFFIXES_SAVED.get(shown, ".bin")
     kind = "inline" if shown in _SUFFIXES_SHOWN else "attachment"
     return f'{kind}; filename="{facts.digest.hex[:_NAME_DIGITS]}{suffix}"'
+
+
+def _attachment(filename: str) -> str:
+    """Name a file to be saved (RFC 6266): in ASCII that means nothing to anybody, then as it is."""
+    name = clean_filename(filename) or "file"
+    plain = _UNSAFE_IN_NAME.sub("_", name)
+    if plain == name:
+        return f'attachment; filename="{name}"'
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

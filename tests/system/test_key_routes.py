@@ -69,6 +69,11 @@ STORE: dict[str, Scope] = {
     "DELETE /v1/tus/{upload}": "write",
     "POST /v1/tus/{upload}": "write",
     "GET /v1/tus/{upload}": "read",
+    "POST /v1/files": "write",
+    "GET /v1/files": "read",
+    "GET /v1/files/{file}": "read",
+    "GET /v1/files/{file}/content": "read",
+    "DELETE /v1/files/{file}": "write",
     "POST /v1/resolve": "gateway",
     "PUT /v1/prompts/{digest}": "gateway",
     "GET /v1/prompts/{digest}": "gateway",
@@ -130,6 +135,8 @@ SAMPLES = {
     "/ws/{path:(?s:.*)}": "/ws/google.ai",
     "/v1/blobs/{path:(?s:.*)}": "/v1/blobs/a/b",
     "/v1/tus/{upload}": "/v1/tus/" + "0" * 32,
+    "/v1/files/{file}": "/v1/files/file-cc" + "a" * 24,
+    "/v1/files/{file}/content": f"/v1/files/file-cc{'a' * 24}/content",
 }
 DIGEST = "sha256:" + "0" * 64
 
