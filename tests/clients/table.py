@@ -29,6 +29,8 @@ streamed as asked, named the digest and the size of the right image.
 | pointer | a pointer, in base64, as if it were the image's bytes |
 | inline | the image's bytes, in base64 |
 
+Chat Completions have no place for an image's file id but a `file` part, which is where it stands there.
+
 LiteLLM's proxy is asked through the Python packages `openai` and `anthropic` of the first rows. In front
 of us it knows us as its providers; behind us it is our upstream, and has an `echo` of ours as its own.
 
@@ -51,13 +53,11 @@ reached the server for each of these, whole and streamed.
 def render(outcomes: Sequence[Outcome]) -> str:
     """Return the page."""
     notes: list[str] = []
-    forms = [form for form in FORMS if any(o.trial.what == form for o in outcomes)]
-    titles = {"file": "file id"}
-    rows = [["client", "version", "dialect", *(titles.get(form, form) for form in forms)]]
+    rows = [["client", "version", "dialect", "file id", *FORMS[1:]]]
     faults = [["client", "version", "dialect", *(f"{STATUS[f]} `{f}`" for f in STATUS)]]
     for client, dialect, cells in _rows(outcomes):
         head = [client.label, client.version, f"`{dialect}`"]
-        rows.append([*head, *(_cell(_of(cells, form), notes) for form in forms)])
+        rows.append([*head, *(_cell(_of(cells, form), notes) for form in FORMS)])
         faults.append([*head, *(_raised(_of(cells, fault)) for fault in STATUS)])
     listed = "".join(f"{number}. {note}\n" for number, note in enumerate(notes, 1))
     return _HEAD + _table(rows) + (_REFUSED + listed if listed else "") + _FAULTS + _table(faults)

@@ -71,15 +71,14 @@ class Outcome:
     requests: int = 0
 
 
-def trials(client: Client, *, has_files: bool) -> Iterator[Trial]:
+def trials(client: Client) -> Iterator[Trial]:
     """Yield what is tried with a client."""
     # Who asks LiteLLM's proxy gives a key of the proxy's: ours is never wrong there.
     faults = [fault for fault in STATUS if client.route != "through" or fault != "key_invalid"]
     for dialect in client.dialects:
         for is_streamed in (False, True):
             for what in (*FORMS, *faults):
-                if what != "file" or has_files:
-                    yield Trial(client, dialect, is_streamed, what)
+                yield Trial(client, dialect, is_streamed, what)
 
 
 def judge(
