@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from coatcheck.protocol import KEPT_PURPOSES
+from coatcheck.protocol import KEPT_PURPOSES, clean_filename
 from coatcheck.store import StoredFile
 
 _UNNAMED = "file"
@@ -36,7 +36,7 @@ class FileObject(BaseModel):
             bytes=file.grant.size,
             created_at=int(file.created_at),
             expires_at=None if expires is None else int(expires),
-            filename=file.filename or _UNNAMED,
+            filename=clean_filename(file.filename or "") or _UNNAMED,
             purpose=file.purpose or KEPT_PURPOSES[0],
         )
 

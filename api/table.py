@@ -26,12 +26,16 @@ from coatcheck.web import (
 )
 
 from .admin import AdminHandlers, admin_sections
+from .anthropic_files import AnthropicFiles
 from .blobs import BlobHandlers
 from .config import ApiConfig
 from .elsewhere import Elsewhere, Nowhere
 from .erase import ERASE
 from .errors import translating
-from .files import files_routes
+from .files import FilesFront, files_routes
+from .gemini_files import GeminiFiles
+from .gemini_routes import gemini_routes
+from .gemini_uploads import GeminiUploads
 from .keys import key_routes
 from .maintenance import maintenance_routes, work_route
 from .models import StatsAnswer
@@ -61,12 +65,19 @@ def routes(
     """Return the store's routes."""
     config = config or ApiConfig()
     elsewhere = elsewhere or Nowhere()
+    gemini = GeminiFiles(store, elsewhere)
+    fronts: list[FilesFront] = [
+        OpenAIFiles(store, elsewhere),
+        AnthropicFiles(store, elsewhere),
+        gemini,
+    ]
     table = [
         *_upload_routes(BlobHandlers(store, config)),
         *_read_routes(BlobHandlers(store, config)),
         *_hold_routes(BlobHandlers(store, config)),
         *tus_routes(store),
-        *files_routes([OpenAIFiles(store, elsewhere)], elsewhere),
+        *files_routes(fronts, elsewhere),
+        *gemini_routes(gemini, GeminiUploads(store, elsewhere)),
         *resolve_routes(store, config),
         *prompt_routes(PromptHandlers(store, config)),
         *key_routes(store.keys, config),

@@ -40,7 +40,8 @@ from .errors import (
     UnknownDialectError,
 )
 from .file_purpose import KEPT_PURPOSES, is_kept_purpose
-from .filename import MAX_FILENAME_CHARACTERS, clean_filename
+from .filename import MAX_FILENAME_CHARACTERS, clean_filename, clean_title
+from .gemini_upload import GEMINI_VERSIONS, UPLOAD_ID, is_upload_id
 from .image import (
     IMAGE_TYPES,
     ImageBudgets,
@@ -129,6 +130,7 @@ __all__ = [
     "ENVELOPE_KEY",
     "FILE_ID_BYTES",
     "GEMINI",
+    "GEMINI_VERSIONS",
     "IMAGE_TYPES",
     "KEEP",
     "KEPT_PURPOSES",
@@ -156,6 +158,7 @@ __all__ = [
     "SNIFF_BYTES",
     "TENANT_HEADER",
     "TUS_PATH",
+    "UPLOAD_ID",
     "USER_HEADER",
     "BlobEntry",
     "BlobPage",
@@ -219,6 +222,7 @@ __all__ = [
     "altchars",
     "canonical_json",
     "clean_filename",
+    "clean_title",
     "copy_json",
     "decode_json",
     "dialect",
@@ -235,6 +239,7 @@ __all__ = [
     "is_file_id",
     "is_kept_purpose",
     "is_tenant",
+    "is_upload_id",
     "looks_like_ref",
     "meant_provider",
     "parse_blob_url",

@@ -15,6 +15,11 @@ _separators = re.compile(r"[/\\]")
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
+def clean_title(text: str) -> str:
+    """Return a title that is no file's name: as it is, but for what no text can hold."""
+    return "".join(char for char in text if unicodedata.category(char) not in ("Cc", "Cs"))
+
+
 def clean_filename(text: str) -> str | None:
     """Return a name as it is kept: the last part of a path, what can be shown of it, cut.
 

@@ -16,7 +16,15 @@ from coatcheck.protocol import FILE_ID_BYTES, Digest, file_id_of, is_file_id
 from .cursor import read_file_cursor, write_cursor
 from .database import Database
 from .errors import BlobNotFoundError, StoredFileNotFoundError
-from .file_rows import FilePlace, FileRow, find_files, list_files, put_file, remove_file
+from .file_rows import (
+    FilePlace,
+    FileRow,
+    clear_file,
+    find_files,
+    list_files,
+    put_file,
+    remove_file,
+)
 from .finisher import Finisher
 from .grant import Grant, Page
 from .held import find_held
@@ -72,36 +80,44 @@ class Files:
         purpose: str | None = None,
         expires_at: float | None = None,
         lifetime_seconds: float | None = None,
+        file_id: str | None = None,
     ) -> StoredFile:
         """Make a file of a blob that the tenant holds. Each call makes another one.
 
         The caller bounds `filename` and `purpose`. With `lifetime_seconds`, which is said in place of
-        `expires_at`, it expires so long after its creation.
+        `expires_at`, it expires so long after its creation. With a `file_id`, which nobody can guess,
+        a call that is repeated returns the file that the first one made.
 
         Raises:
             BlobNotFoundError: the tenant holds no such blob.
             StoreFullError, StoreUnavailableError: the index cannot be written.
         """
-        file_id = file_id_of(self._random(FILE_ID_BYTES))
+        is_repeatable = file_id is not None
+        file_id = file_id or file_id_of(self._random(FILE_ID_BYTES))
         now = self._clock()
         if lifetime_seconds is not None:
             expires_at = now + lifetime_seconds
         row = FileRow(file_id, digest, filename, purpose, now, expires_at)
 
-        def add(connection: Connection) -> Grant:
+        def add(connection: Connection) -> StoredFile:
+            made = find_files(connection, tenant, [row.id], now) if is_repeatable else []
+            if found := _with_grants(connection, tenant, made, now):
+                return found[0]
             held = find_held(connection, tenant, [digest], now).get(digest)
             if held is None:
                 raise BlobNotFoundError(digest)
+            if is_repeatable:
+                clear_file(connection, tenant, row.id)
             put_file(connection, tenant, row)
-            return held.grant
+            return _stored(row, held.grant)
 
-        async def work() -> Grant:
+        async def work() -> StoredFile:
             try:
                 return await self._database.run(add)
             finally:
                 self._hot.forget(tenant, digest)
 
-        return _stored(row, await self._finisher.run(work()))
+        return await self._finisher.run(work())
 
     async def find(self, tenant: str, file_id: str) -> StoredFile | None:
         """Return a file; None where the tenant has none with this id."""

@@ -49,6 +49,7 @@ _columns = tuple(column.name for column in uploads.columns)
 
 _insert = Prepared(insert(uploads))
 _find = Prepared(select(uploads).where(_of_id, _of_tenant, _lives))
+_owner = Prepared(select(uploads.c.tenant).where(_of_id, _lives))
 _count_open = Prepared(
     select(func.count()).select_from(uploads).where(_is_open, _of_tenant, _lives)
 )
@@ -138,6 +139,12 @@ def find_upload(connection: Connection, upload_id: str, tenant: str, now: float)
     """Return the tenant's upload; None for any other id, whosever it is."""
     rows = _find.run(connection, {"of_id": upload_id, "of_tenant": tenant, "now": now})
     return _upload(rows[0]) if rows else None
+
+
+def find_owner(connection: Connection, upload_id: str, now: float) -> str | None:
+    """Return the tenant whose upload this is; None for an id that nobody's has."""
+    rows = _owner.run(connection, {"of_id": upload_id, "now": now})
+    return str(rows[0][0]) if rows else None
 
 
 def count_open(connection: Connection, tenant: str, now: float) -> int:

@@ -52,6 +52,7 @@ from .upload_ending import UploadEnding
 from .upload_table import (
     count_open,
     declare_length,
+    find_owner,
     find_upload,
     forget_finished,
     insert_upload,
@@ -146,6 +147,14 @@ class Uploads:
         """Return the upload; None where the tenant has none of this id. Keeps it no longer."""
         now = self._clock()
         return await self._database.read(lambda c: find_upload(c, upload_id, tenant, now))
+
+    async def owner(self, upload_id: str) -> str | None:
+        """Return whose upload this is; None where nobody has one of this id.
+
+        For who has nothing to show but the id, where that was given to be enough.
+        """
+        now = self._clock()
+        return await self._database.read(lambda c: find_owner(c, upload_id, now))
 
     async def append(
         self,

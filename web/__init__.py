@@ -31,6 +31,7 @@ from .keyring import (
     Keyring,
     OpenKeyring,
     Principal,
+    is_known,
     principal_of,
     require_scope,
     tenant_of,
@@ -40,9 +41,10 @@ from .listening import BoundAddress, Listening, UnixAddress, listen, listen_unix
 from .loop_lag import LoopLag
 from .metrics import Metrics
 from .openapi import openapi_document
+from .origin import FORWARDED_HOST, FORWARDED_PROTO, client_origin
 from .paging import read_limit
 from .passed_answer import PassedAnswer
-from .presentation import BlobFacts
+from .presentation import BlobFacts, name_suffix
 from .problems import problem_response, retry_headers
 from .provider_answer import provider_of, provider_refusal
 from .rewindable import RewindableBody, read_purpose
@@ -68,6 +70,8 @@ __all__ = [
     "BALANCE_SLOTS",
     "BLOB_CONDITIONS",
     "END_USER_FIELD",
+    "FORWARDED_HOST",
+    "FORWARDED_PROTO",
     "SECONDS_BUCKETS",
     "AddressError",
     "AdminSection",
@@ -113,6 +117,7 @@ __all__ = [
     "WebError",
     "body_chunks",
     "build_app",
+    "client_origin",
     "codings_of",
     "connection_of",
     "credential_of",
@@ -123,6 +128,7 @@ __all__ = [
     "inflate",
     "inflate_head",
     "is_form",
+    "is_known",
     "is_loopback_authority",
     "is_loopback_host",
     "join_faces",
@@ -130,6 +136,7 @@ __all__ = [
     "json_response",
     "listen",
     "listen_unix",
+    "name_suffix",
     "open_upload",
     "openapi_document",
     "parse_codings",

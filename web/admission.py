@@ -22,7 +22,11 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 secti
 
 
 async def admit(
-    request: web.Request, scope: Scope | None, keyring: Keyring, guard: LoopbackGuard
+    request: web.Request,
+    scope: Scope | None,
+    keyring: Keyring,
+    guard: LoopbackGuard,
+    capability: str | None = None,
 ) -> None:
     """Find out who asks, and remember it for `tenant_of`; return when they may.
 
@@ -30,6 +34,7 @@ async def admit(
     Without keys the loopback rules decide. With keys a browser's login is refused to the pages of
     others, where it could change something: browsers send it whoever asks. In both cases the pages
     of others may link to those of this server and to what is open, and to nothing else.
+    Who has no key, and has the query parameter `capability`, is let in as nobody: `Route.capability`.
 
     Raises:
         ProblemError: 401 `key_missing`, `key_invalid`; 403 `scope_missing`, `host_foreign`,
@@ -42,6 +47,8 @@ async def admit(
     credential = credential_of(request)
     principal = await keyring.identify(credential.secret if credential else None)
     if principal is None:
+        if credential is None and capability is not None and capability in request.query:
+            return
         raise _unauthorized(credential, scope)
     if principal.is_open:
         _keep_out(guard.refusal(request.headers) or _embedded(request, scope, FOREIGN_ORIGIN))

@@ -49,7 +49,10 @@ def make_edge(
             require_known_expectation(request)
             if gate is not None:
                 gate(request)
-            await admit(request, route.scope if route else None, keyring, guard)
+            if route is None:
+                await admit(request, None, keyring, guard)
+            else:
+                await admit(request, route.scope, keyring, guard, route.capability)
             return await handler(request)
         except asyncio.CancelledError:
             connection.abandon(request, "gone")

@@ -66,6 +66,11 @@ class OpenKeyring:
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)
 
 
+def is_known(request: web.BaseRequest) -> bool:
+    """Say whether the edge knows who asks; see `Route.capability`."""
+    return PRINCIPAL in request
+
+
 def principal_of(request: web.BaseRequest) -> Principal:
     """Return who asks; the edge has let them in by the route's scope.
 

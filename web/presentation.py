@@ -134,10 +134,15 @@ def shown_type(facts: BlobFacts) -> str:
     return sniffed if sniffed is not None and is_known else OCTET_STREAM
 
 
+def name_suffix(media_type: str) -> str:
+    """Return how the names of files of a type end, such as `.png`; empty where that is not known."""
+    return _SUFFIXES_SHOWN.get(media_type) or _SUFFIXES_SAVED.get(media_type, "")
+
+
 def _disposition(facts: BlobFacts) -> str:
     """The name is made of the digest, so no uploader's text is in the header."""
     shown = shown_type(facts)
-    suffix = _SUFFIXES_SHOWN.get(shown) or _SUFFIXES_SAVED.get(shown, ".bin")
+    suffix = name_suffix(shown) or ".bin"
     kind = "inline" if shown in _SUFFIXES_SHOWN else "attachment"
     return f'{kind}; filename="{facts.digest.hex[:_NAME_DIGITS]}{suffix}"'
 

@@ -75,6 +75,11 @@ class Route:
     """
     scope: Scope | None = field(kw_only=True)
     """What a key must be for, asked before the handler runs; None: open to all, keys or not."""
+    capability: str | None = field(default=None, kw_only=True)
+    """A query parameter that may stand in place of a key, because nobody can guess what it names.
+
+    The handler then knows nobody (`is_known`), and finds out by itself whose that is.
+    """
 
 
 def join_routes(tables: Iterable[Sequence[Route]]) -> list[Route]:
