@@ -9,6 +9,7 @@ relay saw, not by what the client says of itself.
 """
 
 import asyncio
+import base64
 import json
 import shutil
 import sys
@@ -204,5 +205,5 @@ def _cell(trial: Trial, site: Site) -> dict[str, object]:
         "dialect": trial.dialect,
         "model": trial.model,
         "is_streamed": trial.is_streamed,
-        "picture": {"kind": kind, "text": text},
+        "picture": {"kind": kind, "text": text, "pixel": base64.b64encode(PIXEL).decode()},
     }

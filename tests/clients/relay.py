@@ -51,7 +51,9 @@ class Relay:
             data=body or None,
             allow_redirects=False,
         ) as answer:
-            passed = Passed(request.path, body.decode(), answer.status, answer.content_type)
+            passed = Passed(
+                request.path, body.decode("latin-1"), answer.status, answer.content_type
+            )
             self.seen[_model(request.path, body)].append(passed)
             headers = [(n, v) for n, v in answer.headers.items() if n.lower() not in _HOP]
             response = web.StreamResponse(status=answer.status, headers=dict(headers))

@@ -24,12 +24,13 @@ streamed as asked, named the digest and the size of the right image.
 
 | form | what the client is given |
 |---|---|
-| file id | the id of a file of ours, `file-cc..` |
+| file id | the id of a file, `file-cc..`: of one that it made itself through its provider's Files API, where it has one |
 | ref | `blob:sha256:..` where the client takes a URL |
 | pointer | a pointer, in base64, as if it were the image's bytes |
 | inline | the image's bytes, in base64 |
 
-Chat Completions have no place for an image's file id but a `file` part, which is where it stands there.
+Chat Completions have no place for an image's file id but a `file` part, which is where it stands there;
+pydantic-ai takes Google's files by a URI, and only with `https`.
 
 LiteLLM's proxy is asked through the Python packages `openai` and `anthropic` of the first rows. In front
 of us it knows us as its providers; behind us it is our upstream, and has an `echo` of ours as its own.

@@ -1,6 +1,7 @@
 """One cell of the matrix: what is handed in, what is expected, and what came of it."""
 
 import base64
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -56,8 +57,10 @@ class Trial:
         return f"{provider}-{kind}-{self.client.name}-{manner}-{self.what}"
 
     def handed(self, file_id: str) -> tuple[Form, str]:
-        """Return the form to hand in, and its text."""
-        return ("file", file_id) if self.what == "file" else _HANDED[self.what]
+        """Return the form to hand in, and its text: of a file, empty where the client makes it."""
+        if self.what == "file":
+            return "file", "" if self.client.has_files else file_id
+        return _HANDED[self.what]
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,16 @@ def judge(
         return replace(outcome, verdict="failed" if seen else "inexpressible")
     if not seen:
         return replace(outcome, verdict="refused" if outcome.raised else "failed")
-    _, text = trial.handed(file_id)
-    if not any(_carries(passed, text) for passed in seen):
+    if not any(_carries(passed, *trial.handed(file_id)) for passed in seen):
         return replace(outcome, verdict="altered")
     served = _is_refused if trial.what in STATUS else _is_described
     return replace(outcome, verdict="works" if served(trial, told, seen) else "failed")
 
 
-def _carries(passed: Passed, text: str) -> bool:
+def _carries(passed: Passed, form: Form, text: str) -> bool:
     """Whether a body holds what was handed in; Google's SDK writes base64 URL-safe."""
+    if form == "file":
+        return re.search(text or "file-cc[a-z2-7]{24}", passed.body) is not None
     return text in passed.body or text.replace("+", "-").replace("/", "_") in passed.body
 
 

@@ -1,16 +1,21 @@
 // The npm package `@anthropic-ai/sdk`.
-import Anthropic from "@anthropic-ai/sdk";
-import { run } from "./cells.mjs";
+import Anthropic, { toFile } from "@anthropic-ai/sdk";
+import { pixel, run } from "./cells.mjs";
 
-function source(picture) {
-  if (picture.kind === "file") return { type: "file", file_id: picture.text };
+async function fileId(client, picture) {
+  const file = await toFile(pixel(picture), "pixel.png", { type: "image/png" });
+  return (await client.files.upload({ file })).id;
+}
+
+async function source(client, picture) {
+  if (picture.kind === "file") return { type: "file", file_id: await fileId(client, picture) };
   if (picture.kind === "ref") return { type: "url", url: picture.text };
   return { type: "base64", media_type: "image/png", data: picture.text };
 }
 
 await run(async (cell) => {
   const client = new Anthropic({ baseURL: cell.url, apiKey: cell.key });
-  const image = { type: "image", source: source(cell.picture) };
+  const image = { type: "image", source: await source(client, cell.picture) };
   const messages = [{ role: "user", content: [{ type: "text", text: "What?" }, image] }];
   const asked = { model: cell.model, max_tokens: 99, messages };
   if (!cell.is_streamed) return (await client.messages.create(asked)).content[0].text;

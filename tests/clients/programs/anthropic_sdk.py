@@ -12,10 +12,20 @@ def client(url: str, key: str) -> anthropic.Anthropic:
     return anthropic.Anthropic(base_url=url, api_key=key)
 
 
-def source(picture: cells.Picture) -> dict[str, str]:
+@cache
+def file_id(cell: cells.Cell) -> str:
+    if cell.picture.text:
+        return cell.picture.text
+    api: Any = client(cell.url, cell.key)
+    files = api.files if hasattr(api, "files") else api.beta.files  # beta until version 1
+    return str(files.upload(file=cell.picture.upload).id)
+
+
+def source(cell: cells.Cell) -> dict[str, str]:
+    picture = cell.picture
     match picture.kind:
         case "file":
-            return {"type": "file", "file_id": picture.text}
+            return {"type": "file", "file_id": file_id(cell)}
         case "ref":
             return {"type": "url", "url": picture.text}
         case _:
@@ -23,7 +33,7 @@ def source(picture: cells.Picture) -> dict[str, str]:
 
 
 def ask(cell: cells.Cell) -> str:
-    image = {"type": "image", "source": source(cell.picture)}
+    image = {"type": "image", "source": source(cell)}
     messages: Any = [{"role": "user", "content": [{"type": "text", "text": "What?"}, image]}]
     api = client(cell.url, cell.key).messages
     if not cell.is_streamed:

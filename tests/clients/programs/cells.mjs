@@ -8,6 +8,11 @@ export function dataUrl(picture) {
   return picture.kind === "ref" ? picture.text : `data:image/png;base64,${picture.text}`;
 }
 
+// The image itself.
+export function pixel(picture) {
+  return Buffer.from(picture.pixel, "base64");
+}
+
 async function tried(ask, cell) {
   try {
     return { said: await ask(cell) };

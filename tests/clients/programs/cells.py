@@ -4,6 +4,7 @@ A program reads its plan as JSON from standard input and prints a line of JSON f
 the standard library is used: it runs in the environment of any client.
 """
 
+import base64
 import json
 import sys
 from collections.abc import Callable
@@ -12,10 +13,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as a cell hands it in: `kind` is `file`, `ref`, `pointer` or `inline`."""
+    """An image as a cell hands it in: `kind` is `file`, `ref`, `pointer` or `inline`.
+
+    `text` is a file's id, a ref, or base64; of a file that the client is to make itself, it is empty.
+    `pixel` is the image itself, in base64.
+    """
 
     kind: str
     text: str
+    pixel: str
+
+    @property
+    def upload(self) -> tuple[str, bytes, str]:
+        """A file's name, bytes and type, as SDKs take them."""
+        return "pixel.png", base64.b64decode(self.pixel), "image/png"
 
     @property
     def data_url(self) -> str:

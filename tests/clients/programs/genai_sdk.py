@@ -1,6 +1,7 @@
 """The `google-genai` package."""
 
 import base64
+import io
 from functools import cache
 from typing import Any
 
@@ -14,10 +15,18 @@ def client(url: str, key: str) -> genai.Client:
     return genai.Client(api_key=key, http_options=types.HttpOptions(base_url=url))
 
 
-def part(picture: cells.Picture) -> types.Part:
+@cache
+def file_uri(cell: cells.Cell) -> str:
+    _, data, media_type = cell.picture.upload
+    config = types.UploadFileConfig(mime_type=media_type)
+    return client(cell.url, cell.key).files.upload(file=io.BytesIO(data), config=config).uri or ""
+
+
+def part(cell: cells.Cell) -> types.Part:
+    picture = cell.picture
     match picture.kind:
         case "file":
-            return types.Part.from_uri(file_uri=f"files/{picture.text}", mime_type="image/png")
+            return types.Part.from_uri(file_uri=file_uri(cell), mime_type="image/png")
         case "ref":
             return types.Part.from_uri(file_uri=picture.text, mime_type="image/png")
         case _:
@@ -26,7 +35,7 @@ def part(picture: cells.Picture) -> types.Part:
 
 
 def ask(cell: cells.Cell) -> str:
-    asked: Any = [types.Content(role="user", parts=[types.Part(text="What?"), part(cell.picture)])]
+    asked: Any = [types.Content(role="user", parts=[types.Part(text="What?"), part(cell)])]
     models = client(cell.url, cell.key).models
     if not cell.is_streamed:
         return models.generate_content(model=cell.model, contents=asked).text or ""

@@ -12,11 +12,19 @@ def client(url: str, key: str) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{url}/v1", api_key=key)
 
 
+@cache
+def file_id(cell: cells.Cell) -> str:
+    if cell.picture.text:
+        return cell.picture.text
+    files = client(cell.url, cell.key).files
+    return files.create(file=cell.picture.upload, purpose="user_data").id
+
+
 def ask_chat(cell: cells.Cell) -> str:
     picture = cell.picture
     part: Any = {"type": "image_url", "image_url": {"url": picture.data_url}}
     if picture.kind == "file":
-        part = {"type": "file", "file": {"file_id": picture.text}}
+        part = {"type": "file", "file": {"file_id": file_id(cell)}}
     messages: Any = [{"role": "user", "content": [{"type": "text", "text": "What?"}, part]}]
     chat = client(cell.url, cell.key).chat.completions
     if not cell.is_streamed:
@@ -28,7 +36,9 @@ def ask_chat(cell: cells.Cell) -> str:
 
 def ask_responses(cell: cells.Cell) -> str:
     picture = cell.picture
-    named = {"file_id": picture.text} if picture.kind == "file" else {"image_url": picture.data_url}
+    named = (
+        {"file_id": file_id(cell)} if picture.kind == "file" else {"image_url": picture.data_url}
+    )
     image = {"type": "input_image", "detail": "auto", **named}
     asked: Any = [{"role": "user", "content": [{"type": "input_text", "text": "What?"}, image]}]
     responses = client(cell.url, cell.key).responses

@@ -46,7 +46,8 @@ def content(cell: cells.Cell) -> Any:
     match picture.kind:
         case "file":
             name = PROVIDERS[cell.dialect]
-            prefix = "files/" if name == "google" else ""
+            # It takes the URI that Google's Files API gives, and that only with https.
+            prefix = "https://files.example/v1beta/files/" if name == "google" else ""
             return UploadedFile(
                 file_id=f"{prefix}{picture.text}", provider_name=name, media_type="image/png"
             )
