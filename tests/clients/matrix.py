@@ -44,6 +44,8 @@ class Site:
     key: str
     relay: Relay
     file_id: str
+    full_key: str
+    """Of a tenant that may hold nothing more."""
 
 
 async def run_matrix() -> list[Outcome]:
@@ -96,19 +98,21 @@ async def _around_litellm(folder: Path, end: Site) -> AsyncGenerator[Callable[[C
             running((*command, *options), port, folder, environment)
         )
         onward = await _kept_by(stack, folder / "onward", _upstreams(proxy))
-        through = Site(proxy, _LITELLM_KEY, end.relay, end.file_id)
+        through = Site(proxy, _LITELLM_KEY, end.relay, end.file_id, end.full_key)
         yield lambda client: through if client.route == "through" else onward
 
 
 async def _kept_by(stack: AsyncExitStack, folder: Path, settings: str = "") -> Site:
     """Run a server that holds the picture, and a relay before it."""
-    key = await make_key(folder / "data")
+    key = await make_key(folder / "data", "acme")
+    full_key = await make_key(folder / "data", "full")
+    settings = f"tenant_quotas = {{ full = 1 }}\n{settings}"
     environment = surroundings(LITELLM_KEY=_LITELLM_KEY)
     url = await stack.enter_async_context(serving(folder, settings, environment))
     async with AsyncClient(url, key=key) as client:
         assert (await client.put(PIXEL)).digest == DIGEST
     relay = await stack.enter_async_context(relaying(url))
-    return Site(relay.url, key, relay, await hand_in_file(url, key))
+    return Site(relay.url, key, relay, await hand_in_file(url, key), full_key)
 
 
 async def hand_in_file(url: str, key: str) -> str:
@@ -199,9 +203,10 @@ def _command(environment: Environment, program: str) -> list[str]:
 
 def _cell(trial: Trial, site: Site) -> dict[str, object]:
     kind, text = trial.handed(site.file_id)
+    keys = {"key_invalid": _STRANGER, "quota_exceeded": site.full_key}
     return {
         "url": site.url,
-        "key": _STRANGER if trial.what == "key_invalid" else site.key,
+        "key": keys.get(trial.what, site.key),
         "dialect": trial.dialect,
         "model": trial.model,
         "is_streamed": trial.is_streamed,

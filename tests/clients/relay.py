@@ -1,7 +1,7 @@
 """A relay on loopback between a client and a server, which keeps what passed.
 
 It tells what a client truly sent, how often, and that a client which refuses has sent nothing.
-Requests are kept by the model that they name.
+Requests are kept by the model that they name; those that make a file, by the name of the file.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 
 _HOP = frozenset({"connection", "host", "keep-alive", "transfer-encoding", "content-length"})
+_IN_NAME = re.compile(rb'"([a-z0-9_.-]+)\.png"')
 _IN_PATH = re.compile(r"/models/([^/:]+):")
 
 
@@ -69,6 +70,8 @@ class Relay:
 def _model(path: str, body: bytes) -> str:
     if found := _IN_PATH.search(path):
         return found[1]
+    if name := _IN_NAME.search(body):
+        return name[1].decode()
     try:
         named = json.loads(body).get("model")
     except ValueError:

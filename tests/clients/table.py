@@ -46,7 +46,8 @@ _FAULTS = """\
 ## Errors
 
 Each client raises an error of its own for what we refuse, and sends nothing twice: exactly one request
-reached the server for each of these, whole and streamed.
+reached the server for each of these, whole and streamed. Where nothing stands, the client makes no files
+itself, or gives its key to a proxy.
 
 """
 
@@ -108,8 +109,6 @@ def _verdict(outcome: Outcome, notes: list[str]) -> str:
 
 
 def _raised(pair: Sequence[Outcome]) -> str:
-    if not pair:
-        return "asks the proxy, with the proxy's key"
     return ", ".join(dict.fromkeys(f"`{outcome.raised}`" for outcome in pair))
 
 

@@ -18,8 +18,13 @@ DIGEST = Digest.of(PIXEL)
 
 Form = Literal["file", "ref", "pointer", "inline"]
 FORMS: tuple[Form, ...] = ("file", "ref", "pointer", "inline")
-Fault = Literal["blob_not_found", "pointer_invalid", "key_invalid"]
-STATUS: Mapping[str, int] = {"blob_not_found": 404, "pointer_invalid": 400, "key_invalid": 401}
+STATUS: Mapping[str, int] = {
+    "blob_not_found": 404,
+    "pointer_invalid": 400,
+    "key_invalid": 401,
+    "quota_exceeded": 429,
+}
+"""The faults that are made, by their codes."""
 Verdict = Literal["works", "refused", "altered", "inexpressible", "failed"]
 """`refused`: the client raised and sent nothing; `altered`: it sent something else; `inexpressible`:
 its interface has no place for it; `failed`: it sent what it should, and was not served."""
@@ -58,6 +63,8 @@ class Trial:
 
     def handed(self, file_id: str) -> tuple[Form, str]:
         """Return the form to hand in, and its text: of a file, empty where the client makes it."""
+        if self.what == "quota_exceeded":
+            return "file", ""
         if self.what == "file":
             return "file", "" if self.client.has_files else file_id
         return _HANDED[self.what]
@@ -76,12 +83,21 @@ class Outcome:
 
 def trials(client: Client) -> Iterator[Trial]:
     """Yield what is tried with a client."""
-    # Who asks LiteLLM's proxy gives a key of the proxy's: ours is never wrong there.
-    faults = [fault for fault in STATUS if client.route != "through" or fault != "key_invalid"]
+    faults = [fault for fault in STATUS if not _is_beyond(client, fault)]
     for dialect in client.dialects:
         for is_streamed in (False, True):
             for what in (*FORMS, *faults):
                 yield Trial(client, dialect, is_streamed, what)
+
+
+def _is_beyond(client: Client, fault: str) -> bool:
+    """Whether a client cannot meet a fault.
+
+    Who asks LiteLLM's proxy gives it a key of the proxy's, which is never a wrong one of ours.
+    """
+    if fault == "quota_exceeded":
+        return not client.has_files
+    return fault == "key_invalid" and client.route == "through"
 
 
 def judge(
@@ -94,7 +110,10 @@ def judge(
         return replace(outcome, verdict="failed" if seen else "inexpressible")
     if not seen:
         return replace(outcome, verdict="refused" if outcome.raised else "failed")
-    if not any(_carries(passed, *trial.handed(file_id)) for passed in seen):
+    is_told = trial.what == "quota_exceeded" or any(
+        _carries(passed, *trial.handed(file_id)) for passed in seen
+    )
+    if not is_told:
         return replace(outcome, verdict="altered")
     served = _is_refused if trial.what in STATUS else _is_described
     return replace(outcome, verdict="works" if served(trial, told, seen) else "failed")
@@ -120,6 +139,7 @@ def _is_described(trial: Trial, told: Mapping[str, object], seen: Sequence[Passe
     """
     said = str(told.get("said"))
     is_pictured = DIGEST in said and ("PNG 1x1" in said or "image/png" in said)
-    manners = [passed.media_type == "text/event-stream" for passed in seen]
+    turns = [passed for passed in seen if "/files" not in passed.path]
+    manners = [passed.media_type == "text/event-stream" for passed in turns]
     is_asked = manners == [trial.is_streamed] or trial.client.route == "through"
-    return is_pictured and is_asked and len(seen) == 1
+    return is_pictured and is_asked and len(manners) == 1

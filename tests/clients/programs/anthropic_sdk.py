@@ -18,7 +18,7 @@ def file_id(cell: cells.Cell) -> str:
         return cell.picture.text
     api: Any = client(cell.url, cell.key)
     files = api.files if hasattr(api, "files") else api.beta.files  # beta until version 1
-    return str(files.upload(file=cell.picture.upload).id)
+    return str(files.upload(file=cell.upload).id)
 
 
 def source(cell: cells.Cell) -> dict[str, str]:

@@ -8,9 +8,9 @@ export function dataUrl(picture) {
   return picture.kind === "ref" ? picture.text : `data:image/png;base64,${picture.text}`;
 }
 
-// The image itself.
-export function pixel(picture) {
-  return Buffer.from(picture.pixel, "base64");
+// A file's bytes, name and options, as SDKs' `toFile` takes them.
+export function upload(cell) {
+  return [Buffer.from(cell.picture.pixel, "base64"), `${cell.model}.png`, { type: "image/png" }];
 }
 
 async function tried(ask, cell) {

@@ -24,11 +24,6 @@ class Picture:
     pixel: str
 
     @property
-    def upload(self) -> tuple[str, bytes, str]:
-        """A file's name, bytes and type, as SDKs take them."""
-        return "pixel.png", base64.b64decode(self.pixel), "image/png"
-
-    @property
     def data_url(self) -> str:
         """What stands where a data URL would."""
         return self.text if self.kind == "ref" else f"data:image/png;base64,{self.text}"
@@ -44,6 +39,11 @@ class Cell:
     model: str
     is_streamed: bool
     picture: Picture
+
+    @property
+    def upload(self) -> tuple[str, bytes, str]:
+        """A file's name, bytes and type, as SDKs take them."""
+        return f"{self.model}.png", base64.b64decode(self.picture.pixel), "image/png"
 
 
 class NotExpressibleError(Exception):

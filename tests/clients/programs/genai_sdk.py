@@ -17,8 +17,8 @@ def client(url: str, key: str) -> genai.Client:
 
 @cache
 def file_uri(cell: cells.Cell) -> str:
-    _, data, media_type = cell.picture.upload
-    config = types.UploadFileConfig(mime_type=media_type)
+    name, data, media_type = cell.upload
+    config = types.UploadFileConfig(mime_type=media_type, display_name=name)
     return client(cell.url, cell.key).files.upload(file=io.BytesIO(data), config=config).uri or ""
 
 

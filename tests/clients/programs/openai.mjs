@@ -1,16 +1,16 @@
 // The npm package `openai`, both dialects.
 import OpenAI, { toFile } from "openai";
-import { dataUrl, pixel, run } from "./cells.mjs";
+import { dataUrl, run, upload } from "./cells.mjs";
 
-async function fileId(client, picture) {
-  const file = await toFile(pixel(picture), "pixel.png", { type: "image/png" });
+async function fileId(client, cell) {
+  const file = await toFile(...upload(cell));
   return (await client.files.create({ file, purpose: "user_data" })).id;
 }
 
 async function askChat(client, cell) {
   const part =
     cell.picture.kind === "file"
-      ? { type: "file", file: { file_id: await fileId(client, cell.picture) } }
+      ? { type: "file", file: { file_id: await fileId(client, cell) } }
       : { type: "image_url", image_url: { url: dataUrl(cell.picture) } };
   const messages = [{ role: "user", content: [{ type: "text", text: "What?" }, part] }];
   const asked = { model: cell.model, messages };
@@ -27,7 +27,7 @@ async function askChat(client, cell) {
 async function askResponses(client, cell) {
   const named =
     cell.picture.kind === "file"
-      ? { file_id: await fileId(client, cell.picture) }
+      ? { file_id: await fileId(client, cell) }
       : { image_url: dataUrl(cell.picture) };
   const image = { type: "input_image", detail: "auto", ...named };
   const input = [{ role: "user", content: [{ type: "input_text", text: "What?" }, image] }];

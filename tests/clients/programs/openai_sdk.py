@@ -17,7 +17,7 @@ def file_id(cell: cells.Cell) -> str:
     if cell.picture.text:
         return cell.picture.text
     files = client(cell.url, cell.key).files
-    return files.create(file=cell.picture.upload, purpose="user_data").id
+    return files.create(file=cell.upload, purpose="user_data").id
 
 
 def ask_chat(cell: cells.Cell) -> str:
