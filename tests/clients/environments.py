@@ -132,5 +132,5 @@ def require(environment: Environment) -> Environment:
         NotMadeError: it is not; with how to make it.
     """
     if environment is not HERE and not environment.is_made:
-        raise NotMadeError(f"no environment {environment.name}: make .venv/clients/.ready")
+        raise NotMadeError(f"no environment {environment.name}: python -m tests.clients --install")
     return environment

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from .environments import NODE_MODULES, UPSTREAMS
 from .roster import Client
 from .trial import FORMS, STATUS, Outcome, Verdict
 
@@ -52,6 +53,21 @@ itself, or gives its key to a proxy.
 """
 
 
+_UPSTREAMS = """\
+
+## Upstreams
+
+The other end is tried with upstreams that others wrote. {fakellm} and {llmock} answer with, or keep, a hash
+of the body that they got: over the turns of `tests/daemon/equality_corpus.py` it is the same whether the
+client sent the bytes inline to them, or refs, pointers or URLs to us. What llmock and {aimock} break on
+purpose (errors, limits, slowness, streams that end early, say nonsense or are cut) looks through us as it
+does directly, and nothing is asked twice; a stream that was cut also gets an error event, in its dialect.
+
+To add a client, write its program into `tests/clients/programs`, its pins into `tests/clients/environments`
+and its row into `tests/clients/roster.py`.
+"""
+
+
 def render(outcomes: Sequence[Outcome]) -> str:
     """Return the page."""
     notes: list[str] = []
@@ -62,7 +78,16 @@ def render(outcomes: Sequence[Outcome]) -> str:
         rows.append([*head, *(_cell(_of(cells, form), notes) for form in FORMS)])
         faults.append([*head, *(_raised(_of(cells, fault)) for fault in STATUS)])
     listed = "".join(f"{number}. {note}\n" for number, note in enumerate(notes, 1))
-    return _HEAD + _table(rows) + (_REFUSED + listed if listed else "") + _FAULTS + _table(faults)
+    refused = _REFUSED + listed if listed else ""
+    return _HEAD + _table(rows) + refused + _FAULTS + _table(faults) + _upstreams()
+
+
+def _upstreams() -> str:
+    return _UPSTREAMS.format(
+        fakellm=f"`fakellm` {UPSTREAMS.version_of('fakellm')}",
+        llmock=f"`llmock` {UPSTREAMS.version_of('llmock')}",
+        aimock=f"`@copilotkit/aimock` {NODE_MODULES.version_of('@copilotkit/aimock')}",
+    )
 
 
 def _rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[Client, str, list[Outcome]]]:
