@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNNABLE := $(VENV)/.ready-to-run
 READY := $(VENV)/.ready
+CLIENTS := $(VENV)/clients/.ready
 CODE := api cli client daemon protocol store web tests bench faults src/coatcheck/__init__.py
 
 .PHONY: demo test test-fast check format bench nightly build clean
@@ -18,7 +19,12 @@ $(READY): $(RUNNABLE)
 demo: $(RUNNABLE)
 	$(BIN)/coatcheck demo $(DEMO)
 
-test: $(READY)
+# The clients that the tests try, each in an environment of its own, made from tests/clients' pins.
+$(CLIENTS): $(READY) $(wildcard tests/clients/environments/*.txt tests/clients/environments/node/*)
+	$(BIN)/python -m tests.clients --install
+	touch $@
+
+test: $(READY) $(CLIENTS)
 	bash .ci/test $(VENV)
 
 # Unit tests only: no browser, no separate servers, under a minute.
@@ -42,7 +48,7 @@ bench: $(READY)
 
 # The long forms: more examples of every property, the bench, the demo on a slow link, and a day's
 # soak in ten minutes, and faults: 800 at the store's system calls, power cuts on ext4 and xfs.
-nightly: $(READY)
+nightly: $(READY) $(CLIENTS)
 	COATCHECK_NIGHTLY=1 bash .ci/test $(VENV) --timeout 900
 	$(BIN)/python -m bench --rounds 30 --check
 	$(BIN)/coatcheck demo --uplink 5mbit --turns 4
