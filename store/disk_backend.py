@@ -150,6 +150,16 @@ class DiskBackend:
             raise disk_error(error) from error
         return [digest for name in names if (digest := digest_named(name))]
 
+    def has_quarantined(self, digest: Digest) -> bool:
+        """Say whether bytes were moved aside; see `Backend.has_quarantined`."""
+        try:
+            os.lstat(self._quarantine / digest.hex)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise disk_error(error) from error
+        return True
+
     def listing(self, shard: int) -> Listing:
         """Return what lies in a shard; see `Backend.listing`."""
         sizes: dict[str, int] = {}

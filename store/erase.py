@@ -233,7 +233,7 @@ def _remove(backend: Backend, digest: Digest) -> bool:
     found = backend.open(digest)
     if found is not None:
         found.close()
-    return found is None and digest not in backend.quarantined()
+    return found is None and not backend.has_quarantined(digest)
 
 
 def _sum(erased: Erased, more: Erased) -> Erased:

@@ -35,10 +35,11 @@ from .scrub import Scrub
 from .seed import Seeds
 from .shared_folder import SharedFolder
 from .slab import SLAB_BYTES
-from .sweep import Sweep, SweepTerms
+from .sweep import Sweep
 from .term import Term
 from .upload_upkeep import UploadUpkeep
 from .uploads import Uploads, UploadTerms
+from .verdict import SweepTerms
 
 # Enough slabs for as many uploads as there are threads to write them; at most 8 MiB that nobody uses.
 _KEPT_SLABS = 8

@@ -30,7 +30,7 @@ from .prompts import Prompts
 from .schema import BlobState
 from .sweep_rows import LeavingBlob, find_leaving, remove_blob, state_of
 from .upload_upkeep import UploadUpkeep
-from .verdict import Verdict, judge_blobs, judge_grants
+from .verdict import SweepTerms, Verdict, judge_blobs, judge_grants
 
 _REMOVALS_AT_ONCE = 32  # as many as the index writes in one transaction
 
@@ -48,14 +48,6 @@ class Swept:
     """Damaged bytes whose time in quarantine was over."""
     removed_uploads: int = 0
     """Uploads in parts that nobody went on with."""
-
-
-@dataclass(frozen=True, slots=True)
-class SweepTerms:
-    """How long things stay after their end; see `StoreConfig`."""
-
-    review_seconds: float
-    quarantine_seconds: float
 
 
 class Sweep:
@@ -124,10 +116,7 @@ class Sweep:
         async for verdict in judge_grants(self._database, ended_before=ended_before, now=now):
             yield verdict
         async for verdict in judge_blobs(
-            self._database,
-            ended_before=ended_before,
-            review_seconds=self._terms.review_seconds,
-            now=now,
+            self._database, ended_before=ended_before, terms=self._terms, now=now
         ):
             yield verdict
 
