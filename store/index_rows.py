@@ -6,6 +6,7 @@ transaction: `index.py` joins these into one.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, Float, String, bindparam, delete, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert
@@ -15,6 +16,9 @@ from coatcheck.protocol import Digest
 from .held import is_live
 from .prepared import Prepared, Row
 from .schema import BlobState, HoldKind, blobs, end_users, grants, holds, tenants
+
+MAX_CLAIMS: Final = 1000
+"""End users of one grant that are noted: a claim costs a row, and a tenant may make up names for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,23 @@ _has_claim = Prepared(
             end_users.c.end_user == bindparam("end_user", type_=String),
         )
     )
+)
+_claims = (
+    select(end_users.c.end_user)
+    .where(
+        end_users.c.tenant == bindparam("tenant", type_=String),
+        end_users.c.digest == bindparam("digest", type_=String),
+    )
+    .limit(MAX_CLAIMS)
+)
+_count_claims = Prepared(select(func.count()).select_from(_claims.subquery()))
+_make_unnamed = Prepared(
+    update(grants)
+    .where(
+        grants.c.tenant == bindparam("of_tenant", type_=String),
+        grants.c.digest == bindparam("of_digest", type_=String),
+    )
+    .values(unnamed=1)
 )
 _delete_grant = Prepared(
     delete(grants).where(
@@ -191,9 +212,17 @@ def put_grant(connection: Connection, grant: NewGrant, digest: Digest, now: floa
 def put_claim(
     connection: Connection, tenant: str, digest: Digest, end_user: str, now: float
 ) -> None:
-    """Note that the grant, which is there, is for this end user too. May be called twice."""
-    row: Row = {"tenant": tenant, "digest": digest, "end_user": end_user, "created_at": now}
-    _put_end_user.run(connection, row)
+    """Note that the grant, which is there, is for this end user too. May be called twice.
+
+    A grant that has `MAX_CLAIMS` of others is for anybody instead: no erasure of one end user ends it.
+    """
+    if has_claim(connection, tenant, digest, end_user):
+        return
+    row: Row = {"tenant": tenant, "digest": digest}
+    if _count_claims.run(connection, row)[0][0] < MAX_CLAIMS:
+        _put_end_user.run(connection, {**row, "end_user": end_user, "created_at": now})
+    else:
+        _make_unnamed.run(connection, {"of_tenant": tenant, "of_digest": digest})
 
 
 def has_claim(connection: Connection, tenant: str, digest: Digest, end_user: str) -> bool:

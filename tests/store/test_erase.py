@@ -27,6 +27,7 @@ from coatcheck.store import (
 )
 from coatcheck.store.backend import Backend
 from coatcheck.store.database import Database
+from coatcheck.store.index_rows import MAX_CLAIMS
 
 Open = Callable[[StoreConfig], Awaitable[Store]]
 BlobPath = Callable[[Digest], Path]
@@ -177,6 +178,31 @@ async def test_who_asks_what_is_missing_claims_what_is_there(store: Store) -> No
     assert await store.stat("a", DIGEST) is not None
     assert (await store.erasure.erase_end_user("a", "bob")).ended_grants == 1
     assert (await store.missing("a", [DIGEST], end_user="bob")).missing == [DIGEST]
+
+
+async def test_what_more_show_than_are_noted_is_nobodys_own(
+    store: Store, databases: Databases
+) -> None:
+    await put(store, "a", DATA, "ann")
+    names = [("a", DIGEST, f"somebody-{number}", 0.0) for number in range(MAX_CLAIMS - 2)]
+    insert = "INSERT INTO end_users (tenant, digest, end_user, created_at) VALUES (?, ?, ?, ?)"
+    await databases(store)[0].run(lambda c: c.exec_driver_sql(insert, names).close())
+
+    async def claims() -> object:
+        return await databases(store)[0].read(
+            lambda c: c.exec_driver_sql("SELECT count(*), unnamed FROM end_users, grants").one()
+        )
+
+    for name, expected in (("bob", (1000, 0)), ("bob", (1000, 0)), ("eve", (1000, 1))):
+        assert (await store.missing("a", [DIGEST], end_user=name)).missing == []
+        assert await claims() == expected
+    await put(store, "a", DATA, "eve")
+    assert await claims() == (1000, 1)
+    await databases(store)[0].run(
+        lambda c: c.exec_driver_sql("DELETE FROM end_users WHERE end_user != 'ann'").close()
+    )
+    assert (await store.erasure.erase_end_user("a", "ann")).kept_grants == 1
+    assert await store.stat("a", DIGEST) is not None
 
 
 async def test_a_use_claims_nothing(store: Store) -> None:
