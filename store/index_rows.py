@@ -263,12 +263,17 @@ def put_pin(connection: Connection, tenant: str, digest: Digest, now: float) -> 
     _add_hold.run(connection, {**pin, "expires_at": None, "created_at": now})
 
 
+def delete_hold(connection: Connection, tenant: str, digest: str, kind: str, name: str) -> bool:
+    """Remove one hold; return whether it was there."""
+    row: Row = {"of_tenant": tenant, "of_digest": digest, "of_kind": kind, "of_name": name}
+    return _delete_hold.change(connection, row) > 0
+
+
 def end_prompt_hold(
     connection: Connection, tenant: str, digest: Digest, prompt: str, now: float
 ) -> None:
     """Remove the hold, and the grant with it where nothing else holds that."""
-    row: Row = {"of_tenant": tenant, "of_digest": digest, "of_kind": HoldKind.PROMPT}
-    removed = _delete_hold.change(connection, {**row, "of_name": prompt})
+    removed = delete_hold(connection, tenant, digest, HoldKind.PROMPT, prompt)
     if removed and not has_live_hold(connection, tenant, digest, now):
         remove_grant(connection, tenant, digest, now)
 
