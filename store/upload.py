@@ -27,7 +27,10 @@ from .index_rows import NewGrant
 from .promise import Promise
 
 UPLOAD_ID_BYTES: Final = 16
-_ID: Final = re.compile(f"[0-9a-f]{{{2 * UPLOAD_ID_BYTES}}}")
+_DIGITS = f"[0-9a-f]{{{2 * UPLOAD_ID_BYTES}}}"
+_ID: Final = re.compile(
+    f"{_DIGITS}(-{_DIGITS})?"
+)  # what belongs to another has its id before its own
 
 
 @dataclass(frozen=True, slots=True)
