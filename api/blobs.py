@@ -11,10 +11,11 @@ from coatcheck.protocol import (
     MissingRequest,
     Released,
 )
-from coatcheck.store import Store
+from coatcheck.store import BlobTooLargeError, Store
 from coatcheck.web import (
     end_user_of,
     json_response,
+    least_upload_bytes,
     open_upload,
     read_model,
     refuse,
@@ -82,6 +83,8 @@ class BlobHandlers:
 
     async def _receive(self, request: web.Request, named: Digest | None) -> web.StreamResponse:
         tenant, end_user = tenant_of(request), end_user_of(request)
+        if least_upload_bytes(request) > self._store.max_blob_bytes:  # before a form is asked for
+            raise BlobTooLargeError(self._store.max_blob_bytes)
         upload = await open_upload(request)
         async with aclosing(upload.chunks) as chunks:
             if named is not None and upload.digest not in (None, named):

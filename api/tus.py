@@ -56,7 +56,7 @@ class TusHandlers:
             {
                 "Tus-Version": _VERSION,
                 "Tus-Extension": EXTENSIONS,
-                "Tus-Max-Size": str(self._store.uploads.max_blob_bytes),
+                "Tus-Max-Size": str(self._store.max_blob_bytes),
             },
         )
 

@@ -7,7 +7,7 @@ from coatcheck.protocol import InvalidEndUserError, JsonObject, is_tenant, parse
 
 from .errors import MaintenanceError, UsageError
 from .maintenance import Place, place_options
-from .output import note, print_json
+from .output import note, print_counts, print_json, without_kind
 
 _COUNTS = (
     ("ended_grants", "grants ended"),
@@ -50,12 +50,11 @@ def erase(
     done: JsonObject = {}
     for line in place.run(api.ERASE, request):
         done = line
-    counts = {name: value for name, value in done.items() if name != "kind"}
+    counts = without_kind(done)
     if as_json:
         print_json(counts)
     else:
-        for name, text in _COUNTS:
-            click.echo(f"{done[name]:>15,}  {text}")
+        print_counts(done, _COUNTS)
     _tell_what_is_left(done, tenant)
 
 

@@ -4,7 +4,7 @@ Results go to standard output, everything else to standard error.
 """
 
 import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 import click
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from coatcheck.client import Progress as ProgressCallback
-from coatcheck.protocol import Descriptor, Json
+from coatcheck.protocol import Descriptor, Json, JsonObject
 
 _BAR_FROM_BYTES = 8 * 1024 * 1024  # below this a transfer is over before a bar is read
 
@@ -37,6 +37,19 @@ def print_descriptors(descriptors: Sequence[Descriptor]) -> None:
     """Print one line for each."""
     for item in descriptors:
         click.echo(descriptor_line(item), nl=False)
+
+
+def without_kind(line: JsonObject) -> JsonObject:
+    """Return a line of work on a store without what says which kind of line it is."""
+    return {name: value for name, value in line.items() if name != "kind"}
+
+
+def print_counts(line: JsonObject, named: Iterable[tuple[str, str]]) -> None:
+    """Print counts of a line under one another; `named` has their names, and what to call them."""
+    for name, text in named:
+        count = line.get(name, 0)
+        assert isinstance(count, int)
+        click.echo(f"{count:>15,}  {text}")
 
 
 @contextmanager

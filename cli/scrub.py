@@ -11,7 +11,7 @@ from coatcheck.protocol import Json, JsonObject
 
 from .errors import UsageError
 from .maintenance import Place, place_options
-from .output import note, print_json, progress_bar
+from .output import note, print_counts, print_json, progress_bar, without_kind
 from .quantity import parse_size
 
 _WRONG = 1
@@ -72,10 +72,9 @@ def scrub(
         for done in lines:
             progress(_number(done, "checked_bytes"), _number(done, "total_bytes"))
     if as_json:
-        print_json(_without_kind(done))
+        print_json(without_kind(done))
     else:
-        for name, text in _COUNTS:
-            click.echo(f"{_number(done, name):>15,}  {text}")
+        print_counts(done, _COUNTS)
     if any(_number(done, name) for name in ("damaged_blobs", "unreadable_blobs", "reconciled")):
         raise click.exceptions.Exit(_WRONG)
 
@@ -132,7 +131,3 @@ def _number(line: JsonObject, name: str) -> int:
     value = line.get(name, 0)
     assert isinstance(value, int)
     return value
-
-
-def _without_kind(line: JsonObject) -> JsonObject:
-    return {name: value for name, value in line.items() if name != "kind"}

@@ -6,7 +6,7 @@ from coatcheck import api
 from coatcheck.protocol import Json, JsonObject
 
 from .maintenance import Place, place_options
-from .output import print_json
+from .output import print_counts, print_json, without_kind
 
 _COUNTS = (
     ("removed_blobs", "blobs removed"),
@@ -32,10 +32,10 @@ def sweep(place: Place, *, dry_run: bool, as_json: bool) -> None:
         if line["kind"] == "done":
             done = line
         elif as_json:
-            verdicts.append(_without_kind(line))
+            verdicts.append(without_kind(line))
         else:
             click.echo(_verdict(line))
-    counts = _without_kind(done)
+    counts = without_kind(done)
     if as_json:
         print_json({"verdicts": verdicts, **counts} if dry_run else counts)
     elif dry_run:
@@ -44,15 +44,10 @@ def sweep(place: Place, *, dry_run: bool, as_json: bool) -> None:
             f"{done['blobs']} blobs go, {done['bytes_going']:,} bytes"
         )
     else:
-        for name, text in _COUNTS:
-            click.echo(f"{done[name]:>15,}  {text}")
+        print_counts(done, _COUNTS)
 
 
 def _verdict(line: JsonObject) -> str:
     mark = "goes " if line["goes"] else "stays"
     whose = f"  {line['tenant']}" if "tenant" in line else ""
     return f"{mark}  {line['of']:<5}  {line['digest']}{whose}  {line['reason']}"
-
-
-def _without_kind(line: JsonObject) -> JsonObject:
-    return {name: value for name, value in line.items() if name != "kind"}

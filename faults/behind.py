@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -41,8 +41,11 @@ def of_uploads(folder: Path) -> Iterator[str]:
             yield f"uploads/{upload_id} has not the {offset} bytes that its row says"
 
 
-def of_blobs(folder: Path, promised: Promised) -> Iterator[str]:
-    """Compare the blobs' files with their names and their rows, after a sweep."""
+def of_blobs(folder: Path, unheld: Collection[str] = ()) -> Iterator[str]:
+    """Compare the blobs' files with their names and their rows, after a sweep.
+
+    Of the `unheld` bytes may lie there without a row.
+    """
     with closing(sqlite3.connect(folder / "index.sqlite")) as database:
         rows = database.execute("SELECT digest, size, state FROM blobs").fetchall()
     found: dict[str, int] = {}
@@ -55,8 +58,7 @@ def of_blobs(folder: Path, promised: Promised) -> Iterator[str]:
     for digest, size, state in rows:
         if found.pop(digest, None) != size:
             yield f"the row of {digest}, which is {state}, has not its {size} bytes"
-    # Bytes without a row are what a crash leaves between the two; recovery condemns them.
-    for digest in found.keys() - promised.unheld:
+    for digest in found.keys() - set(unheld):
         yield f"{digest} has bytes without a row"
     for path in (folder / "quarantine").iterdir():
         yield f"{path.name} is in quarantine"

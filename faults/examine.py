@@ -21,7 +21,8 @@ TENANTS = ("a", "b")
 async def examine(folder: Path, promised: Promised) -> list[str]:
     """Open the store anew; return a sentence for each thing that is not as it has to be.
 
-    It goes on with what was begun, uploads a blob, and adds that to what was promised; it sweeps.
+    It goes on with what was begun, uploads a blob, and adds that to what was promised; it sweeps, reconciles
+    files and rows, and sweeps again.
     """
     wrong = await asyncio.to_thread(lambda: [*behind.of_erased(folder, promised)])
     clock = Clock()
@@ -43,11 +44,15 @@ async def examine(folder: Path, promised: Promised) -> list[str]:
             clock.leap()
             await store.sweep.run()
             wrong += await _of_blobs(store, promised)
+            wrong += await asyncio.to_thread(lambda: [*behind.of_blobs(folder, promised.unheld)])
+            await store.reconcile.run()  # which condemns bytes without a row
+            clock.leap()
+            await store.sweep.run()
         except StoreError as error:
             wrong.append(f"after the restart it fails: {error!r}")
         if damaged := store.counts.damaged_blobs:
             wrong.append(f"{damaged} blobs were damaged")
-        wrong += await asyncio.to_thread(lambda: [*behind.of_blobs(folder, promised)])
+        wrong += await asyncio.to_thread(lambda: [*behind.of_blobs(folder)])
         wrong += await asyncio.to_thread(lambda: [*behind.of_uploads(folder)])
     wrong += await asyncio.to_thread(
         lambda: [*behind.of_databases(folder), *behind.of_spools(folder)]

@@ -63,7 +63,7 @@ class Promised:
 
     @property
     def unheld(self) -> set[str]:
-        """Digests whose bytes may lie there without a row, until a recovery finds them.
+        """Digests whose bytes may lie there without a row, until files and rows are reconciled.
 
         That is what a crash or a failing disk leaves of an upload or of a removal; nobody is answered.
         """

@@ -152,6 +152,14 @@ class Backend(Protocol):
         """
         ...
 
+    def has_quarantined(self, digest: Digest) -> bool:
+        """Say whether bytes of the blob are there that were moved aside.
+
+        Raises:
+            StoreUnavailableError: the disk does not say.
+        """
+        ...
+
     def listing(self, shard: int) -> Listing:
         """Return what lies in a shard, one of `SHARDS`, as it is now or was a moment ago.
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, Float, Integer, String, bindparam, delete, exists, select
+from sqlalchemy import Connection, Float, Integer, String, bindparam, exists, select
 
 from coatcheck.protocol import Digest
 
-from .index_rows import remove_grant
+from .index_rows import delete_hold, remove_grant
 from .prepared import Prepared
 from .schema import holds
 
@@ -39,14 +39,6 @@ _ended = (
 )
 _find_ended = Prepared(_ended)
 _find_ended_of = Prepared(_ended.where(holds.c.tenant == bindparam("of_tenant", type_=String)))
-_delete_hold = Prepared(
-    delete(holds).where(
-        holds.c.tenant == bindparam("of_tenant", type_=String),
-        holds.c.digest == bindparam("of_digest", type_=String),
-        holds.c.kind == bindparam("of_kind", type_=String),
-        holds.c.name == bindparam("of_name", type_=String),
-    )
-)
 _is_held = Prepared(
     select(
         exists().where(
@@ -73,10 +65,7 @@ def end_holds(
         )
     )
     for owner, digest, kind, name in found:
-        _delete_hold.run(
-            connection,
-            {"of_tenant": owner, "of_digest": digest, "of_kind": kind, "of_name": name},
-        )
+        delete_hold(connection, owner, digest, kind, name)
     grants: list[tuple[str, Digest]] = []
     for owner, digest in dict.fromkeys((row[0], row[1]) for row in found):
         if not _is_held.run(connection, {"of_tenant": owner, "of_digest": digest})[0][0]:

@@ -9,7 +9,6 @@ To become a blob a file gets a second name, which then takes the blob's place in
 is copied, and the first name is there until the index knows the blob.
 """
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 from coatcheck.protocol import Buffer, Digest
 
 from .disk_space import Claim, DiskSpace
+from .disk_turn import in_turn
 from .durable import let_go, sync_folder, write_all
 from .errors import StoreUnavailableError, UploadLostError, disk_error
 from .upload import is_upload_id
@@ -149,11 +149,7 @@ class DiskPart:
         self._is_locked = self._file.lock()
 
     async def _run(self, work: Callable[[], None]) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(self._executor, work)
-        except OSError as error:
-            raise disk_error(error) from error
+        await in_turn(self._executor, work)
 
 
 class _PartFile:

@@ -17,7 +17,6 @@ the file system does not overwrite. What the tenant had let go of before is the 
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -25,16 +24,10 @@ from typing import Protocol, TypeVar
 from coatcheck.protocol import Digest
 
 from .backend import Backend
-from .counts import StoreCounts
-from .database import Database
-from .digest_locks import DigestLocks
 from .erase_rows import Fate, begin, count_rows, find_digests, finish, remove_tenant
 from .errors import StoreFullError, StoreUnavailableError
-from .finisher import Finisher
-from .hot import HotGrants
 from .keys import Keys
-from .prompts import Prompts
-from .upload_upkeep import UploadUpkeep
+from .removal import Removal
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -83,34 +76,20 @@ class Erased:
 
 
 class Erasure:
-    """Erases in one store. The executor is the store's, for removing files."""
+    """Erases in one store."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        backend: Backend,
-        hot: HotGrants,
-        locks: DigestLocks,
-        finisher: Finisher,
-        prompts: Prompts,
-        uploads: UploadUpkeep,
-        keys: Keys,
-        counts: StoreCounts,
-        executor: Executor,
-        clock: Callable[[], float],
-    ) -> None:
-        self._database = database
-        self._backend = backend
-        self._hot = hot
-        self._locks = locks
-        self._finisher = finisher
-        self._prompts = prompts
+    def __init__(self, parts: Removal, keys: Keys) -> None:
+        self._database = parts.database
+        self._backend = parts.backend
+        self._hot = parts.hot
+        self._locks = parts.locks
+        self._finisher = parts.finisher
+        self._prompts = parts.prompts
+        self._uploads = parts.uploads
+        self._executor = parts.executor
+        self._counts = parts.counts
+        self._clock = parts.clock
         self._keys = keys
-        self._counts = counts
-        self._executor = executor
-        self._clock = clock
-        self._uploads = uploads
 
     async def erase_tenant(self, tenant: str, *, rewrite: bool = True) -> Erased:
         """Erase all that there is of a tenant but its keys. May be called at any time, and again.
@@ -233,7 +212,7 @@ def _remove(backend: Backend, digest: Digest) -> bool:
     found = backend.open(digest)
     if found is not None:
         found.close()
-    return found is None and digest not in backend.quarantined()
+    return found is None and not backend.has_quarantined(digest)
 
 
 def _sum(erased: Erased, more: Erased) -> Erased:

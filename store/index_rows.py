@@ -6,6 +6,7 @@ transaction: `index.py` joins these into one.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, Float, String, bindparam, delete, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert
@@ -15,6 +16,9 @@ from coatcheck.protocol import Digest
 from .held import is_live
 from .prepared import Prepared, Row
 from .schema import BlobState, HoldKind, blobs, end_users, grants, holds, tenants
+
+MAX_CLAIMS: Final = 1000
+"""End users of one grant that are noted: a claim costs a row, and a tenant may make up names for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,23 @@ _has_claim = Prepared(
             end_users.c.end_user == bindparam("end_user", type_=String),
         )
     )
+)
+_claims = (
+    select(end_users.c.end_user)
+    .where(
+        end_users.c.tenant == bindparam("tenant", type_=String),
+        end_users.c.digest == bindparam("digest", type_=String),
+    )
+    .limit(MAX_CLAIMS)
+)
+_count_claims = Prepared(select(func.count()).select_from(_claims.subquery()))
+_make_unnamed = Prepared(
+    update(grants)
+    .where(
+        grants.c.tenant == bindparam("of_tenant", type_=String),
+        grants.c.digest == bindparam("of_digest", type_=String),
+    )
+    .values(unnamed=1)
 )
 _delete_grant = Prepared(
     delete(grants).where(
@@ -224,9 +245,17 @@ def put_grant(
 def put_claim(
     connection: Connection, tenant: str, digest: Digest, end_user: str, now: float
 ) -> None:
-    """Note that the grant, which is there, is for this end user too. May be called twice."""
-    row: Row = {"tenant": tenant, "digest": digest, "end_user": end_user, "created_at": now}
-    _put_end_user.run(connection, row)
+    """Note that the grant, which is there, is for this end user too. May be called twice.
+
+    A grant that has `MAX_CLAIMS` of others is for anybody instead: no erasure of one end user ends it.
+    """
+    if has_claim(connection, tenant, digest, end_user):
+        return
+    row: Row = {"tenant": tenant, "digest": digest}
+    if _count_claims.run(connection, row)[0][0] < MAX_CLAIMS:
+        _put_end_user.run(connection, {**row, "end_user": end_user, "created_at": now})
+    else:
+        _make_unnamed.run(connection, {"of_tenant": tenant, "of_digest": digest})
 
 
 def has_claim(connection: Connection, tenant: str, digest: Digest, end_user: str) -> bool:
@@ -267,12 +296,17 @@ def put_pin(connection: Connection, tenant: str, digest: Digest, now: float) -> 
     _add_hold.run(connection, {**pin, "expires_at": None, "created_at": now})
 
 
+def delete_hold(connection: Connection, tenant: str, digest: str, kind: str, name: str) -> bool:
+    """Remove one hold; return whether it was there."""
+    row: Row = {"of_tenant": tenant, "of_digest": digest, "of_kind": kind, "of_name": name}
+    return _delete_hold.change(connection, row) > 0
+
+
 def end_prompt_hold(
     connection: Connection, tenant: str, digest: Digest, prompt: str, now: float
 ) -> None:
     """Remove the hold, and the grant with it where nothing else holds that."""
-    row: Row = {"of_tenant": tenant, "of_digest": digest, "of_kind": HoldKind.PROMPT}
-    removed = _delete_hold.change(connection, {**row, "of_name": prompt})
+    removed = delete_hold(connection, tenant, digest, HoldKind.PROMPT, prompt)
     if removed and not has_live_hold(connection, tenant, digest, now):
         remove_grant(connection, tenant, digest, now)
 

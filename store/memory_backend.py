@@ -72,6 +72,10 @@ class MemoryBackend:
         """List what was moved aside; see `Backend.quarantined`."""
         return list(self._quarantined)
 
+    def has_quarantined(self, digest: Digest) -> bool:
+        """Say whether bytes were moved aside; see `Backend.has_quarantined`."""
+        return digest in self._quarantined
+
     def listing(self, shard: int) -> Listing:
         """Return what lies in a shard; see `Backend.listing`."""
         begin = f"sha256:{shard:02x}"

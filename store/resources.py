@@ -32,15 +32,17 @@ from .receive import Receiver
 from .reception import Reception
 from .reconcile import Reconcile
 from .recovery import Recovery
+from .removal import Removal
 from .scrub import Scrub
 from .sections import Sections
 from .seed import Seeds
 from .shared_folder import SharedFolder
 from .slab import SLAB_BYTES
-from .sweep import Sweep, SweepTerms
+from .sweep import Sweep
 from .term import Term
 from .upload_upkeep import UploadUpkeep
 from .uploads import Uploads, UploadTerms
+from .verdict import SweepTerms
 
 # Enough slabs for as many uploads as there are threads to write them; at most 8 MiB that nobody uses.
 _KEPT_SLABS = 8
@@ -121,7 +123,9 @@ async def open_resources(
         executor=opening.writing,
         clock=clock,
     )
-    sweep = _sweep(opening, kept, common, upkeep)
+    removal = _removal(opening, kept, common, upkeep)
+    terms = SweepTerms(config.review_seconds, config.quarantine_seconds)
+    sweep = Sweep(removal, terms)
     intake = _intake(opening, kept, common, sweep)
     await upkeep.reconcile()
     quarantine = _quarantine(opening, kept, common)
@@ -146,7 +150,7 @@ async def open_resources(
         sweep=sweep,
         counts=common.counts,
         files=_files(opening, kept, common),
-        erasure=_erasure(opening, kept, common, upkeep),
+        erasure=Erasure(removal, kept.keys),
         scrub=_scrub(opening, kept, common, quarantine, reconcile),
         reconcile=reconcile,
         recovery=_recovery(opening, kept, reconcile),
@@ -236,8 +240,8 @@ def _quarantine(opening: Opening, kept: Kept, common: _Common) -> Quarantine:
     )
 
 
-def _sweep(opening: Opening, kept: Kept, common: _Common, upkeep: UploadUpkeep) -> Sweep:
-    return Sweep(
+def _removal(opening: Opening, kept: Kept, common: _Common, upkeep: UploadUpkeep) -> Removal:
+    return Removal(
         database=kept.database,
         backend=kept.backend,
         hot=common.hot,
@@ -245,7 +249,6 @@ def _sweep(opening: Opening, kept: Kept, common: _Common, upkeep: UploadUpkeep) 
         finisher=common.finisher,
         prompts=kept.prompts,
         uploads=upkeep,
-        terms=SweepTerms(opening.config.review_seconds, opening.config.quarantine_seconds),
         executor=opening.writing,
         counts=common.counts,
         clock=opening.clock,
@@ -260,22 +263,6 @@ def _files(opening: Opening, kept: Kept, common: _Common) -> Files:
         finisher=common.finisher,
         clock=opening.clock,
         random=opening.random,
-    )
-
-
-def _erasure(opening: Opening, kept: Kept, common: _Common, upkeep: UploadUpkeep) -> Erasure:
-    return Erasure(
-        database=kept.database,
-        backend=kept.backend,
-        hot=common.hot,
-        locks=common.locks,
-        finisher=common.finisher,
-        prompts=kept.prompts,
-        uploads=upkeep,
-        keys=kept.keys,
-        counts=common.counts,
-        executor=opening.writing,
-        clock=opening.clock,
     )
 
 

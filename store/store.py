@@ -135,6 +135,11 @@ class Store:
             resources = await open_resources(config, stack, clock, random, shared)
             return cls(resources, stack.pop_all())
 
+    @property
+    def max_blob_bytes(self) -> int:
+        """The most that a blob may have."""
+        return self.config.max_blob_bytes
+
     async def close(self) -> None:
         """End what was begun, write the prompts that wait, let go of everything.
 

@@ -13,24 +13,16 @@ Kept prompts go by leaves: a message is removed before those that it follows.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
 from coatcheck.protocol import Digest
 
-from .backend import Backend
-from .counts import StoreCounts
-from .database import Database
 from .dead import GRACE_SECONDS, Ended, end_holds
-from .digest_locks import DigestLocks
-from .finisher import Finisher
-from .hot import HotGrants
-from .prompts import Prompts
+from .removal import Removal
 from .schema import BlobState
 from .sweep_rows import LeavingBlob, find_leaving, remove_blob, state_of
-from .upload_upkeep import UploadUpkeep
-from .verdict import Verdict, judge_blobs, judge_grants
+from .verdict import SweepTerms, Verdict, judge_blobs, judge_grants
 
 _REMOVALS_AT_ONCE = 32  # as many as the index writes in one transaction
 
@@ -50,44 +42,21 @@ class Swept:
     """Uploads in parts that nobody went on with."""
 
 
-@dataclass(frozen=True, slots=True)
-class SweepTerms:
-    """How long things stay after their end; see `StoreConfig`."""
-
-    review_seconds: float
-    quarantine_seconds: float
-
-
 class Sweep:
-    """Sweeps one store. The executor is the store's, for reading and removing files."""
+    """Sweeps one store."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        backend: Backend,
-        hot: HotGrants,
-        locks: DigestLocks,
-        finisher: Finisher,
-        prompts: Prompts,
-        uploads: UploadUpkeep,
-        terms: SweepTerms,
-        executor: Executor,
-        counts: StoreCounts,
-        clock: Callable[[], float],
-    ) -> None:
-        """`counts` is where the store counts what was removed."""
-        self._database = database
-        self._backend = backend
-        self._hot = hot
-        self._locks = locks
-        self._finisher = finisher
-        self._prompts = prompts
-        self._uploads = uploads
+    def __init__(self, parts: Removal, terms: SweepTerms) -> None:
+        self._database = parts.database
+        self._backend = parts.backend
+        self._hot = parts.hot
+        self._locks = parts.locks
+        self._finisher = parts.finisher
+        self._prompts = parts.prompts
+        self._uploads = parts.uploads
+        self._executor = parts.executor
+        self._counts = parts.counts
+        self._clock = parts.clock
         self._terms = terms
-        self._executor = executor
-        self._counts = counts
-        self._clock = clock
 
     async def run(self) -> Swept:
         """Remove what is due by now. May be called at any time, also while another one runs.
@@ -124,10 +93,7 @@ class Sweep:
         async for verdict in judge_grants(self._database, ended_before=ended_before, now=now):
             yield verdict
         async for verdict in judge_blobs(
-            self._database,
-            ended_before=ended_before,
-            review_seconds=self._terms.review_seconds,
-            now=now,
+            self._database, ended_before=ended_before, terms=self._terms, now=now
         ):
             yield verdict
 

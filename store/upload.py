@@ -29,7 +29,8 @@ from .promise import Promise
 SECTION_MARK = "-"
 """Stands in the id of a section, behind the id of the upload that it belongs to."""
 UPLOAD_ID_BYTES: Final = 16
-_ID: Final = re.compile(rf"[0-9a-f]{{{2 * UPLOAD_ID_BYTES}}}({SECTION_MARK}[0-9a-f]+)?")
+_DIGITS: Final = f"[0-9a-f]{{{2 * UPLOAD_ID_BYTES}}}"
+_ID: Final = re.compile(f"{_DIGITS}({SECTION_MARK}{_DIGITS})?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,14 @@ from .sweep_rows import BlobRow, GrantRow, blobs_after, grants_after
 
 
 @dataclass(frozen=True, slots=True)
+class SweepTerms:
+    """How long things stay after their end; see `StoreConfig`."""
+
+    review_seconds: float
+    quarantine_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a sweep would do with one grant or one blob, and why."""
 
@@ -40,13 +48,13 @@ async def judge_grants(
 
 
 async def judge_blobs(
-    database: Database, *, ended_before: float, review_seconds: float, now: float
+    database: Database, *, ended_before: float, terms: SweepTerms, now: float
 ) -> AsyncGenerator[Verdict]:
     """Yield a verdict for each blob, by digest."""
     place = ""
     while page := await database.read(partial(blobs_after, place=place, ended_before=ended_before)):
         for row in page:
-            yield _judge_blob(row, review_seconds, now)
+            yield _judge_blob(row, terms, now)
         place = page[-1].digest
 
 
@@ -65,22 +73,32 @@ def _judge_grant(row: GrantRow, ended_before: float, now: float) -> Verdict:
     )
 
 
-def _judge_blob(row: BlobRow, review_seconds: float, now: float) -> Verdict:
+def _judge_blob(row: BlobRow, terms: SweepTerms, now: float) -> Verdict:
     goes = False
-    if row.state is BlobState.QUARANTINED:
-        reason = f"in quarantine for {now - row.state_since:.0f} s; an upload heals it"
-    elif row.state is BlobState.LIVE and row.grants:
-        reason = f"{row.grants} grant{'s' if row.grants > 1 else ''}"
-    elif row.state is BlobState.LIVE:
-        reason = f"its last grant goes; then it waits {review_seconds:.0f} s for its review"
-    else:
-        left = row.state_since + review_seconds - now
-        goes = left <= 0
-        reason = (
-            "condemned, and its review is over"
-            if goes
-            else f"condemned; its review ends in {left:.0f} s"
-        )
+    match row.state:
+        case BlobState.QUARANTINED if row.grants:
+            reason = f"in quarantine for {now - row.state_since:.0f} s; an upload heals it"
+        case BlobState.QUARANTINED:
+            left = row.state_since + terms.quarantine_seconds - now
+            goes = left <= 0
+            reason = (
+                "in quarantine, nobody has it, and its time there is over"
+                if goes
+                else f"in quarantine, and nobody has it; it goes in {left:.0f} s"
+            )
+        case BlobState.LIVE if row.grants:
+            reason = f"{row.grants} grant{'s' if row.grants > 1 else ''}"
+        case BlobState.LIVE:
+            review = f"{terms.review_seconds:.0f} s"
+            reason = f"its last grant goes; then it waits {review} for its review"
+        case BlobState.CONDEMNED:
+            left = row.state_since + terms.review_seconds - now
+            goes = left <= 0
+            reason = (
+                "condemned, and its review is over"
+                if goes
+                else f"condemned; its review ends in {left:.0f} s"
+            )
     return Verdict("blob", row.digest, row.size, goes, reason)
 
 

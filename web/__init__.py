@@ -62,7 +62,7 @@ from .runner import Server
 from .siblings import Siblings
 from .template import Templates
 from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
-from .upload import Upload, declared_type, open_upload, promised_digest
+from .upload import Upload, declared_type, least_upload_bytes, open_upload, promised_digest
 
 __all__ = [
     "ANY_METHOD",
@@ -135,6 +135,7 @@ __all__ = [
     "join_faces",
     "join_routes",
     "json_response",
+    "least_upload_bytes",
     "listen",
     "listen_unix",
     "name_suffix",

@@ -19,7 +19,7 @@ from coatcheck.protocol import (
 from .body import body_chunks, require_identity
 from .conditions import field_value
 from .errors import ProblemError, refuse
-from .form import FormFile, is_form
+from .form import OVERHEAD_BYTES, FormFile, is_form
 
 _THREAD_FROM_BYTES = 64 * 1024  # hashing less takes under 0.1 ms; a thread hop costs as much
 _DIGEST_FIELDS = ("repr-digest", "content-digest")
@@ -71,6 +71,14 @@ async def open_upload(request: web.Request) -> Upload:
     await form.open()
     declared = declared_type(form.headers.get("content-type", OCTET_STREAM))
     return Upload(form.content(), declared, None, promised_digest(form.headers))
+
+
+def least_upload_bytes(request: web.Request) -> int:
+    """Return what an upload has at least, by its head alone; 0 where that says nothing."""
+    size = request.content_length or 0
+    if is_form(request.headers.get("Content-Type", OCTET_STREAM)):
+        return max(0, size - OVERHEAD_BYTES)
+    return size
 
 
 def digest_mismatch(expected: Digest, actual: Digest) -> ProblemError:

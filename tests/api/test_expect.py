@@ -19,6 +19,7 @@ BOUND = 1000
 KEY = f"cck_{'a' * 8}_{'k' * 40}"
 READER = f"cck_{'r' * 8}_{'k' * 40}"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+FORM = "Content-Type: multipart/form-data; boundary=B"
 BLOB = f"PUT /v1/blobs/{DIGEST}"
 
 
@@ -60,6 +61,7 @@ def head(target: str, *lines: str, version: str = "1.1") -> bytes:
         (head("PUT /v1/blobs/sha256:xyz"), 400, "digest_invalid"),
         (head("POST /v1/blobs", f"Content-Length: {BOUND + 1}"), 413, "blob_too_large"),
         (head(BLOB, f"Content-Length: {BOUND + 1}"), 413, "blob_too_large"),
+        (head("POST /v1/blobs", FORM, f"Content-Length: {BOUND + 65_537}"), 413, "blob_too_large"),
         (head("POST /v1/blobs/missing", "Content-Length: 9999999"), 413, "body_too_large"),
         (head(BLOB, "Content-Length: 0"), 400, "body_empty"),
         (head(BLOB, "Content-Encoding: gzip"), 415, "content_encoding_unsupported"),
@@ -118,6 +120,15 @@ async def test_a_body_that_is_wanted_is_asked_for_once(server: Server, request_h
         writer.write(BODY.ljust(size, b"x"))
         status = b"201 Created" if size == len(BODY) else b"422 Unprocessable Entity"
         assert await reader.readuntil(b"\r\n") == b"HTTP/1.1 " + status + b"\r\n"
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_form_whose_file_may_be_small_enough_is_asked_for(server: Server) -> None:
+    reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
+    async with asyncio.timeout(10):
+        writer.write(head("POST /v1/blobs", FORM, f"Content-Length: {BOUND + 65_536}"))
+        assert await reader.readexactly(len(CONTINUE)) == CONTINUE
     writer.close()
     await writer.wait_closed()
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from faults.behind import of_blobs
 from faults.examine import examine
 from faults.ledger import Ledger, Line, Mark, content, digest_of, read_ledger
 from faults.persist import body
@@ -144,8 +145,11 @@ async def test_a_row_and_a_file_belong_together(folder: Path, mark: Mark) -> Non
     digest = Digest.of(data)
     (folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex).write_bytes(data)
     lines = [PUT, Line(mark, "put", "b", digest), Line(mark, "release", "b", digest)]
+    said = f"{digest} has bytes without a row"
+    assert said in [*of_blobs(folder)]
     told = await examine(folder, Promised.by(lines))
-    assert (f"{digest} has bytes without a row" in told) is (mark is Mark.DONE)
+    assert (said in told) is (mark is Mark.DONE)
+    assert [*of_blobs(folder)] == []  # nothing is left of it, whatever it was
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,9 @@ class BackendContract:
 
     async def test_quarantined_bytes_are_absent_until_put_again(self, backend: Backend) -> None:
         await put(backend, DATA)
+        assert not backend.has_quarantined(DIGEST)
         backend.quarantine(DIGEST)
+        assert backend.has_quarantined(DIGEST)
         assert backend.open(DIGEST) is None
         await put(backend, DATA)
         assert read(backend, DIGEST) == DATA

@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +25,8 @@ from coatcheck.store import (
     StoreUnavailableError,
     UploadNotFoundError,
 )
-from coatcheck.store.backend import Backend
 from coatcheck.store.database import Database
+from coatcheck.store.index_rows import MAX_CLAIMS
 
 Open = Callable[[StoreConfig], Awaitable[Store]]
 BlobPath = Callable[[Digest], Path]
@@ -179,6 +179,31 @@ async def test_who_asks_what_is_missing_claims_what_is_there(store: Store) -> No
     assert (await store.missing("a", [DIGEST], end_user="bob")).missing == [DIGEST]
 
 
+async def test_what_more_show_than_are_noted_is_nobodys_own(
+    store: Store, databases: Databases
+) -> None:
+    await put(store, "a", DATA, "ann")
+    names = [("a", DIGEST, f"somebody-{number}", 0.0) for number in range(MAX_CLAIMS - 2)]
+    insert = "INSERT INTO end_users (tenant, digest, end_user, created_at) VALUES (?, ?, ?, ?)"
+    await databases(store)[0].run(lambda c: c.exec_driver_sql(insert, names).close())
+
+    async def claims() -> object:
+        return await databases(store)[0].read(
+            lambda c: c.exec_driver_sql("SELECT count(*), unnamed FROM end_users, grants").one()
+        )
+
+    for name, expected in (("bob", (1000, 0)), ("bob", (1000, 0)), ("eve", (1000, 1))):
+        assert (await store.missing("a", [DIGEST], end_user=name)).missing == []
+        assert await claims() == expected
+    await put(store, "a", DATA, "eve")
+    assert await claims() == (1000, 1)
+    await databases(store)[0].run(
+        lambda c: c.exec_driver_sql("DELETE FROM end_users WHERE end_user != 'ann'").close()
+    )
+    assert (await store.erasure.erase_end_user("a", "ann")).kept_grants == 1
+    assert await store.stat("a", DIGEST) is not None
+
+
 async def test_a_use_claims_nothing(store: Store) -> None:
     await put(store, "a", DATA, "ann")
     await store.stat_many("a", [DIGEST])
@@ -326,21 +351,17 @@ async def test_uploads_meanwhile_are_whole_or_gone(disk_store: Store) -> None:
     assert erased.left == NOTHING
 
 
-class _Halting:
-    """A backend that fails at some removals, as a process does that ends."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.left = 0
-
-    def remove(self, digest: Digest) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise InterruptedError
-        self._backend.remove(digest)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._backend, name)
+@contextmanager
+def unremovable(paths: Iterable[Path]) -> Generator[None]:
+    """Put folders where files were, which no unlink removes, as on a disk that refuses to."""
+    moved = [(path, path.with_name(f"{path.name}-aside")) for path in paths]
+    for path, aside in moved:
+        path.rename(aside)
+        path.mkdir()
+    yield
+    for path, aside in moved:
+        path.rmdir()
+        aside.rename(path)
 
 
 async def test_erasing_again_goes_on_where_it_ended(disk_store: Store, blob_path: BlobPath) -> None:
@@ -348,16 +369,13 @@ async def test_erasing_again_goes_on_where_it_ended(disk_store: Store, blob_path
     digests = [(await put(disk_store, "a", b"%d" % n, "ann")).grant.digest for n in range(50)]
     for digest in digests:
         await disk_store.pin("a", digest)
-    halting = _Halting(disk_store.erasure._backend)  # pyright: ignore[reportPrivateUsage]
-    disk_store.erasure._backend = halting  # type: ignore[assignment] # pyright: ignore
-    halting.left = 5
-    with pytest.raises(InterruptedError):
-        await disk_store.erasure.erase_end_user("a", "ann")
-    await asyncio.gather(*(disk_store.stat("a", digest) for digest in digests))
-    dead = [d for d in digests if blob_path(d).exists() and await disk_store.stat("a", d) is None]
-    assert dead  # begun, and not finished
-    assert (await disk_store.missing("a", dead, end_user="bob")).missing == dead
-    halting.left = 1000
+    with unremovable(blob_path(digest) for digest in digests[5:]):
+        with pytest.raises(StoreUnavailableError):
+            await disk_store.erasure.erase_end_user("a", "ann")
+        held = await disk_store.stat_many("a", digests)
+        dead = [digest for digest in digests[5:] if digest not in held]
+        assert dead  # begun, and not finished
+        assert (await disk_store.missing("a", dead, end_user="bob")).missing == dead
     erased = await disk_store.erasure.erase_end_user("a", "ann")
     assert erased.left == NOTHING
     assert not any(blob_path(digest).exists() for digest in digests)
@@ -368,9 +386,7 @@ async def test_what_a_crash_left_half_erased_a_sweep_ends(
 ) -> None:
     await put(disk_store, "a", DATA)
     await disk_store.pin("a", DIGEST)
-    halting = _Halting(disk_store.erasure._backend)  # pyright: ignore[reportPrivateUsage]
-    disk_store.erasure._backend = halting  # type: ignore[assignment] # pyright: ignore
-    with pytest.raises(InterruptedError):
+    with unremovable([blob_path(DIGEST)]), pytest.raises(StoreUnavailableError):
         await disk_store.erasure.erase_tenant("a")
     assert blob_path(DIGEST).exists()
     assert (await disk_store.sweep.run()).ended_grants == 1

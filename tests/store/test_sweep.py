@@ -169,6 +169,29 @@ async def test_damaged_bytes_go_when_their_time_in_quarantine_is_over(
     assert (await put(disk_store, "a", DATA)).grant.pinned  # the grant outlived the bytes
 
 
+async def test_a_dry_run_says_when_a_damaged_blob_that_nobody_holds_goes(
+    disk_store: Store, put: Put, now: list[float], blob_path: BlobPath
+) -> None:
+    await put(disk_store, "a", DATA)
+    blob_path(DIGEST).write_bytes(b"Bytes")
+    with pytest.raises(Exception, match="no such blob"):
+        await disk_store.open_blob("a", DIGEST)
+
+    async def said() -> tuple[bool, str]:
+        (verdict,) = [one for one in await verdicts(disk_store) if one.of == "blob"]
+        return verdict.goes, verdict.reason
+
+    now[0] += 10
+    assert await said() == (False, "in quarantine for 10 s; an upload heals it")
+    now[0] += 2 * DAY  # its lease ends
+    left = 5 * DAY - 10
+    assert await said() == (False, f"in quarantine, and nobody has it; it goes in {left} s")
+    now[0] += left
+    assert await said() == (True, "in quarantine, nobody has it, and its time there is over")
+    assert (await disk_store.sweep.run()).removed_quarantined == 1
+    assert await verdicts(disk_store) == []
+
+
 async def test_what_an_upload_has_healed_leaves_quarantine(
     disk_store: Store, put: Put, blob_path: BlobPath, folder: Path
 ) -> None:

@@ -8,8 +8,9 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -223,18 +224,24 @@ async def healthy(path: Path) -> int:
         return answer.status
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for sockets, whose whole path has at most 107 bytes; see unix(7)."""
+    with tempfile.TemporaryDirectory(prefix="cc-") as folder:
+        yield Path(folder)
+
+
 def test_sigterm_drains_the_workers_and_leaves_nothing(
-    serve: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Fixture, tmp_path: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setenv("TMPDIR", str(short_path))
     served: Served = serve(TWO + QUIET + "uds = 'socket'")
     path = tmp_path / "socket"
     assert served.process.stdout
     assert served.process.stdout.readline() == b"coatcheck: listening on unix:socket\n"
     assert asyncio.run(healthy(path)) == 200
     children = list(workers(served).values())
-    assert len(list((tmp_path / "temporary").glob("*/*.door"))) == 2
+    assert len(list(short_path.glob("*/*.door"))) == 2
     with socket.create_connection(address(served), timeout=PATIENCE_SECONDS) as upload:
         upload.sendall(
             b"POST /v1/blobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000005\r\n\r\n"
@@ -247,16 +254,15 @@ def test_sigterm_drains_the_workers_and_leaves_nothing(
         assert b"201 Created" in upload.recv(65536)
     assert served.process.wait(PATIENCE_SECONDS) == 0
     assert not any(child.is_running() for child in children)
-    assert list((tmp_path / "temporary").iterdir()) == []
+    assert list(short_path.iterdir()) == []
     assert not path.exists()
     assert [path for path in (served.folder / "spool").iterdir() if path.is_dir()] == []
 
 
 def test_workers_of_a_killed_supervisor_end_and_the_folder_is_free(
-    serve: Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Fixture, tmp_path: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setenv("TMPDIR", str(short_path))
     served: Served = serve(TWO + "uds = 'socket'")
     with Client(served.url) as client:
         digest = client.put(b"kept").digest
@@ -265,7 +271,7 @@ def test_workers_of_a_killed_supervisor_end_and_the_folder_is_free(
     served.process.wait()
     _, alive = psutil.wait_procs(children, timeout=PATIENCE_SECONDS)
     assert not alive
-    assert list((tmp_path / "temporary").iterdir()) == []
+    assert list(short_path.iterdir()) == []
     assert stat.S_ISSOCK((tmp_path / "socket").stat().st_mode)  # left by the dead
     again: Served = serve("uds = 'socket'")
     with Client(again.url) as client:
