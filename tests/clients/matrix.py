@@ -50,6 +50,7 @@ class Site:
 
 async def run_matrix() -> list[Outcome]:
     """Start what is needed, run every client's program, and judge each cell, in the roster's order."""
+    await asyncio.to_thread(_lay_out_modules)
     turn = asyncio.Semaphore(_AT_ONCE)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -196,9 +197,13 @@ def _command(environment: Environment, program: str) -> list[str]:
     if environment is not NODE_MODULES:
         python = sys.executable if environment is HERE else environment.python
         return [str(python), str(_PROGRAMS / program)]
-    for module in _PROGRAMS.glob("*.mjs"):  # a module finds packages beside itself
-        shutil.copy(module, folder)
     return [str(NODE), str(folder / program)]
+
+
+def _lay_out_modules() -> None:
+    """Copy npm's programs to their packages: a module finds packages beside itself."""
+    for module in _PROGRAMS.glob("*.mjs"):
+        shutil.copy(module, require(NODE_MODULES).folder)
 
 
 def _cell(trial: Trial, site: Site) -> dict[str, object]:

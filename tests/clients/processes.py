@@ -12,17 +12,21 @@ from pathlib import Path
 from coatcheck.protocol import Scope
 from coatcheck.store import open_keys
 
+# What would change how a client, a proxy or an upstream behaves.
+_FOREIGN = (
+    *("COATCHECK_", "COV_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "AZURE_", "LITELLM_"),
+    *("LANGCHAIN_", "LANGSMITH_", "LOGFIRE_", "FAKELLM_", "LLMOCK_", "AIMOCK_", "NODE_OPTIONS"),
+)
 _USUAL: tuple[Scope, ...] = ("read", "write", "gateway")
-_PATIENCE_SECONDS = 90.0
+_PATIENCE_SECONDS = 240.0  # LiteLLM takes six of a processor, which others may want too
 
 
 def surroundings(**more: str) -> dict[str, str]:
-    """Return this process's environment without settings of ours, and without proxies."""
-    left_out = ("COATCHECK_", "COV_", "COVERAGE_")
+    """Return this process's environment without settings of ours or theirs, and without proxies."""
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(left_out) and not key.lower().endswith("_proxy")
+        if not key.startswith(_FOREIGN) and not key.lower().endswith("_proxy")
     }
     return kept | {"PYTHONDONTWRITEBYTECODE": "", "NO_COLOR": "1"} | more
 

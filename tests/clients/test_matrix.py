@@ -9,7 +9,7 @@ from .roster import CLIENTS, Client
 from .table import PAGE, render
 from .trial import STATUS, Outcome
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from .independent import DIALECTS_OF, Independent
 pytestmark = [
     pytest.mark.system,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 _FINGERPRINT = re.compile(rb"fingerprint ([0-9a-f]{8})\]")
 _COUNTED = {row.path for row in ROWS if row.path.endswith(("tokens", "countTokens"))}

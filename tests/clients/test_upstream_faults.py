@@ -20,7 +20,7 @@ from .independent import DIALECTS_OF, LIMIT_PER_MINUTE, NO_ANSWER, SLOW, Answere
 pytestmark = [
     pytest.mark.system,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 _DIALECTS = DIALECTS_OF["llmock"]
 _STATUSES = (400, 401, 403, 404, 409, 413, 422, 429, 500, 502, 503, 529)
