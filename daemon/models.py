@@ -71,7 +71,7 @@ class Models:
         tenant_of(request)
         refuse_navigation(request)
         provider = provider_of(request)
-        asked = self._upstreams.remote_of(provider)
+        asked = self._upstreams.remote(provider)
         answers = await asyncio.gather(*(_models_of(upstream, request) for upstream in asked))
         lists = [answer for answer in answers if isinstance(answer, list)]
         if answers and not lists:

@@ -182,24 +182,24 @@ class Upstreams:
                 break
         return first
 
+    def remote(self, provider: Provider) -> Sequence[Upstream]:
+        """Return the remote upstreams of a provider, in order."""
+        return [
+            upstream
+            for upstream in self._upstreams
+            if upstream.config.is_remote and upstream.config.provider.name == provider.name
+        ]
+
     def of_provider(self, provider: Provider, dialect: str | None) -> Sequence[Upstream]:
         """Return the remote upstreams of a provider, in order, those of the dialect first.
 
         Raises:
             UpstreamNotFoundError: there is none.
         """
-        found = self.remote_of(provider)
+        found = self.remote(provider)
         if not found:
             raise UpstreamNotFoundError(f"no upstream of {provider.name} is configured")
         return sorted(found, key=lambda upstream: upstream.config.dialect != dialect)
-
-    def remote_of(self, provider: Provider) -> Sequence[Upstream]:
-        """Return the remote upstreams of a provider, in order; none where none is configured."""
-        return [
-            upstream
-            for upstream in self._upstreams
-            if upstream.config.is_remote and upstream.config.provider.name == provider.name
-        ]
 
     def of_model(self, provider: Provider, model: str) -> Upstream | None:
         """Return who takes turns of a model, in the first of a provider's dialects that has one."""
