@@ -105,6 +105,7 @@ async def test_an_erasure_that_cannot_remove_an_upload_does_not_forget_it(rounds
         if (site.syscall, site.number) == ("unlink", 1)
         and fnmatch(site.path, "uploads/*")
         and site.path not in linked
+        and "-" not in site.path  # sections are unlinked when they were joined
     ]
     assert len(of_erasure) == 1
     done = await rounds.strike(of_erasure[0], Fault.FAILS)
