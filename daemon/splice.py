@@ -67,7 +67,7 @@ def splice_into(
     spans = find_spans(short, {filling.slot.path[:-1] for filling in fillings})
     ordered = sorted(spans.items(), key=lambda item: item[1])
     parts = [(_at(body, path), short[start:end]) for path, (start, end) in ordered]
-    spellings = [_spelling(part, written) for part, written in parts]
+    spellings = [_spelling(_shortened(part, written, text), written) for part, written in parts]
     stand_ins = _StandIns(fillings, nonce)
     segments: list[Segment] = []
     done = 0
@@ -122,6 +122,32 @@ def _at(body: JsonObject, path: Path) -> Json:
         elif isinstance(value, list):  # else one value stands in place of a list
             value = value[step]
     return value
+
+
+def _shortened(value: Json, written: str, text: ShortJson) -> Json:
+    """Return a part with marks where they stand in `written`, its short text.
+
+    An inline image that gives way to a smaller one need not be written to see how its part is.
+    """
+    marks = [(mark, content) for mark, content in text.taken.items() if mark in written]
+    return _marked(value, marks) if marks else value
+
+
+def _marked(value: Json, marks: Sequence[tuple[str, memoryview]]) -> Json:
+    match value:
+        case dict():
+            return {key: _marked(item, marks) for key, item in value.items()}
+        case list():
+            return [_marked(item, marks) for item in value]
+        case str():
+            same = (mark for mark, content in marks if _is_same(value, content))
+            return next(same, value)
+        case _:
+            return value
+
+
+def _is_same(value: str, content: memoryview) -> bool:
+    return len(value) == len(content) and value.encode() == bytes(content)
 
 
 def _spelling(value: Json, written: str) -> int:

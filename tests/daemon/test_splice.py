@@ -93,6 +93,26 @@ def test_long_inline_bytes_are_spliced_as_they_came() -> None:
     assert written(text) == text.replace(REF.encode(), PNG.encode())
 
 
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_a_part_whose_long_inline_bytes_give_way_is_spelled_as_it_was(
+    separators: tuple[str, str], is_ascii: bool
+) -> None:
+    url = f"data:image/png;base64,{base64.b64encode(Random(1).randbytes(99_999)).decode()}"
+    parts = [{"type": "image_url", "image_url": {"url": url}, "name": "é"} for _ in range(2)]
+    body = {"messages": [{"role": "user", "content": parts}], "n": 1.50}
+    text = json.dumps(body, separators=separators, ensure_ascii=is_ascii).encode()
+    short = shorten_json(text)
+    assert len(short.taken) == 2
+    parsed = decode_json(short)
+    assert isinstance(parsed, dict)
+    slots = dialect("openai.chat").walk(parsed["messages"])
+    segments = splice_into(short, parsed, [Filling(slots[1], BLOB, "image/png")], b"n" * 16)
+    sent = b"".join(b"AAAA" if isinstance(one, Base64Of) else one for one in segments)
+    head, _, tail = text.rpartition(url.encode())
+    assert sent == head + PNG.encode() + tail
+
+
 def test_a_part_inside_a_part_is_written_once() -> None:
     image = {"type": "image", "source": {"type": "url", "url": REF}}
     outer = {"type": "tool_result", "source": {"type": "url", "url": REF}, "content": [image]}
