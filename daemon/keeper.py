@@ -29,6 +29,7 @@ from .familiar import Familiar, TextKey
 from .source import BlobSource, KeptMessage, PromptSource
 
 _log = logging.getLogger(__name__)
+_MAX_MESSAGES = 100_000  # of one request: keeping them takes two seconds of a processor
 _ABSORBED_AT_ONCE = 8  # most of an upload is waiting for the disk
 _DECODED_CHARS = 8 * 1024 * 1024  # of base64 decoded at once, but for one larger image
 
@@ -73,8 +74,12 @@ class Keeper:
     ) -> Kept:
         """Keep messages that continue `parent`, and their bytes; `end_user` is whom they are for.
 
-        Nothing is kept without an RFC 8785 form, or in a store without room. May be repeated.
+        Nothing is kept without an RFC 8785 form, in a store without room, or of more messages than
+        any model reads. May be repeated.
         """
+        if len(messages) > _MAX_MESSAGES:
+            _log.warning("prompt not kept: more than %d messages at once", _MAX_MESSAGES)
+            return Kept()
         try:
             start = parent or prompt_root(dialect.name)
             form, kept = await asyncio.to_thread(_prepare, dialect, messages, origins, start)

@@ -117,3 +117,11 @@ def test_what_was_met_longest_ago_is_forgotten() -> None:
         assert familiar.find("a", keys[0] or key) == digest  # used each time
     assert keys[1]
     assert familiar.find("a", keys[1]) is None
+
+
+async def test_more_messages_than_any_model_reads_are_not_kept(
+    keeper: Keeper,
+) -> None:
+    listed: list[Json] = [{"role": "user", "content": "x"}] * 100_001
+    assert (await keeper.keep("a", CHAT, None, listed, ())).prompt is None
+    assert (await keeper.keep("a", CHAT, None, listed[:2], ())).prompt is not None
