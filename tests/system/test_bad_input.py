@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -102,12 +103,15 @@ def server(serve_long: Serve) -> Server:
 
 def code_of(dialect: str, answer: bytes) -> str:
     """Return the code of an error in the provider's shape."""
-    value = json.loads(answer)
+    value: Any = json.loads(answer)
     DIALECTS[dialect].provider.error_model.model_validate(value, strict=True)
-    error = value["error"]
-    details = error.get("details") or {}
-    first = details[0] if isinstance(details, list) else details
-    return str(first.get("error_code") or first.get("code") or error["code"])
+    match dialect:
+        case "anthropic.messages":
+            return str(value["error"]["details"]["error_code"])
+        case "gemini.generate":
+            return str(value["error"]["details"][0]["code"])
+        case _:
+            return str(value["error"]["code"])
 
 
 def images(dialect: str, count: int, text: str) -> bytes:
