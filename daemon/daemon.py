@@ -18,6 +18,7 @@ from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
 from .admin import cache_routes, cache_section
 from .echo import EchoUpstream
 from .echo_voices import VOICES
+from .familiar import Familiar
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
 from .inventory import CacheView, Inventory
@@ -115,7 +116,7 @@ class Daemon:
                 for upstream in _upstreams(config, images, clock)
             ]
         )
-        keeper = Keeper(blobs, prompts)
+        keeper = Keeper(blobs, prompts, Familiar(int.from_bytes(random(8))))
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         resolver = Resolver(blobs, inventory or noted, clock)
         fitter: Fitter | None = None

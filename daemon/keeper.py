@@ -6,12 +6,13 @@ goes on. `keep` is awaited before the answer's headers, since they say whether i
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from coatcheck.protocol import (
     Dialect,
     Digest,
+    FoundInline,
     InlineBlob,
     Json,
     Path,
@@ -24,10 +25,13 @@ from coatcheck.protocol import (
 )
 
 from .errors import DaemonError
+from .familiar import Familiar, TextKey
 from .source import BlobSource, KeptMessage, PromptSource
 
 _log = logging.getLogger(__name__)
-_ABSORBED_AT_ONCE = 8  # each holds one decoded image
+_MAX_MESSAGES = 100_000  # of one request: keeping them takes two seconds of a processor
+_ABSORBED_AT_ONCE = 8  # most of an upload is waiting for the disk
+_DECODED_CHARS = 8 * 1024 * 1024  # of base64 decoded at once, but for one larger image
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,19 @@ class Kept:
 class Keeper:
     """Owns the absorbing that goes on in the background; close it to end that."""
 
-    def __init__(self, blobs: BlobSource, prompts: PromptSource, max_background: int = 4) -> None:
+    def __init__(
+        self,
+        blobs: BlobSource,
+        prompts: PromptSource,
+        familiar: Familiar,
+        max_background: int = 4,
+    ) -> None:
         self._blobs = blobs
+        self._familiar = familiar
         self._prompts = prompts
         # Each holds one request's decoded images; a fifth is not absorbed rather than queued.
         self._max_background = max_background
-        self._background: set[asyncio.Task[Kept]] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
     async def keep(
         self,
@@ -63,8 +74,12 @@ class Keeper:
     ) -> Kept:
         """Keep messages that continue `parent`, and their bytes; `end_user` is whom they are for.
 
-        Nothing is kept without an RFC 8785 form, or in a store without room. May be repeated.
+        Nothing is kept without an RFC 8785 form, in a store without room, or of more messages than
+        any model reads. May be repeated.
         """
+        if len(messages) > _MAX_MESSAGES:
+            _log.warning("prompt not kept: more than %d messages at once", _MAX_MESSAGES)
+            return Kept()
         try:
             start = parent or prompt_root(dialect.name)
             form, kept = await asyncio.to_thread(_prepare, dialect, messages, origins, start)
@@ -103,7 +118,8 @@ class Keeper:
         """Take the bytes that stand inline in messages, in the background, if there is room."""
         if len(self._background) >= self._max_background:
             return
-        task = asyncio.create_task(self.absorb(tenant, dialect, messages, origins, end_user))
+        absorbing = self._absorb_unfamiliar(tenant, dialect, messages, origins, end_user)
+        task = asyncio.create_task(absorbing)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -114,15 +130,37 @@ class Keeper:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _absorb_unfamiliar(
+        self,
+        tenant: str,
+        dialect: Dialect,
+        messages: Sequence[Json],
+        origins: Collection[str],
+        end_user: str | None,
+    ) -> None:
+        """Take what was not met lately, or is not held any more."""
+        texts = await asyncio.to_thread(_texts, dialect, messages, origins, self._familiar)
+        known = {key: self._familiar.find(tenant, key) for key in texts}
+        try:
+            met = {digest for digest in known.values() if digest is not None}
+            held = await self._held(tenant, met, end_user) if met else ()
+            new = {key: found for key, found in texts.items() if known[key] not in held}
+            blobs = await asyncio.to_thread(_named, new)
+            await self._absorb_all(tenant, list(blobs.values()), end_user)
+        except DaemonError as error:
+            _log.warning("inline blobs not absorbed: %s", error)
+            return
+        for key, blob in blobs.items():
+            self._familiar.note(tenant, key, blob.digest)
+
     async def _absorb_all(
         self, tenant: str, blobs: Sequence[InlineBlob], end_user: str | None
     ) -> None:
-        """Take each blob once, a few at a time: most of an upload is waiting for the disk."""
+        """Take each blob once, a few at a time."""
         unique = {blob.digest: blob for blob in blobs}
         held = await self._held(tenant, unique, end_user) if unique else ()
         absent = [blob for digest, blob in unique.items() if digest not in held]
-        for start in range(0, len(absent), _ABSORBED_AT_ONCE):
-            batch = absent[start : start + _ABSORBED_AT_ONCE]
+        for batch in _batches(absent):
             absorbing = (self._absorb(tenant, blob, end_user) for blob in batch)
             for outcome in await asyncio.gather(*absorbing, return_exceptions=True):
                 if outcome is not None:
@@ -139,6 +177,41 @@ class Keeper:
     async def _absorb(self, tenant: str, blob: InlineBlob, end_user: str | None) -> None:
         data = await asyncio.to_thread(blob.decode)
         await self._blobs.absorb(tenant, data, blob.media_type, end_user=end_user)
+
+
+def _texts(
+    dialect: Dialect, messages: Sequence[Json], origins: Collection[str], familiar: Familiar
+) -> dict[TextKey, FoundInline]:
+    """Return what stands inline in messages, each text once."""
+    found = (slot.found for slot in dialect.walk(messages, origins))
+    inline = [one for one in found if isinstance(one, FoundInline)]
+    keyed = ((familiar.key_of(one), one) for one in inline)
+    return {key: one for key, one in keyed if key is not None}
+
+
+def _named(texts: Mapping[TextKey, FoundInline]) -> dict[TextKey, InlineBlob]:
+    """Return the blobs of those texts that are strict base64, decoded one at a time."""
+    blobs: dict[TextKey, InlineBlob] = {}
+    for key, found in texts.items():
+        data = found.decode()
+        if data is not None:
+            blobs[key] = InlineBlob(0, Digest.of(data), found)
+    return blobs
+
+
+def _batches(blobs: Sequence[InlineBlob]) -> Iterator[Sequence[InlineBlob]]:
+    """Yield a few blobs at a time: each is decoded whole."""
+    batch: list[InlineBlob] = []
+    chars = 0
+    for blob in blobs:
+        count = len(blob.found.text)
+        if batch and (len(batch) == _ABSORBED_AT_ONCE or chars + count > _DECODED_CHARS):
+            yield batch
+            batch, chars = [], 0
+        batch.append(blob)
+        chars += count
+    if batch:
+        yield batch
 
 
 def _prepare(

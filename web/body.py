@@ -7,6 +7,7 @@ not count what precedes the first part.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
+from io import BytesIO
 
 from aiohttp import HttpVersion11, StreamReader, web
 
@@ -26,8 +27,10 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
         if len(body) > max_bytes:
             raise too_large(max_bytes)
         return body
-    chunks = [chunk async for chunk in body_chunks(request, max_bytes)]
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    whole = BytesIO()  # it grows in place, and gives its bytes away uncopied
+    async for chunk in body_chunks(request, max_bytes):
+        whole.write(chunk)
+    return whole.getvalue()
 
 
 async def body_chunks(request: web.Request, max_bytes: int | None) -> AsyncGenerator[bytes, None]:

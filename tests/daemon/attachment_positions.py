@@ -48,10 +48,15 @@ def _chat() -> Iterator[Position]:
         ask: Callable[[Json], JsonObject] = lambda part: body([part]),
     ) -> Position:
         path = "/v1/chat/completions"
-        around = None if holder is None else lambda value: ask(holder(value))
-        return Position(
-            "openai.chat", about, spelled, path, lambda v: ask(part(v)), around, media_type
-        )
+
+        def whole(value: Json) -> JsonObject:
+            return ask(part(value))
+
+        def around(value: Json) -> JsonObject:
+            return ask(holder(value) if holder else value)
+
+        given = around if holder else None
+        return Position("openai.chat", about, spelled, path, whole, given, media_type)
 
     def image(url: Json) -> Json:
         return {"type": "image_url", "image_url": url}

@@ -58,7 +58,7 @@ PNG = "data:image/png;base64,AAAA"
 def test_what_is_not_replaced_stays_as_the_client_wrote_it(
     indent: int | None, is_ascii: bool
 ) -> None:
-    body = {
+    body: JsonObject = {
         "model": "m",
         "messages": [
             {"role": "user", "content": 'Größe \\ " <b> \ud800'},
