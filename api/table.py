@@ -31,11 +31,12 @@ from .config import ApiConfig
 from .erase import ERASE
 from .errors import translating
 from .keys import key_routes
-from .maintenance import maintenance_routes, work_route
+from .maintenance import maintenance_routes
 from .models import StatsAnswer
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
 from .tus_routes import tus_routes
+from .work import work_route
 
 _BLOBS = BLOB_PATH.rstrip("/")
 _BLOB = f"{BLOB_PATH}{{digest}}"
