@@ -14,9 +14,9 @@ from .maintenance import (
     CheckRequest,
     ScrubRequest,
     SweepRequest,
-    Work,
 )
 from .table import face, readiness, routes
+from .work import Work
 
 __all__ = [
     "CHECK",

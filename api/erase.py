@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from coatcheck.protocol import is_end_user, is_tenant
 from coatcheck.store import Erased, Left, Store
 
-from .maintenance import Work
+from .work import Line, Work
 
 
 def _tenant(name: str) -> str:
@@ -42,10 +42,8 @@ class EraseRequest(BaseModel):
     )
 
 
-class ErasingLine(BaseModel):
+class ErasingLine(Line):
     """What was erased so far."""
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["progress"] = "progress"
     ended_grants: int
@@ -71,10 +69,8 @@ class LeftEntry(BaseModel):
     keys: int = Field(description="Valid keys of the tenant: they stay until they are revoked.")
 
 
-class ErasedLine(BaseModel):
+class ErasedLine(Line):
     """What was erased in all, and whether it is gone."""
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Literal["done"] = "done"
     verified: bool = Field(description="It was looked for, and nothing found but keys.")
@@ -88,7 +84,7 @@ class ErasedLine(BaseModel):
     left: LeftEntry
 
 
-async def _erase(store: Store, request: EraseRequest) -> AsyncGenerator[BaseModel]:
+async def _erase(store: Store, request: EraseRequest) -> AsyncGenerator[Line]:
     steps = store.erasure.run(request.tenant, request.end_user, rewrite=request.rewrite)
     async with aclosing(steps):
         async for erased in steps:

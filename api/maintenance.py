@@ -1,79 +1,43 @@
-"""Work on a whole store that takes its time: asked for by an operator, told line by line.
-
-Each piece of work is a request and an answer of lines, JSON each, the last of kind `done`. A command
-does the same work on a folder that no server has. If it fails when lines were sent already, the last
-one is of kind `error`. Whoever goes away ends the work at the next line.
-"""
+"""Looking after a store: sweeping, scrubbing and checking it, for an operator."""
 
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
-from typing import Generic, Literal, TypeVar
+from dataclasses import asdict
+from typing import ClassVar, Literal, TypeVar
 
-from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from coatcheck.protocol import HoldEntry
-from coatcheck.store import CheckProgress, Store, StoreError, Verdict
-from coatcheck.web import Answer, Operation, Route, read_model
+from coatcheck.store import CheckProgress, Store, Verdict
+from coatcheck.web import Route
 
-from .errors import store_problem
 from .models import hold_entry
-
-LINES_TYPE = "application/x-ndjson"
-_MAX_REQUEST_BYTES = 16 * 1024
-_FLUSH_BYTES = 32 * 1024  # many short lines go out together
+from .work import Line, Work, work_route
 
 _SAY_SECONDS = 0.2
 MIN_SCRUB_RATE = 64 * 1024
 """Bytes a second. A slower one would say nothing for longer than anybody waits for a line."""
 
 S = TypeVar("S")
-R = TypeVar("R", bound=BaseModel)
 
 
-class _Line(BaseModel):
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Work(Generic[R]):
-    """One kind of work."""
-
-    name: str
-    request: type[R]
-    run: Callable[[Store, R], AsyncGenerator[BaseModel]]
-    """Does it; the generator yields the lines."""
-    summary: str
-    lines: str
-    """What the lines are, for the document."""
-
-    @property
-    def path(self) -> str:
-        """Where a server is asked for it."""
-        return f"/admin/api/{self.name}"
-
-
-class FailedLine(_Line):
-    """The end of work that failed."""
-
-    kind: Literal["error"] = "error"
-    code: str
-    detail: str
-
-
-class SweepRequest(_Line):
+class SweepRequest(_Frozen):
     """What to sweep for."""
 
     dry_run: bool = False
     """Say what would go, and why what stays does; remove nothing."""
 
 
-class VerdictLine(_Line):
+class VerdictLine(Line):
     """Why a grant or a blob stays or goes."""
 
+    is_one_of_many: ClassVar[bool] = True
     kind: Literal["verdict"] = "verdict"
     of: Literal["grant", "blob"]
     digest: str
@@ -84,7 +48,7 @@ class VerdictLine(_Line):
     holds: tuple[HoldEntry, ...] = ()
 
 
-class SweptLine(_Line):
+class SweptLine(Line):
     """What a sweep did."""
 
     kind: Literal["done"] = "done"
@@ -97,7 +61,7 @@ class SweptLine(_Line):
     removed_uploads: int
 
 
-class JudgedLine(_Line):
+class JudgedLine(Line):
     """What a dry run counted."""
 
     kind: Literal["done"] = "done"
@@ -108,7 +72,7 @@ class JudgedLine(_Line):
     bytes_going: int
 
 
-async def _sweep(store: Store, request: SweepRequest) -> AsyncGenerator[BaseModel]:
+async def _sweep(store: Store, request: SweepRequest) -> AsyncGenerator[Line]:
     if request.dry_run:
         async with aclosing(_judge(store)) as lines:
             async for line in lines:
@@ -126,7 +90,7 @@ async def _sweep(store: Store, request: SweepRequest) -> AsyncGenerator[BaseMode
     )
 
 
-async def _judge(store: Store) -> AsyncGenerator[BaseModel]:
+async def _judge(store: Store) -> AsyncGenerator[Line]:
     counts = {"grant": [0, 0], "blob": [0, 0]}
     bytes_going = 0
     async with aclosing(store.sweep.explain()) as verdicts:
@@ -156,7 +120,7 @@ def _verdict_line(verdict: Verdict) -> VerdictLine:
     )
 
 
-class ScrubRequest(_Line):
+class ScrubRequest(_Frozen):
     """How to scrub."""
 
     bytes_per_second: int | None = Field(default=None, ge=MIN_SCRUB_RATE)
@@ -167,7 +131,7 @@ class ScrubRequest(_Line):
     """Begin anew with a new seed, with which all checksums are made then."""
 
 
-class _ScrubCounts(_Line):
+class _ScrubCounts(Line):
     checked_blobs: int
     checked_bytes: int
     total_blobs: int
@@ -192,11 +156,11 @@ class ScrubbedLine(_ScrubCounts):
     finished_at: float
 
 
-class CheckRequest(_Line):
+class CheckRequest(_Frozen):
     """A check has nothing to choose."""
 
 
-class CheckingLine(_Line):
+class CheckingLine(Line):
     """What a check looks at."""
 
     kind: Literal["progress"] = "progress"
@@ -204,7 +168,7 @@ class CheckingLine(_Line):
     share: float
 
 
-class FindingEntry(_Line):
+class FindingEntry(_Frozen):
     """One kind of thing that is wrong."""
 
     kind: str
@@ -212,14 +176,14 @@ class FindingEntry(_Line):
     examples: tuple[str, ...]
 
 
-class CheckedLine(_Line):
+class CheckedLine(Line):
     """All that is wrong."""
 
     kind: Literal["done"] = "done"
     findings: tuple[FindingEntry, ...]
 
 
-async def _scrub(store: Store, request: ScrubRequest) -> AsyncGenerator[BaseModel]:
+async def _scrub(store: Store, request: ScrubRequest) -> AsyncGenerator[Line]:
     running = store.scrub.run(
         bytes_per_second=request.bytes_per_second,
         restart=request.restart,
@@ -235,7 +199,7 @@ async def _scrub(store: Store, request: ScrubRequest) -> AsyncGenerator[BaseMode
                 yield ScrubbedLine(**counts, finished_at=finished_at)
 
 
-async def _check(store: Store, request: CheckRequest) -> AsyncGenerator[BaseModel]:
+async def _check(store: Store, request: CheckRequest) -> AsyncGenerator[Line]:
     said: CheckProgress | None = None
     async with aclosing(store.examination.run()) as steps:
         async for said in _seldom(steps, lambda step: step.step == "files" and step.share == 1):
@@ -286,45 +250,3 @@ CHECK = Work(
 def maintenance_routes(store: Store) -> list[Route]:
     """Return a route for each kind of work."""
     return [work_route(store, SWEEP), work_route(store, SCRUB), work_route(store, CHECK)]
-
-
-def work_route(store: Store, work: Work[R]) -> Route:
-    """Return the route that asks for the work."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        wanted = await read_model(request, work.request, _MAX_REQUEST_BYTES)
-        async with aclosing(work.run(store, wanted)) as lines:
-            return await _send_lines(request, lines)
-
-    answers = {200: Answer(work.lines, LINES_TYPE)}
-    operation = Operation(work.summary, "admin", answers, body=work.request)
-    return Route("POST", work.path, handle, operation, scope="admin")
-
-
-async def _send_lines(request: web.Request, lines: AsyncGenerator[BaseModel]) -> web.StreamResponse:
-    """Answer with the lines; an error before the first one is an ordinary problem.
-
-    Raises:
-        StoreError: as the work, before its first line.
-    """
-    first = await anext(lines)
-    response = web.StreamResponse(headers={"Content-Type": LINES_TYPE, "Cache-Control": "no-store"})
-    await response.prepare(request)
-    waiting = bytearray(_written(first))
-    try:
-        async for line in lines:
-            waiting += _written(line)
-            if len(waiting) >= _FLUSH_BYTES or not isinstance(line, VerdictLine):
-                await response.write(bytes(waiting))
-                waiting.clear()
-    except StoreError as error:
-        problem = store_problem(error)
-        code = "internal_error" if problem is None else problem.code
-        waiting += _written(FailedLine(code=code, detail=str(error)))
-    await response.write(bytes(waiting))
-    await response.write_eof()
-    return response
-
-
-def _written(line: BaseModel) -> bytes:
-    return line.model_dump_json(exclude_none=True).encode() + b"\n"

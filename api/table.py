@@ -37,7 +37,7 @@ from .gemini_files import GeminiFiles
 from .gemini_routes import gemini_routes
 from .gemini_uploads import GeminiUploads
 from .keys import key_routes
-from .maintenance import maintenance_routes, work_route
+from .maintenance import maintenance_routes
 from .models import StatsAnswer
 from .openai_files import OpenAIFiles
 from .openai_routes import upload_routes
@@ -45,6 +45,7 @@ from .openai_uploads import OpenAIUploads
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
 from .tus_routes import tus_routes
+from .work import work_route
 
 _BLOBS = BLOB_PATH.rstrip("/")
 _BLOB = f"{BLOB_PATH}{{digest}}"

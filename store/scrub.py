@@ -7,8 +7,7 @@
    nothing uses any more are forgotten: a pass mends what `check` finds.
 3. It goes on where the last one stopped, also in another process: its place is written every few
    seconds. What was checked since then is checked again.
-4. One pass runs at a time, of all processes that have the folder. One that a server runs by itself gives
-   way to one that somebody asks for.
+4. One pass runs at a time, of all processes that have the folder; see `scrub_turn.py`.
 5. Bytes that an upload has replaced since they were read are left alone.
 """
 
@@ -18,7 +17,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,24 +28,17 @@ from .blob_rows import BlobFacts, present_after
 from .consistency import find_inconsistencies, mend_rows
 from .counts import StoreCounts
 from .database import Database
-from .errors import ScrubRunningError
-from .file_lock import FileLock
 from .finisher import Finisher
 from .quarantine import Quarantine, Settled
 from .reconcile import Reconcile
 from .scrub_rows import ScrubPlace, read_scrub, write_scrub
+from .scrub_turn import GivenWayError, ScrubTurn
 from .seed import Seeds
 from .sums import read_totals
 from .verify import LEAST_BYTES, Pace, Reading, read_blobs
 
-_LOCK_FILE: Final = "scrub"
-_WANTED_FILE: Final = "scrub-wanted"
-"""Locked by who was asked to scrub, so that who does it by itself ends."""
-_TRIES: Final = 200
-_TRY_SECONDS: Final = 0.1
 _PAGE_BLOBS: Final = 64
 _KEEP_SECONDS: Final = 5.0
-_PATIENCE_SECONDS: Final = 1.0
 _logger = logging.getLogger(__name__)
 
 
@@ -76,10 +68,6 @@ class ScrubProgress:
         return not (self.damaged_blobs or self.unreadable_blobs or self.reconciled)
 
 
-class _GivenWayError(Exception):
-    """Another scrub is wanted; never leaves this module."""
-
-
 class Scrub:
     """Scrubs one store. The executor is the store's, for reading."""
 
@@ -106,10 +94,8 @@ class Scrub:
         self._finisher = finisher
         self._executor = executor
         self._counts = counts
-        self._folder = folder
         self._clock = clock
-        self._is_running = False
-        self._is_wanted = False
+        self._turn = ScrubTurn(folder)
 
     async def pass_bytes(self) -> int:
         """Return what a pass over all blobs costs, in bytes: each blob counts `LEAST_BYTES` more.
@@ -142,18 +128,17 @@ class Scrub:
             StoreClosedError: the store was closed.
             StoreFullError, StoreUnavailableError: the index failed; the next run goes on.
         """
-        async with self._asked(gives_way=gives_way), self._alone(gives_way=gives_way):
+        async with self._turn.taken(gives_way=gives_way):
             if rotate_seed:
                 await self._finisher.run(self._seeds.rotate())
             place = await self._begin(anew=restart or rotate_seed)
-            pace = Pace(
-                bytes_per_second, monotonic, self._giving_way(pause) if gives_way else pause
-            )
-            with contextlib.suppress(_GivenWayError):
+            wait = self._turn.giving_way(pause) if gives_way else pause
+            pace = Pace(bytes_per_second, monotonic, wait)
+            with contextlib.suppress(GivenWayError):
                 async with aclosing(self._pass(place, pace, monotonic)) as steps:
                     async for progress in steps:
                         yield progress
-                        if gives_way and await self._is_another_wanted():
+                        if gives_way and await self._turn.is_another_wanted():
                             break
 
     async def status(self) -> ScrubProgress | None:
@@ -164,78 +149,6 @@ class Scrub:
         """
         place = await self._database.read(read_scrub)
         return None if place is None else await self._progress(place)
-
-    @asynccontextmanager
-    async def _asked(self, *, gives_way: bool) -> AsyncGenerator[None]:
-        """Let others give way, if this one does not."""
-        if gives_way:
-            yield
-            return
-        if self._is_wanted:
-            raise ScrubRunningError
-        self._is_wanted = True
-        lock: FileLock | None = None
-        try:
-            lock = await self._take(_WANTED_FILE, tries=3)  # who gives way takes it for a moment
-            yield
-        finally:
-            self._is_wanted = False
-            if lock is not None:
-                lock.close()
-
-    @asynccontextmanager
-    async def _alone(self, *, gives_way: bool) -> AsyncGenerator[None]:
-        lock: FileLock | None = None
-        tries = 1 if gives_way else _TRIES
-        await self._until_idle(tries)
-        self._is_running = True
-        try:
-            lock = await self._take(_LOCK_FILE, tries=tries)
-            yield
-        finally:
-            self._is_running = False
-            if lock is not None:
-                lock.close()
-
-    async def _until_idle(self, tries: int) -> None:
-        for left in reversed(range(tries)):
-            if not self._is_running:
-                return
-            if left:
-                await asyncio.sleep(_TRY_SECONDS)
-        raise ScrubRunningError
-
-    async def _take(self, name: str, *, tries: int) -> FileLock | None:
-        if self._folder is None:
-            return None
-        for left in reversed(range(tries)):
-            lock = await asyncio.to_thread(FileLock.take, self._folder / name)
-            if lock is not None:
-                return lock
-            if left:
-                await asyncio.sleep(_TRY_SECONDS)
-        raise ScrubRunningError
-
-    async def _is_another_wanted(self) -> bool:
-        if self._is_wanted or self._folder is None:
-            return self._is_wanted
-        lock = await asyncio.to_thread(FileLock.take, self._folder / _WANTED_FILE)
-        if lock is not None:
-            lock.close()
-        return lock is None
-
-    def _giving_way(
-        self, pause: Callable[[float], Awaitable[None]]
-    ) -> Callable[[float], Awaitable[None]]:
-        async def wait(seconds: float) -> None:
-            while seconds > 0:
-                part = min(seconds, _PATIENCE_SECONDS)
-                await pause(part)
-                seconds -= part
-                if await self._is_another_wanted():
-                    raise _GivenWayError
-
-        return wait
 
     async def _begin(self, *, anew: bool) -> ScrubPlace:
         place = await self._database.read(read_scrub)

@@ -142,7 +142,7 @@ def run(tmp_path: Path) -> Run:
     """Run `coatcheck ARGS..` in this process, as its entry point does: a process costs a second."""
 
     def call(*args: object, url: str = "") -> Ran:
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        out, err = io.BytesIO(), io.BytesIO()
         code: object = None
         with pytest.MonkeyPatch.context() as patch, contextlib.chdir(tmp_path):
             for name in set(os.environ) - set(clean_environment()):
@@ -150,12 +150,15 @@ def run(tmp_path: Path) -> Run:
             if url:
                 patch.setenv("COATCHECK_URL", url)
             patch.setattr(sys, "argv", ["coatcheck", *map(str, args)])
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            with (
+                contextlib.redirect_stdout(io.TextIOWrapper(out, "utf-8", write_through=True)),
+                contextlib.redirect_stderr(io.TextIOWrapper(err, "utf-8", write_through=True)),
+            ):
                 try:
                     main()
                 except SystemExit as ended:
                     code = ended.code
-        said = [stream.buffer.getvalue().decode() for stream in (out, err)]
+                said = (out.getvalue().decode(), err.getvalue().decode())
         return Ran(code if isinstance(code, int) else 0, *said)
 
     return call
