@@ -11,7 +11,15 @@ from typing import Protocol
 from aiohttp import web
 
 from coatcheck.protocol import OPENAI, Problem, Provider, Scope
-from coatcheck.web import Answer, Operation, Parameter, Route, provider_of, provider_refusal
+from coatcheck.web import (
+    END_USER_FIELD,
+    Answer,
+    Operation,
+    Parameter,
+    Route,
+    provider_of,
+    provider_refusal,
+)
 
 from .elsewhere import Elsewhere
 from .openai_models import DeletedFile, FileObject, FilePage
@@ -139,7 +147,10 @@ def _operation(
 
 
 _CREATION = _operation(
-    "Hand in a file", Answer("the file", FileObject), body=["multipart/form-data"]
+    "Hand in a file",
+    Answer("the file", FileObject),
+    body=["multipart/form-data"],
+    parameters=[END_USER_FIELD],
 )
 _LIST = _operation(
     "List files",

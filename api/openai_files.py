@@ -52,8 +52,8 @@ from .file_terms import check_terms, purpose_unsupported, read_terms
 from .openai_models import DeletedFile, FileObject, FilePage
 
 _MAX_LIMIT = 10_000  # and what it is without one
+_FILES_AT_ONCE = 250  # some 10 ms of the index
 _JSON_BYTES = 256  # of one file in a list
-_FORM_BYTES = 64 * 1024  # what is set aside of a form beside its file
 
 
 class OpenAIFiles:
@@ -77,8 +77,7 @@ class OpenAIFiles:
         require_identity(request)
         if not self._elsewhere.takes(OPENAI):
             return await self._keep(request, body_chunks(request, max_bytes=None))
-        max_bytes = self._store.config.max_blob_bytes + _FORM_BYTES
-        body = RewindableBody(request, self._store.bodies, max_bytes)
+        body = RewindableBody(request, self._store.bodies, self._store.config.max_blob_bytes)
         try:
             purpose = await read_purpose(body, content_type)
             if purpose and not is_kept_purpose(purpose):
@@ -97,13 +96,10 @@ class OpenAIFiles:
                 return await self._elsewhere.pass_on(request)
             raise purpose_unsupported(purpose)
         tenant = tenant_of(request)
-        page = await self._store.files.list(
-            tenant,
-            limit=read_limit(request, _MAX_LIMIT, _MAX_LIMIT),
-            after=await self._place(tenant, request.query.get("after")),
-            purpose=purpose,
-            oldest_first=_is_ascending(request),
-        )
+        limit = read_limit(request, _MAX_LIMIT, _MAX_LIMIT)
+        is_ascending = _is_ascending(request)
+        after = await self._place(tenant, request.query.get("after"))
+        page = await self._collect(tenant, limit, after, purpose, oldest_first=is_ascending)
         body = await in_thread_if(len(page.items) * _JSON_BYTES, lambda: _page(page))
         return web.Response(body=body, content_type="application/json")
 
@@ -162,6 +158,30 @@ class OpenAIFiles:
                 path="after",
             )
         return file.cursor
+
+    async def _collect(
+        self,
+        tenant: str,
+        limit: int,
+        after: str | None,
+        purpose: str | None,
+        *,
+        oldest_first: bool,
+    ) -> Page[StoredFile]:
+        """Return a page of any size, asked for in turns that keep no other question waiting."""
+        items: list[StoredFile] = []
+        while True:
+            page = await self._store.files.list(
+                tenant,
+                limit=min(_FILES_AT_ONCE, limit - len(items)),
+                after=after,
+                purpose=purpose,
+                oldest_first=oldest_first,
+            )
+            items.extend(page.items)
+            after = page.next_cursor
+            if after is None or len(items) == limit:
+                return Page(items, after)
 
     async def _keep(self, request: web.Request, body: AsyncGenerator[bytes]) -> web.StreamResponse:
         tenant = tenant_of(request)

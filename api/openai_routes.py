@@ -1,7 +1,7 @@
 """The routes that OpenAI alone has: uploads in parts."""
 
 from coatcheck.protocol import OPENAI
-from coatcheck.web import Answer, Handler, Operation, Route
+from coatcheck.web import END_USER_FIELD, Answer, Handler, Operation, Route
 
 from .openai_models import UploadCompletion, UploadObject, UploadPart, UploadRequest
 from .openai_uploads import OpenAIUploads
@@ -22,7 +22,14 @@ def upload_routes(uploads: OpenAIUploads) -> list[Route]:
         route(
             UPLOADS_PATH,
             uploads.create,
-            Operation("Begin a file in parts", "files", answers, body=UploadRequest, error=error),
+            Operation(
+                "Begin a file in parts",
+                "files",
+                answers,
+                body=UploadRequest,
+                parameters=[END_USER_FIELD],
+                error=error,
+            ),
         ),
         route(
             f"{_UPLOAD}/parts",

@@ -169,10 +169,7 @@ class OpenAIUploads:
         found = None if name is None else await self._store.uploads.stat(tenant_of(request), name)
         if found is None:
             raise UploadNotFoundError
-        try:
-            return found, _Notes.model_validate_json(found.metadata or "")
-        except ValidationError as error:
-            raise UploadNotFoundError from error  # one of tus
+        return found, _read_notes(found)
 
     async def _join(self, upload: Upload, asked: UploadCompletion) -> None:
         names: list[str] = []
@@ -202,10 +199,7 @@ class OpenAIUploads:
         """Make a file of an upload whose bytes are all there, or return the one that it became."""
         receipt = await self._store.uploads.finish(upload.tenant, upload.id)
         if notes.file_id is not None:
-            known = await self._store.files.find(upload.tenant, notes.file_id)
-            if known is None:  # it was ended, or has expired
-                raise UploadFinishedError
-            return known
+            return await self._known(upload.tenant, notes.file_id)
         file = await self._store.files.create(
             upload.tenant,
             receipt.grant.digest,
@@ -213,12 +207,21 @@ class OpenAIUploads:
             purpose=notes.purpose,
             lifetime_seconds=notes.lifetime_seconds,
         )
-        await self._note(upload, notes.model_copy(update={"file_id": file.id}))
-        return file
+        noted = notes.model_copy(update={"file_id": file.id})
+        if await self._store.sections.note(upload, noted.model_dump_json()):
+            return file
+        # Somebody else has completed it meanwhile, and told of another file.
+        await self._store.files.remove(upload.tenant, file.id)
+        again = await self._store.uploads.stat(upload.tenant, upload.id)
+        if again is None:
+            raise UploadNotFoundError
+        return await self._known(upload.tenant, _read_notes(again).file_id or "")
 
-    async def _note(self, upload: Upload, notes: _Notes) -> None:
-        text = notes.model_dump_json()
-        await self._store.sections.note(upload.tenant, upload.id, text)
+    async def _known(self, tenant: str, file_id: str) -> StoredFile:
+        known = await self._store.files.find(tenant, file_id)
+        if known is None:  # it was ended, or has expired
+            raise UploadFinishedError
+        return known
 
     def _described(
         self,
@@ -236,6 +239,18 @@ class OpenAIUploads:
             purpose=notes.purpose,
             status=status,
         )
+
+
+def _read_notes(upload: Upload) -> _Notes:
+    """Return what is noted with an upload.
+
+    Raises:
+        UploadNotFoundError: it is none of these; tus has made it.
+    """
+    try:
+        return _Notes.model_validate_json(upload.metadata or "")
+    except ValidationError as error:
+        raise UploadNotFoundError from error
 
 
 def purpose_of(value: Json) -> str | None:

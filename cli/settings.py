@@ -186,6 +186,7 @@ class Settings(BaseSettings):
                 self.cache, max_bytes=self.max_cache_bytes, min_free_bytes=self.min_free_bytes
             ),
             key=daemon_key(self.key_file, environment),
+            max_blob_bytes=self.max_blob_bytes,
         )
 
     def daemon_config(self, environment: Mapping[str, str]) -> DaemonConfig:

@@ -65,14 +65,14 @@ class FilesPassage:
         store: StorePassage,
         providers: Passage,
         bodies: BodySpools,
-        max_body_bytes: int,
+        max_blob_bytes: int,
         released: FileReleased,
     ) -> None:
-        """At most `max_body_bytes` of one body are set aside."""
+        """Forms with files of at most `max_blob_bytes` are set aside."""
         self._store = store
         self._providers = providers
         self._bodies = bodies
-        self._max_body_bytes = max_body_bytes
+        self._max_blob_bytes = max_blob_bytes
         self._released = released
 
     def routes(self) -> list[Route]:
@@ -124,16 +124,16 @@ class FilesPassage:
         if provider is GEMINI and self._providers.takes(GEMINI):
             return await self._providers.pass_on(request)  # a file without bytes
         if provider is not OPENAI or not self._providers.takes(OPENAI):
-            return await self._store.serve(request)
+            return await self._to_store(request)
         if not is_form(content_type):
             return await self._providers.pass_on(request)
         require_identity(request)
-        body = RewindableBody(request, self._bodies, self._max_body_bytes)
+        body = RewindableBody(request, self._bodies, self._max_blob_bytes)
         try:
             purpose = await read_purpose(body, content_type)
             if purpose and not is_kept_purpose(purpose):
                 return await self._providers.pass_on(request, body.rewound())
-            return await self._store.serve(request, body.rewound())
+            return await self._to_store(request, body.rewound())
         except StoreError as error:
             raise ProblemError(NotSetAsideError(str(error)).problem) from error
         finally:
@@ -143,13 +143,13 @@ class FilesPassage:
         """Pass on an upload by Gemini's protocol, or what begins one."""
         upload_id = request.query.get(UPLOAD_ID)
         if not self._providers.takes(GEMINI) or (upload_id is not None and is_upload_id(upload_id)):
-            return await self._store.serve(request)
+            return await self._to_store(request)
         if upload_id is not None or self._providers.takes_all(GEMINI):
             return await self._providers.pass_on(request)
         body = await read_body(request, MAX_START_BYTES)
         if has_chosen_name(body):
             return await self._providers.pass_on(request, _once(body))
-        return await self._store.serve(request, _once(body))
+        return await self._to_store(request, _once(body))
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """Pass on who asks for a list."""
@@ -157,13 +157,13 @@ class FilesPassage:
         is_theirs = provider is OPENAI and purpose is not None and not is_kept_purpose(purpose)
         if self._is_all_theirs(request) or (is_theirs and self._providers.takes(provider)):
             return await self._providers.pass_on(request)
-        return await self._store.serve(request)
+        return await self._to_store(request)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Pass on who asks about one file."""
         if self._is_foreign(request):
             return await self._providers.pass_on(request)
-        return await self._store.serve(request)
+        return await self._to_store(request)
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Pass on the end of a file, and forget what it named."""
@@ -171,7 +171,7 @@ class FilesPassage:
             return await self._providers.pass_on(request)
         tenant, file_id = tenant_of(request), request.match_info["file"]
         try:
-            return await self._store.serve(request)
+            return await self._to_store(request)
         finally:  # the store may have acted, whatever was heard of it
             if is_file_id(file_id):
                 await self._released(tenant, file_id)
@@ -181,20 +181,27 @@ class FilesPassage:
         if self._providers.takes_all(OPENAI):
             return await self._providers.pass_on(request)
         if not self._providers.takes(OPENAI):
-            return await self._store.serve(request)
+            return await self._to_store(request)
         require_identity(request)
         body = await read_body(request, _MAX_JSON_BYTES)
         purpose = _purpose_of(body)
         if purpose and not is_kept_purpose(purpose):
             return await self._providers.pass_on(request, _once(body))
-        return await self._store.serve(request, _once(body))
+        return await self._to_store(request, _once(body))
 
     async def go_on(self, request: web.Request) -> web.StreamResponse:
         """Pass on what is for an upload that has begun."""
         is_ours = read_upload_id(request.match_info["upload"]) is not None
         if not is_ours and self._providers.takes(OPENAI):
             return await self._providers.pass_on(request)
-        return await self._store.serve(request)
+        return await self._to_store(request)
+
+    async def _to_store(
+        self, request: web.Request, body: AsyncGenerator[bytes] | None = None
+    ) -> web.StreamResponse:
+        # The client's key for Gemini stays here, and with it what says who is meant.
+        marks = [("x-goog-api-key", "-")] if provider_of(request) is GEMINI else []
+        return await self._store.serve(request, body, marks)
 
     def _is_foreign(self, request: web.Request) -> bool:
         provider = provider_of(request)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 
 from aiohttp import web
 
-from coatcheck.protocol import Problem, Provider, turn_dialect
+from coatcheck.protocol import Problem, Provider, is_file_id, read_upload_id, turn_dialect
 from coatcheck.web import (
     ProblemError,
     principal_of,
@@ -97,7 +97,7 @@ class Passage:
             BrokenAnswerError: the upstream broke off its answer.
         """
         tenant_of(request)
-        if _is_native(request.path):
+        if _is_native(request.path) or _names_ours(request.path):
             raise refuse(404, "not_found", "Not Found", "no route has this path")
         refuse_navigation(request)
         provider = provider_of(request)
@@ -216,6 +216,12 @@ def _refuse_websocket(provider: Provider) -> web.Response:
     )
     response.force_close()  # what follows on the connection is no request
     return response
+
+
+def _names_ours(path: str) -> bool:
+    """Whether a path names a file or an upload of ours, of which no provider knows."""
+    segments = (segment.partition(":")[0] for segment in path.split("/"))
+    return any(is_file_id(segment) or read_upload_id(segment) for segment in segments)
 
 
 def _is_native(path: str) -> bool:

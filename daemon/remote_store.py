@@ -67,9 +67,9 @@ class RemoteConfig:
     total_seconds: float = 86_400.0
     """For a whole request that is passed through: as long as a client may upload one blob."""
 
-    max_body_bytes: int = 512 * 1024**2 + 64 * 1024
-    """What of one form is set aside in the cache's folder until it is known whose it is: the largest
-    file that providers take, and what stands beside it."""
+    max_blob_bytes: int = 512 * 1024**2
+    """The largest file of which the form is set aside in the cache's folder until it is known whose
+    it is: what the store takes by default, and providers do."""
 
     @property
     def passing(self) -> UpstreamConfig:
@@ -242,7 +242,7 @@ class RemoteStore:
         cache = self._config.cache
         bodies = BodySpools.at(cache.folder, cache.min_free_bytes)
         return FilesPassage(
-            store, providers, bodies, self._config.max_body_bytes, self._file_released
+            store, providers, bodies, self._config.max_blob_bytes, self._file_released
         )
 
     async def _file_released(self, tenant: str, file_id: str) -> None:

@@ -5,7 +5,7 @@ whether it wants the body of a client that waits to be asked for it. Only a daem
 whom it speaks.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 
 from aiohttp import web
@@ -36,7 +36,7 @@ from .availability import Availability
 from .errors import DaemonError
 from .headers import store_answer_headers, store_request_headers
 from .incoming import Incoming
-from .target import check_segments
+from .target import store_target
 from .upstream import Answer, Outgoing, Upstream
 
 _BLOBS = BLOB_PATH.rstrip("/")
@@ -78,11 +78,15 @@ class StorePassage:
         return [Route(method, path, self.serve, scope=scope) for method, path, scope in _ROUTES]
 
     async def serve(
-        self, request: web.Request, body: AsyncGenerator[bytes] | None = None
+        self,
+        request: web.Request,
+        body: AsyncGenerator[bytes] | None = None,
+        marks: Sequence[tuple[str, str]] = (),
     ) -> web.StreamResponse:
         """Pass a request on, and the answer back.
 
-        `body` yields the request's body, where some of that was read before; it is closed.
+        `body` yields the request's body, where some of that was read before; it is closed. `marks`
+        are headers in place of those that do not go on.
 
         Raises:
             ProblemError: 503 `store_unavailable`; 502 `store_failed`; 403 `tenant_foreign`; 400
@@ -93,14 +97,13 @@ class StorePassage:
         tenant = _tenant(request, is_daemon=is_daemon)
         headers = store_request_headers(request.headers.items(), keeps_tenant=is_daemon)
         headers.append((DAEMON_HEADER, self._name))
-        headers += _first_hop(request)
-        if expects_continue(request):
+        headers += [*_first_hop(request), *marks]
+        if body is None and expects_continue(request):
             headers.append(("Expect", "100-continue"))  # the client is told what the store tells us
         incoming = Incoming(request, body)
-        target = request.rel_url.raw_path_qs
-        outgoing = Outgoing(request.method, target, headers, incoming.body(_uncounted))
         try:
-            check_segments(target.partition("?")[0])
+            target = store_target(request.rel_url.raw_path_qs)
+            outgoing = Outgoing(request.method, target, headers, incoming.body(_uncounted))
             async with AsyncExitStack() as stack:
                 answer = await self._answer(outgoing, stack)
                 await self._forget(tenant, request)  # before the client knows, and goes on

@@ -35,6 +35,19 @@ def upstream_target(target: str, provider: Provider, *, drops_key: bool) -> str:
     return path + mark + query if not query else path + _query(query, drops_key=drops_key)
 
 
+def store_target(target: str) -> str:
+    """Return path and query for the store: as they were written, but for a provider's key in the query.
+
+    Raises:
+        RequestRefusedError: the path has dot segments.
+    """
+    path, mark, query = target.partition("?")
+    check_segments(path)
+    fields = query.split("&")
+    kept = [field for field in fields if holds_key(field) or not _is_key(field, drops_key=True)]
+    return path + mark + query if kept == fields else path + ("?" + "&".join(kept) if kept else "")
+
+
 def check_segments(path: str) -> None:
     """Look for dot segments in a path, which whoever serves it may resolve.
 

@@ -140,17 +140,17 @@ class Sections:
         for section in sections:
             await self._finisher.run(self._drop(section))
 
-    async def note(self, tenant: str, upload_id: str, metadata: str) -> None:
-        """Put what the sender is to be told in place of what was said when the whole began.
+    async def note(self, upload: Upload, metadata: str) -> bool:
+        """Put other metadata in place of an upload's; return False where it is not as it was given.
+
+        So of several that note at once, in any processes, one does.
 
         Raises:
-            UploadNotFoundError: the tenant has no such upload.
             StoreUnavailableError, StoreFullError: the index failed.
         """
-        if await self._uploads.stat(tenant, upload_id) is None:
-            raise UploadNotFoundError
-        await self._finisher.run(
-            self._database.run(lambda c: note_metadata(c, upload_id, metadata))
+        before = upload.metadata or ""
+        return await self._finisher.run(
+            self._database.run(lambda c: note_metadata(c, upload.id, before, metadata))
         )
 
     async def _open(self, tenant: str, upload_id: str) -> Upload:

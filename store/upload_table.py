@@ -93,7 +93,9 @@ _sections = Prepared(
     select(uploads).where(_is_section_of, _is_open, _of_tenant, _lives).order_by(uploads.c.id)
 )
 _note = Prepared(
-    update(uploads).where(_of_id).values(metadata=bindparam("to_metadata", type_=String))
+    update(uploads)
+    .where(_of_id, uploads.c.metadata == bindparam("from_metadata", type_=String))
+    .values(metadata=bindparam("to_metadata", type_=String))
 )
 _remove = Prepared(delete(uploads).where(_of_id))
 _remove_open = Prepared(delete(uploads).where(_of_id, _is_open))
@@ -170,9 +172,10 @@ def find_sections(connection: Connection, upload_id: str, tenant: str, now: floa
     return [_upload(row) for row in _sections.run(connection, values)]
 
 
-def note_metadata(connection: Connection, upload_id: str, metadata: str) -> None:
-    """Write what the sender wants to have back."""
-    _note.run(connection, {"of_id": upload_id, "to_metadata": metadata})
+def note_metadata(connection: Connection, upload_id: str, before: str, after: str) -> bool:
+    """Replace what is kept for the sender; return whether it was `before` and an upload is there."""
+    values = {"of_id": upload_id, "from_metadata": before, "to_metadata": after}
+    return _note.change(connection, values) == 1
 
 
 def count_open(connection: Connection, tenant: str, now: float) -> int:

@@ -8,6 +8,7 @@ well formed, so whoever stores it commits nothing of a broken form.
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from email.message import Message
+from email.utils import collapse_rfc2231_value
 
 from .errors import ProblemError, refuse
 
@@ -200,7 +201,7 @@ def _parameter(value: str, name: str) -> str | None:
     message = Message()
     message["content-type"] = value.replace("\r", " ").replace("\n", " ")
     found = message.get_param(name)
-    return found[2] if isinstance(found, tuple) else found
+    return collapse_rfc2231_value(found) if isinstance(found, tuple) else found
 
 
 def _malformed(detail: str) -> ProblemError:

@@ -12,7 +12,7 @@ from coatcheck.store import BodySpool, BodySpools
 
 from .body import body_chunks
 from .errors import refuse
-from .form import FormFile
+from .form import OVERHEAD_BYTES, FormFile
 
 _MEMORY_BYTES = 1024 * 1024  # forms with a picture behind which the purpose stands need no disk
 
@@ -20,11 +20,11 @@ _MEMORY_BYTES = 1024 * 1024  # forms with a picture behind which the purpose sta
 class RewindableBody:
     """The body of one request. Iterate it as far as need be, then `rewound` once; close it."""
 
-    def __init__(self, request: web.Request, spools: BodySpools, max_bytes: int) -> None:
-        """At most `max_bytes` are set aside."""
+    def __init__(self, request: web.Request, spools: BodySpools, max_blob_bytes: int) -> None:
+        """Set aside no more than a form with a file of so many bytes has."""
         self._chunks = body_chunks(request, max_bytes=None)
         self._spools = spools
-        self._max_bytes = max_bytes
+        self._max_bytes = max_blob_bytes + OVERHEAD_BYTES
         self._kept_bytes = 0
         self._recent: list[bytes] = []
         self._recent_bytes = 0

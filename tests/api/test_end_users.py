@@ -53,6 +53,32 @@ async def test_an_upload_is_for_whom_its_header_names(
     assert (await store.erasure.erase_end_user("default", "Ann é")).ended_grants == 1
 
 
+async def test_a_file_is_for_whom_its_header_names(
+    store: Store, url: str, http: ClientSession
+) -> None:
+    made = form()
+    made.add_field("purpose", "user_data")
+    async with http.post(f"{url}/v1/files", data=made, headers=ANN) as answer:
+        file = await answer.json()
+    assert (await store.erasure.erase_end_user("default", "Ann é")).ended_grants == 1
+    async with http.get(f"{url}/v1/files/{file['id']}") as answer:
+        assert answer.status == 404
+
+
+async def test_a_files_parts_are_for_whom_its_beginning_names(
+    store: Store, url: str, http: ClientSession
+) -> None:
+    begun = {"bytes": 5, "filename": "a", "mime_type": "text/x", "purpose": "vision"}
+    async with http.post(f"{url}/v1/uploads", json=begun, headers=ANN) as answer:
+        upload = await answer.json()
+    target = f"{url}/v1/uploads/{upload['id']}"
+    async with http.post(f"{target}/parts", data=form()) as answer:
+        assert answer.status == 200
+    assert (await store.erasure.erase_end_user("default", "Ann é")).removed_uploads == 2
+    async with http.post(f"{target}/cancel") as answer:
+        assert answer.status == 404
+
+
 async def test_asking_what_is_missing_claims_the_rest(
     store: Store, url: str, http: ClientSession
 ) -> None:

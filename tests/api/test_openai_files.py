@@ -9,9 +9,10 @@ import openai
 import pytest
 from aiohttp import ClientSession
 
+from coatcheck.api import face
 from coatcheck.protocol import Digest, is_file_id
-from coatcheck.store import StoreConfig
-from coatcheck.web import Principal, Server
+from coatcheck.store import Store, StoreConfig
+from coatcheck.web import Principal, Server, build_app, join_faces
 
 Serve = Callable[..., Awaitable[Server]]
 DATA = os.urandom(300_001)
@@ -106,6 +107,23 @@ async def test_lists_go_page_by_page_in_both_orders(ai: openai.AsyncOpenAI) -> N
     assert page.model_extra == {"object": "list", "first_id": ids[2], "last_id": ids[4]}
     last = await ai.files.list(limit=3, order="asc", after=ids[3])
     assert ([file.id for file in last.data], last.has_more) == (ids[4:], False)
+
+
+async def test_a_long_list_is_whole(http: ClientSession) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    async with await Store.open(StoreConfig(data_folder=None)) as store:
+        digest = (await store.receive("default", body())).grant.digest
+        made = [await store.files.create("default", digest) for _ in range(501)]
+        server = Server(build_app(join_faces([face(store)], title="Coatcheck", version="1")))
+        url = f"{(await server.start()).url}/v1/files"
+        for query, count, has_more in [("", 501, False), ("?limit=500", 500, True)]:
+            async with http.get(url + query) as answer:
+                page = await answer.json()
+            ids = [file.id for file in reversed(made)][:count]
+            assert ([file["id"] for file in page["data"]], page["has_more"]) == (ids, has_more)
+        await server.stop(0)
 
 
 async def test_an_empty_list_is_one(ai: openai.AsyncOpenAI) -> None:

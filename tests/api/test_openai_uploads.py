@@ -77,6 +77,30 @@ async def test_parts_at_once_become_a_file_in_the_order_given(
     assert left(tmp_path) == []
 
 
+async def test_who_completes_at_once_gets_one_file(ai: openai.AsyncOpenAI) -> None:
+    upload = await begin(ai, 3)
+    part = await ai.uploads.parts.create(upload.id, data=b"abc")
+    outcomes = await asyncio.gather(
+        *(ai.uploads.complete(upload.id, part_ids=[part.id]) for _ in range(5)),
+        return_exceptions=True,
+    )
+    done = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert done
+    assert all(isinstance(error, openai.APIStatusError) for error in refused), refused
+    assert {getattr(error, "code", None) for error in refused} <= {
+        "upload_locked",
+        "upload_offset_mismatch",
+        "upload_finished",
+        "upload_part_unknown",
+        "size_mismatch",
+        "upload_not_found",
+    }
+    last = await ai.uploads.complete(upload.id, part_ids=[])
+    (file,) = (await ai.files.list()).data
+    assert all(outcome.file == file for outcome in [*done, last])
+
+
 async def test_the_sdk_cuts_a_file_into_parts_itself(ai: openai.AsyncOpenAI) -> None:
     done = await ai.uploads.upload_file_chunked(
         file=DATA,

@@ -3,12 +3,15 @@
 import pytest
 
 from coatcheck.daemon.errors import RequestRefusedError
-from coatcheck.daemon.target import upstream_target
+from coatcheck.daemon.target import store_target, upstream_target
 from coatcheck.protocol import DIALECTS
 
 OPENAI, ANTHROPIC, GEMINI = (
     DIALECTS[name].provider for name in ("openai.chat", "anthropic.messages", "gemini.generate")
 )
+
+
+KEY = f"cck_{'a' * 8}_{'k' * 40}"
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,23 @@ def test_a_path_with_our_key_in_it_is_refused(path: str) -> None:
 def test_dot_segments_are_refused(path: str) -> None:
     with pytest.raises(RequestRefusedError):
         upstream_target(path, OPENAI, drops_key=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "goes"),
+    [
+        ("/v1/files?limit=1&", "/v1/files?limit=1&"),
+        ("/v1/files?", "/v1/files?"),
+        ("/v1/files?key=AIza&limit=1", "/v1/files?limit=1"),
+        ("/v1/files?key=AIza", "/v1/files"),
+        ("/v1/files?%6Bey=AIza&a=b", "/v1/files?a=b"),
+        (f"/v1/files?key={KEY}", f"/v1/files?key={KEY}"),
+    ],
+)
+def test_a_providers_key_goes_to_no_store(target: str, goes: str) -> None:
+    assert store_target(target) == goes
+
+
+def test_a_target_for_the_store_has_no_dot_segments() -> None:
+    with pytest.raises(RequestRefusedError):
+        store_target("/v1/files/../x")

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import os
+import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from coatcheck.store import (
     QuotaExceededError,
     Quotas,
     SectionNotFoundError,
+    SharedFolder,
     SizeMismatchError,
     Store,
     StoreConfig,
@@ -36,7 +39,7 @@ async def body(data: bytes) -> AsyncIterator[bytes]:
 
 
 async def begin(store: Store, length: int = len(DATA), tenant: str = "a") -> Upload:
-    return await store.uploads.create(NewUpload(tenant, length=length))
+    return await store.uploads.create(NewUpload(tenant, length=length, metadata="begun"))
 
 
 async def add(store: Store, whole: Upload, data: bytes) -> str:
@@ -102,7 +105,6 @@ async def test_another_tenants_upload_takes_nothing(any_store: Store) -> None:
     for ask in (
         any_store.sections.add("a", whole.id, body(b"abc")),
         any_store.sections.join("a", whole.id, [section.section_name]),
-        any_store.sections.note("a", whole.id, "{}"),
         any_store.sections.add("b", section.id, body(b"abc")),
     ):
         with pytest.raises(UploadNotFoundError):
@@ -169,7 +171,10 @@ async def test_sections_outlive_the_process_and_go_on_in_another(folder: Path) -
     async with await Store.open(config) as store:
         await store.sections.join("a", whole.id, ids)
         assert (await store.uploads.finish("a", whole.id)).grant.digest == Digest.of(DATA)
-        await store.sections.note("a", whole.id, "said")
+        found = await store.uploads.stat("a", whole.id)
+        assert found is not None
+        assert await store.sections.note(found, "said")
+        assert not await store.sections.note(found, "said by another")
         found = await store.uploads.stat("a", whole.id)
         assert found is not None
         assert (found.metadata, found.digest) == ("said", Digest.of(DATA))
@@ -199,3 +204,76 @@ async def test_two_joins_at_once_end_in_one_blob(any_store: Store) -> None:
     )
     assert None in outcomes
     assert (await any_store.uploads.finish("a", whole.id)).grant.digest == Digest.of(DATA)
+
+
+async def test_several_processes_take_sections_of_one_upload(folder: Path) -> None:
+    shared = SharedFolder.take(folder)
+    config = StoreConfig(folder, min_free_bytes=0)
+    async with AsyncExitStack() as stack:
+        stack.callback(shared.close)
+        stores = [
+            await stack.enter_async_context(await Store.open(config, shared=shared))
+            for _ in range(3)
+        ]
+        whole = await begin(stores[0])
+        names = await asyncio.gather(
+            *(add(stores[n % 3], whole, piece) for n, piece in enumerate(PIECES))
+        )
+        await stores[2].sections.join("a", whole.id, names)
+        assert (await stores[1].uploads.finish("a", whole.id)).grant.digest == Digest.of(DATA)
+        await stores[0].sections.remove("a", whole.id)
+    assert left(folder) == []
+
+
+# Takes a section, says its name, then takes another one and never gets to its end.
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from coatcheck.store import Store, StoreConfig
+
+async def main():
+    store = await Store.open(StoreConfig(Path(sys.argv[1]), min_free_bytes=0))
+
+    async def whole():
+        yield b"abc"
+
+    async def half():
+        yield b"x" * 3
+        print("half", flush=True)
+        await asyncio.Event().wait()
+
+    section = await store.sections.add("a", sys.argv[2], whole())
+    print(section.section_name, flush=True)
+    await store.sections.add("a", sys.argv[2], half())
+
+asyncio.run(main())
+"""
+
+
+async def test_what_was_acknowledged_survives_a_kill(folder: Path) -> None:
+    config = StoreConfig(folder, min_free_bytes=0)
+    async with await Store.open(config) as store:
+        upload = await begin(store, 6)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CHILD, str(folder), upload.id, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    name = (await process.stdout.readline()).decode().strip()
+    assert await process.stdout.readline() == b"half\n"
+    process.kill()
+    await process.communicate()
+    async with await Store.open(config) as store:
+        last = await add(store, upload, b"def")
+        await store.sections.join("a", upload.id, [name, last])
+        receipt = await store.uploads.finish("a", upload.id)
+        assert receipt.grant.digest == Digest.of(b"abcdef")
+
+
+async def test_an_erased_tenants_sections_go_too(folder: Path) -> None:
+    async with await Store.open(StoreConfig(folder, min_free_bytes=0)) as store:
+        whole = await begin(store)
+        await add(store, whole, PIECES[0])
+        await store.erasure.erase_tenant("a")
+        assert left(folder) == []
+        with pytest.raises(UploadNotFoundError):
+            await add(store, whole, b"x")

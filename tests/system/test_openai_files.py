@@ -135,6 +135,15 @@ async def test_ids_that_are_not_ours_are_the_providers(site: Site, http: ClientS
     assert [(seen.method, seen.target) for seen in site.upstream.seen] == calls
 
 
+async def test_paths_below_our_ids_are_no_providers(site: Site, http: ClientSession) -> None:
+    ours, upload = "file-cc" + "a" * 24, "upload_cc" + "0" * 32
+    paths = (f"files/{ours}/more", f"uploads/{upload}", f"vector_stores/vs_1/files/{ours}")
+    for path in paths:
+        async with http.get(f"{site.url}/v1/{path}", headers=site.headers()) as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (404, "not_found")
+    assert site.upstream.seen == []
+
+
 async def test_our_files_never_reach_the_provider(site: Site, ai: openai.AsyncOpenAI) -> None:
     for data in (SMALL, LARGE):
         file = await ai.files.create(file=("cat.bin", data), purpose="user_data")
@@ -321,12 +330,38 @@ async def test_a_file_that_is_ended_is_forgotten_at_once(
         b'{"choices": []}'
     )
     file = await ai.files.create(file=("pixel.png", PIXEL), purpose="vision")
-    question: Any = [{"role": "user", "content": [{"type": "file", "file": {"file_id": file.id}}]}]
+    parts = [{"type": "file", "file": {"file_id": each}} for each in (file.id, "file-theirs")]
+    question: Any = [{"role": "user", "content": parts}]
     await ai.chat.completions.create(model="any", messages=question)
     (seen,) = site.upstream.seen
     assert base64.b64encode(PIXEL) in seen.body
     assert file.id.encode() not in seen.body
+    assert b'"file-theirs"' in seen.body
     await ai.files.delete(file.id)
     with pytest.raises(openai.NotFoundError) as caught:
         await ai.chat.completions.create(model="any", messages=question)
     assert caught.value.code == "blob_not_found"
+
+
+async def test_a_form_that_does_not_say_in_time_what_it_is_for_is_refused(
+    serve_here: Any, run_recorder: Any, http: ClientSession
+) -> None:
+    upstream = run_recorder()
+    up = {"name": "up", "base_url": f"{upstream.url}/v1"}
+    served = await serve_here(SERVICES["serve"].assemble, upstream=[up], max_blob_bytes=MIB)
+    made = await served.keys.create(tenant="default", scopes={"read", "write", "gateway"})
+    headers = {"Coatcheck-Key": made.key.text, **FORM}
+    url = f"{served.url}/v1/files"
+    for purpose in (b"batch", b"vision"):
+        late = form(part("file", LARGE, "a"), part("purpose", purpose))
+        async with http.post(url, data=io.BytesIO(late), headers=headers) as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (
+                413,
+                "body_too_large",
+            )
+            assert answer.headers["x-should-retry"] == "false"
+    assert upstream.seen == []
+    early = form(part("purpose", b"batch"), part("file", LARGE, "a"))
+    async with http.post(url, data=io.BytesIO(early), headers=headers) as answer:
+        assert answer.status == 200
+    assert upstream.seen.pop().body == early

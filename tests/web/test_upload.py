@@ -245,3 +245,51 @@ async def test_a_preamble_flood_is_cut_off_early(post: Post) -> None:
 
     status, problem = await post(flood(), Content_Type=TYPE)
     assert (status, problem["code"]) == (413, "form_overhead_too_large")
+
+
+async def test_fields_are_read_before_the_file_and_behind_it() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield part(b"batch\r\n", FIELD)
+        yield part(b"data\r\n", FILE)
+        yield part("ä\r\n".encode(), 'Content-Disposition: form-data; name="more[x]"')
+        yield part(b"1\r\n", 'Content-Disposition: form-data; name="twice"') * 2
+        yield part(b"1\r\n", "Content-Disposition: form-data")
+        yield END
+
+    form = FormFile(body(), TYPE)
+    await form.open()
+    assert (form.filename, form.field("purpose"), form.field("more[x]")) == ("a.png", "batch", None)
+    assert b"".join([piece async for piece in form.content()]) == b"data"
+    assert (form.field("more[x]"), form.field("none")) == ("ä", None)
+    with pytest.raises(ProblemError) as caught:
+        form.field("twice")
+    assert caught.value.problem.code == "form_field_repeated"
+
+
+@pytest.mark.parametrize(
+    ("disposition", "filename"),
+    [
+        ('form-data; name="file"', None),
+        ('form-data; name="file"; filename="ä b.png"', "ä b.png"),
+        ('form-data; name="file"; filename="a\\"b"', 'a"b'),
+        ("form-data; name=file; filename*=UTF-8''%C3%A4.png", "ä.png"),
+    ],
+)
+async def test_a_file_has_the_name_that_its_part_says(
+    disposition: str, filename: str | None
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield part(b"data\r\n", f"Content-Disposition: {disposition}") + END
+
+    form = FormFile(body(), TYPE)
+    await form.open()
+    assert form.filename == filename
+
+
+async def test_the_file_may_be_another_field() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield part(b"data\r\n", 'Content-Disposition: form-data; name="data"') + END
+
+    form = FormFile(body(), TYPE, file_field="data")
+    await form.open()
+    assert b"".join([piece async for piece in form.content()]) == b"data"
