@@ -638,3 +638,16 @@ async def test_finished_uploads_are_remembered_in_a_bounded_number(
     known = [await store.uploads.stat("a", upload_id) is not None for upload_id in ids]
     assert known == [False, False] + [True] * 21
     assert await store.stat("a", Digest.of(b"0")) is not None
+
+
+async def test_whose_an_upload_is_can_be_asked_by_its_id_alone(
+    store: Store, now: list[float]
+) -> None:
+    upload = await store.uploads.create(NewUpload("a", length=3))
+    assert await store.uploads.owner(upload.id) == "a"
+    assert await store.uploads.owner("0" * 32) is None
+    await store.uploads.append("a", upload.id, 0, chunks(b"abc"))
+    await store.uploads.finish("a", upload.id)
+    assert await store.uploads.owner(upload.id) == "a"
+    now[0] += DAY
+    assert await store.uploads.owner(upload.id) is None
