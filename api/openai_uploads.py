@@ -33,6 +33,7 @@ from coatcheck.store import (
     SectionNotFoundError,
     Store,
     StoredFile,
+    StoreError,
     Upload,
     UploadFinishedError,
     UploadNotFoundError,
@@ -137,7 +138,12 @@ class OpenAIUploads:
         asked = await read_model(request, UploadCompletion, self._config.max_json_bytes)
         upload, notes = await self._find(request)
         if not upload.is_finished:
-            await self._join(upload, asked)
+            try:
+                await self._join(upload, asked)
+            except StoreError:
+                upload, notes = await self._find(request)
+                if not upload.is_finished:  # else somebody else has completed it meanwhile
+                    raise
         file = await self._file(upload, notes)
         await self._store.sections.remove(upload.tenant, upload.id)
         answer = self._described(upload, notes, "completed")

@@ -11,6 +11,7 @@ from coatcheck.protocol import PIECE_BYTES, Digest, Json, prompt_root, prompt_st
 from coatcheck.store import (
     BlobNotFoundError,
     DigestMismatchError,
+    NewUpload,
     PromptMessage,
     Store,
     StoredFileNotFoundError,
@@ -47,6 +48,25 @@ class Steps:
             return receipt.grant.lease_expires_at or 0.0
 
         await self._step("put", work, tenant, digest, end_user=end_user)
+
+    async def put_sections(self, tenant: str, name: str, size: int) -> None:
+        """Upload the bytes of this name in sections, the last one first; whoever tries again begins anew."""
+        data = content(name, size)
+        pieces = [data[: size // 2], data[size // 2 : -1], data[-1:]]
+
+        async def work() -> float:
+            uploads, sections = self._store.uploads, self._store.sections
+            whole = await uploads.create(NewUpload(tenant, length=size, media_type="image/png"))
+            names: list[str] = []
+            for piece in reversed(pieces):
+                section = await sections.add(tenant, whole.id, body(piece))
+                names.insert(0, section.section_name)
+            await sections.join(tenant, whole.id, names)
+            receipt = await uploads.finish(tenant, whole.id)
+            await sections.remove(tenant, whole.id)
+            return receipt.grant.lease_expires_at or 0.0
+
+        await self._step("put", work, tenant, Digest.of(data))
 
     async def put_other(self, tenant: str, name: str, size: int) -> None:
         """Promise the bytes of this name and send others."""

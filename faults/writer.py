@@ -1,7 +1,7 @@
 """`python -m faults.writer FOLDER LEDGER [first]`: a program that uses a store and says what it was told.
 
-Blobs of one slab and of several, of two tenants; one that is known; what is refused; uploads in parts,
-finished and not; pins, releases, a sweep, files, a key, a prompt; an end user who is erased.
+Blobs of one slab and of several, of two tenants; one that is known; what is refused; uploads in parts
+and in sections, finished and not; pins, releases, a sweep, files, a key, a prompt; an end user who is erased.
 
 Its threads are few and its random bytes counted, so that every run makes the same calls. What it finds
 in the ledger was told to the process before it, and unfinished uploads of that one are gone on with.
@@ -105,6 +105,7 @@ async def _last(steps: Steps, sender: Sender) -> None:
     await sender.finish(parcel)
     await sender.append(Parcel("b", "parts, left", SLABS), SLABS - 1)
     await sender.finish(Parcel("b", "long", SLABS))  # which another tenant has
+    await steps.put_sections("a", "in sections", SLABS)
     await steps.file("a", "short", SMALL)
     await steps.remove_file("a", await steps.file("a", "long", SLABS))
     await steps.key("b")
@@ -116,6 +117,7 @@ async def _last(steps: Steps, sender: Sender) -> None:
         ("b", "one byte", 1),
         ("b", "before", SMALL),
         ("a", "last", SMALL),
+        ("a", "in sections", SLABS),
     ):
         await steps.read(tenant, name, size)
 
