@@ -227,9 +227,8 @@ async def test_an_upload_that_is_cancelled_is_gone(url: str, http: ClientSession
         assert await refused(http, upload, command, 1) == (404, "upload_not_found")
 
 
-@pytest.mark.parametrize(
-    ("headers", "body", "status", "code"),
-    [
+async def test_what_begins_no_upload_is_refused(url: str, http: ClientSession) -> None:
+    cases: list[tuple[dict[str, str], bytes, int, str]] = [
         ({"X-Goog-Upload-Protocol": "other"}, b"", 400, "upload_protocol_unsupported"),
         ({"X-Goog-Upload-Protocol": ""}, b"", 400, "upload_protocol_unsupported"),
         ({"X-Goog-Upload-Command": "upload, finalize"}, b"", 400, "upload_command_invalid"),
@@ -246,14 +245,12 @@ async def test_an_upload_that_is_cancelled_is_gone(url: str, http: ClientSession
         ({}, b" " * 65_537, 413, "body_too_large"),
         ({"Content-Encoding": "gzip"}, b"{}", 415, "content_encoding_unsupported"),
         ({"X-Forwarded-Host": "a b"}, b"", 400, "host_invalid"),
-    ],
-)
-async def test_what_begins_no_upload_is_refused(
-    url: str, http: ClientSession, headers: dict[str, str], body: bytes, status: int, code: str
-) -> None:
-    async with http.post(f"{url}/upload/v1/files", data=body, headers=START | headers) as answer:
-        assert (answer.status, code_of(await answer.json())) == (status, code)
-        assert answer.headers["x-goog-upload-status"] == "final"
+    ]
+    for headers, body, status, code in cases:
+        target = f"{url}/upload/v1/files"
+        async with http.post(target, data=body, headers=START | headers) as answer:
+            assert (answer.status, code_of(await answer.json())) == (status, code)
+            assert answer.headers["x-goog-upload-status"] == "final"
 
 
 @pytest.mark.parametrize(
@@ -408,9 +405,10 @@ async def test_an_upload_may_come_in_one_request(url: str, http: ClientSession) 
             assert await answer.read() == DATA
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "status", "code"),
-    [
+async def test_what_comes_at_once_and_is_wrong_leaves_nothing(
+    url: str, http: ClientSession
+) -> None:
+    cases: list[tuple[bytes, dict[str, str], int, str]] = [
         (related(SAID), {}, 400, "form_without_file"),
         (related(), {}, 400, "form_without_file"),
         (related(SAID, ("a/b", DATA), ("a/b", DATA)), {}, 400, "form_with_files"),
@@ -424,14 +422,11 @@ async def test_an_upload_may_come_in_one_request(url: str, http: ClientSession) 
         (b"x", {"Content-Type": "image/png"}, 400, "form_malformed"),
         (b"x", {"Content-Encoding": "gzip"}, 415, "content_encoding_unsupported"),
         (b"", {"X-Goog-Upload-Protocol": "raw"}, 400, "body_empty"),
-    ],
-)
-async def test_what_comes_at_once_and_is_wrong_leaves_nothing(
-    url: str, http: ClientSession, body: bytes, headers: dict[str, str], status: int, code: str
-) -> None:
-    target = f"{url}/upload/v1/files"
-    async with http.post(target, data=body, headers=MULTIPART | headers) as answer:
-        assert (answer.status, code_of(await answer.json())) == (status, code)
-        assert answer.headers["x-goog-upload-status"] == "final"
+    ]
+    for body, headers, status, code in cases:
+        target = f"{url}/upload/v1/files"
+        async with http.post(target, data=body, headers=MULTIPART | headers) as answer:
+            assert (answer.status, code_of(await answer.json())) == (status, code)
+            assert answer.headers["x-goog-upload-status"] == "final"
     async with http.get(f"{url}/admin/api/stats") as answer:
         assert (await answer.json())["blobs"] == 0
