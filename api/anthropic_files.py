@@ -12,6 +12,7 @@ Source: the `anthropic` package, versions 2 and 0.75: resources/files.py, resour
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 
 from aiohttp import web
 
@@ -34,7 +35,8 @@ from coatcheck.web import (
 from .anthropic_models import FileDeleted, FileMetadata, FileMetadataPage
 from .download import send_blob
 from .elsewhere import Elsewhere
-from .file_form import receive_file
+from .file_form import receive_form
+from .file_list import collect_files
 
 MIN_LIFETIME_SECONDS = 3600
 MAX_LIFETIME_SECONDS = 7_776_000
@@ -63,14 +65,16 @@ class AnthropicFiles:
         if not is_form(request.headers.get("Content-Type", "")):
             raise refuse(400, "form_malformed", "No form", "a file comes in a multipart/form-data")
         require_identity(request)
-        form, seconds, receipt = await receive_file(
-            self._store, request, body_chunks(request, max_bytes=None), _lifetime, _lifetime
-        )
+        async with aclosing(body_chunks(request, max_bytes=None)) as body:
+            form = FormFile(body, request.headers["Content-Type"])
+            await form.open()
+            _lifetime(form)  # before anything is received in vain
+            receipt = await receive_form(self._store, request, form, _lifetime)
         file = await self._store.files.create(
             tenant_of(request),
             receipt.grant.digest,
             filename=clean_filename(form.filename or ""),
-            lifetime_seconds=seconds,
+            lifetime_seconds=_lifetime(form),
         )
         return _metadata(file)
 
@@ -142,20 +146,17 @@ class AnthropicFiles:
 
     async def _after(self, request: web.Request) -> tuple[Sequence[StoredFile], str | None]:
         """Return a page, and the cursor of the next one."""
-        page = await self._store.files.list(
-            tenant_of(request), limit=_limit(request), after=await self._place(request)
-        )
+        tenant, limit = tenant_of(request), _limit(request)
+        page = await collect_files(self._store.files, tenant, limit, await self._place(request))
         cursor = page.next_cursor
         return page.items, None if cursor is None else f"{_PAGE}{cursor}"
 
     async def _before(self, request: web.Request) -> tuple[Sequence[StoredFile], bool]:
         """Return the page that ends before a file, and whether there is one before it."""
         tenant = tenant_of(request)
-        page = await self._store.files.list(
-            tenant,
-            limit=_limit(request),
-            after=await self._place_of(tenant, request, "before_id"),
-            oldest_first=True,
+        place = await self._place_of(tenant, request, "before_id")
+        page = await collect_files(
+            self._store.files, tenant, _limit(request), place, oldest_first=True
         )
         return page.items[::-1], page.next_cursor is not None
 

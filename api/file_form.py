@@ -2,50 +2,42 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import TypeVar
 
 from aiohttp import web
 
 from coatcheck.store import Receipt, Store
 from coatcheck.web import FormFile, declared_type, end_user_of, tenant_of
 
-_Terms = TypeVar("_Terms")
 
-
-async def receive_file(
+async def receive_form(
     store: Store,
     request: web.Request,
-    body: AsyncGenerator[bytes],
+    form: FormFile,
     check: Callable[[FormFile], object],
-    read: Callable[[FormFile], _Terms],
-) -> tuple[FormFile, _Terms, Receipt]:
-    """Receive the file of a form; return the form, what it says, and the receipt. Closes `body`.
+    media_type: str | None = None,
+) -> Receipt:
+    """Receive the file of a form that is open; of one that turns out wrong nothing is kept.
 
-    `check` sees the fields before the file, and refuses what nothing behind it can mend; `read`
-    sees all of them, and refuses before anything is kept.
+    `check` looks at the whole form before that. The file's type is what its own part declares, or else
+    `media_type`.
 
     Raises:
-        ProblemError: the form is none, or `check` or `read` refuses it.
+        ProblemError: the form is none, or `check` refuses it.
         StoreError: as `Store.receive`.
     """
-    async with aclosing(body):
-        form = FormFile(body, request.headers["Content-Type"])
-        await form.open()
-        check(form)  # before anything is received in vain
-        content_type = form.headers.get("content-type")
-        async with aclosing(_content(form, read)) as content:
-            receipt = await store.receive(
-                tenant_of(request),
-                content,
-                declared_type=declared_type(content_type) if content_type else None,
-                end_user=end_user_of(request),
-            )
-    return form, read(form), receipt
+    declared = form.headers.get("content-type") or media_type
+    async with aclosing(_content(form, check)) as content:
+        return await store.receive(
+            tenant_of(request),
+            content,
+            declared_type=declared_type(declared) if declared else None,
+            end_user=end_user_of(request),
+        )
 
 
-async def _content(form: FormFile, read: Callable[[FormFile], object]) -> AsyncGenerator[bytes]:
+async def _content(form: FormFile, check: Callable[[FormFile], object]) -> AsyncGenerator[bytes]:
     """Yield the file; its end comes only when the rest of the form is as it should be."""
     async with aclosing(form.content()) as content:
         async for chunk in content:
             yield chunk
-    read(form)
+    check(form)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from coatcheck.protocol import UPLOAD_COMMAND as COMMAND
+from coatcheck.protocol import is_start
 from coatcheck.web import ProblemError, refuse
 
 PROTOCOL: Final = "X-Goog-Upload-Protocol"
-COMMAND: Final = "X-Goog-Upload-Command"
 OFFSET: Final = "X-Goog-Upload-Offset"
 LENGTH: Final = "X-Goog-Upload-Header-Content-Length"
 TYPE: Final = "X-Goog-Upload-Header-Content-Type"
@@ -22,6 +23,11 @@ FILE_NAME: Final = "X-Goog-Upload-File-Name"
 URL: Final = "X-Goog-Upload-URL"
 CONTROL_URL: Final = "X-Goog-Upload-Control-URL"
 
+RESUMABLE: Final = "resumable"
+MULTIPART: Final = "multipart"
+RAW: Final = "raw"
+_PROTOCOLS = (RESUMABLE, MULTIPART, RAW)
+_BY_TYPE: Mapping[str, str] = MappingProxyType({"multipart": MULTIPART, "media": RAW})
 _decimal = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII).fullmatch
 
 
@@ -61,21 +67,26 @@ def read_command(headers: Mapping[str, str]) -> Command:
     return command
 
 
-def require_start(headers: Mapping[str, str]) -> None:
-    """Return when a request begins a resumable upload.
+def read_protocol(headers: Mapping[str, str], upload_type: str | None) -> str:
+    """Return how an upload that begins is to come: `resumable`, `multipart` or `raw`.
+
+    `upload_type` is the query's `uploadType`, by which older clients say so.
 
     Raises:
-        ProblemError: 400 `upload_protocol_unsupported` or `upload_command_invalid`.
+        ProblemError: 400 `upload_protocol_unsupported`, or `upload_command_invalid` where a resumable
+            one does not begin.
     """
-    if headers.get(PROTOCOL, "").strip().lower() != "resumable":
+    protocol = headers.get(PROTOCOL, "").strip().lower() or _BY_TYPE.get(upload_type or "", "")
+    if protocol not in _PROTOCOLS:
         raise refuse(
             400,
             "upload_protocol_unsupported",
             "Unsupported upload protocol",
-            f"{PROTOCOL} is resumable",
+            f"{PROTOCOL} is one of {', '.join(_PROTOCOLS)}",
         )
-    if headers.get(COMMAND, "").strip().lower() != "start":
+    if protocol == RESUMABLE and not is_start(headers):
         raise invalid_command("start, or names an upload by the URL that its start answered")
+    return protocol
 
 
 def read_offset(headers: Mapping[str, str]) -> int:

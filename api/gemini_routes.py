@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from coatcheck.protocol import GEMINI, GEMINI_VERSIONS, UPLOAD_ID, Scope
+from coatcheck.protocol import GEMINI, GEMINI_VERSIONS, UPLOAD_COMMAND, UPLOAD_ID, Scope
 from coatcheck.web import (
     END_USER_FIELD,
     Answer,
@@ -14,13 +14,13 @@ from coatcheck.web import (
     upload_refusal,
 )
 
-from .gemini_fields import COMMAND, LENGTH, OFFSET, PROTOCOL, TYPE
+from .gemini_fields import LENGTH, OFFSET, PROTOCOL, TYPE
 from .gemini_files import GeminiFiles
 from .gemini_models import GeminiFile, GeminiFileAnswer, GeminiFilePage, GeminiGone
 from .gemini_uploads import GeminiUploads
 
 _UPLOAD = Operation(
-    "Upload a file, resumably",
+    "Upload a file, resumably or at once",
     "files",
     {
         200: Answer(
@@ -28,12 +28,12 @@ _UPLOAD = Operation(
             GeminiFileAnswer,
         )
     },
-    body=("application/json", "*/*"),
+    body=("application/json", "multipart/related", "*/*"),
     parameters=(
         Parameter(UPLOAD_ID, "the upload to go on with; stands for a key"),
-        Parameter(PROTOCOL, "`resumable`", "header"),
+        Parameter(PROTOCOL, "`resumable`, or in one request `multipart` or `raw`", "header"),
         Parameter(
-            COMMAND,
+            UPLOAD_COMMAND,
             "`start`; for an upload `upload`, `upload, finalize`, `finalize`, `query` or `cancel`",
             "header",
         ),

@@ -26,9 +26,6 @@ from coatcheck.protocol import (
     UPLOAD_ID,
     UPLOAD_RECEIVED,
     UPLOAD_STATUS,
-    clean_filename,
-    clean_title,
-    decode_json,
     file_id_of,
     has_chosen_name,
     is_upload_id,
@@ -43,7 +40,6 @@ from coatcheck.store import (
     UploadOffsetError,
 )
 from coatcheck.web import (
-    as_model,
     body_chunks,
     client_origin,
     declared_type,
@@ -51,11 +47,11 @@ from coatcheck.web import (
     is_known,
     json_response,
     read_body,
-    refuse,
     require_identity,
     tenant_of,
 )
 
+from . import gemini_fields
 from .elsewhere import Elsewhere
 from .gemini_fields import (
     CONTROL_URL,
@@ -66,12 +62,12 @@ from .gemini_fields import (
     read_command,
     read_length,
     read_offset,
-    require_start,
+    read_protocol,
 )
-from .gemini_models import GeminiFile, GeminiFileAnswer, GeminiStart, NewGeminiFile
+from .gemini_models import GeminiFile, GeminiFileAnswer, NewGeminiFile
+from .gemini_start import LIFETIME_SECONDS, name_of, read_start
+from .gemini_whole import receive_multipart, receive_raw
 
-LIFETIME_SECONDS = 48 * 3600
-"""How long Google keeps a file."""
 _ACTIVE, _CANCELLED = "active", "cancelled"
 
 
@@ -82,6 +78,8 @@ class _Mark(BaseModel):
 
     gemini_file: str
     """What the file is called; empty where nobody said."""
+    is_file: bool = False
+    """Whether it has become one: that is made once, and stays away when it was ended."""
 
 
 class GeminiUploads:
@@ -95,32 +93,39 @@ class GeminiUploads:
         """Begin an upload, or go on with the one that the query names."""
         upload_id = request.query.get(UPLOAD_ID)
         if upload_id is None:
-            return await self._start(request)
+            return await self._begin(request)
         if not is_upload_id(upload_id) and self._elsewhere.takes(GEMINI):
             return await self._elsewhere.pass_on(request)
         command = read_command(request.headers)
         require_identity(request)
         return await self._continue(request, await self._find(request, upload_id), command)
 
-    async def _start(self, request: web.Request) -> web.StreamResponse:
-        tenant = tenant_of(request)
+    async def _begin(self, request: web.Request) -> web.StreamResponse:
+        tenant_of(request)  # a key has to be known, whatever the query says
         if self._elsewhere.takes_all(GEMINI):
             return await self._elsewhere.pass_on(request)
-        require_start(request.headers)
+        match read_protocol(request.headers, request.query.get("uploadType")):
+            case gemini_fields.RAW:
+                return _described(request, await receive_raw(self._store, request))
+            case gemini_fields.MULTIPART:
+                return _described(request, await receive_multipart(self._store, request))
+            case _:
+                return await self._start(request)
+
+    async def _start(self, request: web.Request) -> web.StreamResponse:
         require_identity(request)
         body = await read_body(request, MAX_START_BYTES)
-        if has_chosen_name(body):
-            if self._elsewhere.takes(GEMINI):
-                return await self._elsewhere.pass_on(request, _again(body))
-            raise _name_chosen()
-        file = _read_start(body)
+        if has_chosen_name(body) and self._elsewhere.takes(GEMINI):
+            return await self._elsewhere.pass_on(request, _again(body))
+        file = read_start(body)
         origin = client_origin(request)
+        name = name_of(file, request.headers.get(FILE_NAME))
         upload = await self._store.uploads.create(
             NewUpload(
-                tenant=tenant,
+                tenant=tenant_of(request),
                 length=read_length(request.headers),
                 media_type=_media_type(request, file),
-                metadata=_Mark(gemini_file=_filename(request, file)).model_dump_json(),
+                metadata=_Mark(gemini_file=name or "").model_dump_json(),
                 end_user=end_user_of(request),
             )
         )
@@ -138,9 +143,7 @@ class GeminiUploads:
             upload = await self._append(request, upload, command)
         if not command.finalizes:
             return _answer(_ACTIVE, upload.offset)
-        file = await self._finish(upload)
-        answer = GeminiFileAnswer(file=GeminiFile.of(file, client_origin(request)))
-        return json_response(answer, headers=_fields(UPLOAD_FINAL, upload.offset))
+        return _described(request, await self._finish(upload))
 
     async def _append(self, request: web.Request, upload: Upload, command: Command) -> Upload:
         offset = read_offset(request.headers)
@@ -153,14 +156,26 @@ class GeminiUploads:
             )
 
     async def _finish(self, upload: Upload) -> StoredFile:
+        mark, file_id = _mark_of(upload), _file_id(upload)
+        if mark.is_file:
+            return await self._known(upload, file_id)
         receipt = await self._store.uploads.finish(upload.tenant, upload.id)
-        return await self._store.files.create(
+        file = await self._store.files.create(
             upload.tenant,
             receipt.grant.digest,
-            filename=_mark_of(upload).gemini_file or None,
+            filename=mark.gemini_file or None,
             lifetime_seconds=LIFETIME_SECONDS,
-            file_id=_file_id(upload),
+            file_id=file_id,
         )
+        noted = mark.model_copy(update={"is_file": True})
+        await self._store.sections.note(upload, noted.model_dump_json())
+        return file
+
+    async def _known(self, upload: Upload, file_id: str) -> StoredFile:
+        file = await self._store.files.find(upload.tenant, file_id)
+        if file is None:  # it was ended, or has expired
+            raise UploadFinishedError
+        return file
 
     async def _cancel(self, upload: Upload) -> web.StreamResponse:
         if upload.is_finished:
@@ -186,6 +201,11 @@ def _answer(status: str, offset: int, fields: Mapping[str, str] | None = None) -
     return web.Response(headers={**_fields(status, offset), **(fields or {})})
 
 
+def _described(request: web.Request, file: StoredFile) -> web.Response:
+    answer = GeminiFileAnswer(file=GeminiFile.of(file, client_origin(request)))
+    return json_response(answer, headers=_fields(UPLOAD_FINAL, file.grant.size))
+
+
 async def _drain(request: web.Request, upload: Upload, offset: int, command: Command) -> None:
     """Read the end of an upload that is finished, from a client that lost the answer to it.
 
@@ -200,34 +220,13 @@ async def _drain(request: web.Request, upload: Upload, offset: int, command: Com
             pass
 
 
-def _read_start(body: bytes) -> NewGeminiFile:
-    if not body.strip():
-        return NewGeminiFile()
-    return as_model(decode_json(body), GeminiStart).file or NewGeminiFile()
-
-
 async def _again(body: bytes) -> AsyncGenerator[bytes]:
     yield body
-
-
-def _name_chosen() -> Exception:
-    return refuse(
-        400,
-        "file_name_chosen",
-        "Name chosen by the client",
-        "files have names that this server gives; leave file.name out",
-        path="file.name",
-    )
 
 
 def _media_type(request: web.Request, file: NewGeminiFile) -> str | None:
     text = request.headers.get(TYPE) or file.mime_type
     return declared_type(text) if text else None
-
-
-def _filename(request: web.Request, file: NewGeminiFile) -> str:
-    sent = clean_filename(request.headers.get(FILE_NAME, ""))
-    return clean_title(file.display_name or "") or sent or ""
 
 
 def _mark(upload: Upload) -> _Mark | None:

@@ -33,8 +33,6 @@ from coatcheck.web import (
     FormFile,
     RewindableBody,
     body_chunks,
-    declared_type,
-    end_user_of,
     in_thread_if,
     is_form,
     json_response,
@@ -48,11 +46,12 @@ from coatcheck.web import (
 
 from .download import send_blob
 from .elsewhere import Elsewhere
+from .file_form import receive_form
+from .file_list import collect_files
 from .file_terms import check_terms, purpose_unsupported, read_terms
 from .openai_models import DeletedFile, FileObject, FilePage
 
 _MAX_LIMIT = 10_000  # and what it is without one
-_FILES_AT_ONCE = 250  # some 10 ms of the index
 _JSON_BYTES = 256  # of one file in a list
 
 
@@ -99,7 +98,9 @@ class OpenAIFiles:
         limit = read_limit(request, _MAX_LIMIT, _MAX_LIMIT)
         is_ascending = _is_ascending(request)
         after = await self._place(tenant, request.query.get("after"))
-        page = await self._collect(tenant, limit, after, purpose, oldest_first=is_ascending)
+        page = await collect_files(
+            self._store.files, tenant, limit, after, purpose=purpose, oldest_first=is_ascending
+        )
         body = await in_thread_if(len(page.items) * _JSON_BYTES, lambda: _page(page))
         return web.Response(body=body, content_type="application/json")
 
@@ -159,44 +160,13 @@ class OpenAIFiles:
             )
         return file.cursor
 
-    async def _collect(
-        self,
-        tenant: str,
-        limit: int,
-        after: str | None,
-        purpose: str | None,
-        *,
-        oldest_first: bool,
-    ) -> Page[StoredFile]:
-        """Return a page of any size, asked for in turns that keep no other question waiting."""
-        items: list[StoredFile] = []
-        while True:
-            page = await self._store.files.list(
-                tenant,
-                limit=min(_FILES_AT_ONCE, limit - len(items)),
-                after=after,
-                purpose=purpose,
-                oldest_first=oldest_first,
-            )
-            items.extend(page.items)
-            after = page.next_cursor
-            if after is None or len(items) == limit:
-                return Page(items, after)
-
     async def _keep(self, request: web.Request, body: AsyncGenerator[bytes]) -> web.StreamResponse:
         tenant = tenant_of(request)
         async with aclosing(body):
             form = FormFile(body, request.headers["Content-Type"])
             await form.open()
             check_terms(form)  # before anything is received in vain
-            content_type = form.headers.get("content-type")
-            async with aclosing(_content(form)) as content:
-                receipt = await self._store.receive(
-                    tenant,
-                    content,
-                    declared_type=declared_type(content_type) if content_type else None,
-                    end_user=end_user_of(request),
-                )
+            receipt = await receive_form(self._store, request, form, read_terms)
         terms = read_terms(form)
         file = await self._store.files.create(
             tenant,
@@ -206,14 +176,6 @@ class OpenAIFiles:
             lifetime_seconds=terms.lifetime_seconds,
         )
         return json_response(FileObject.of(file))
-
-
-async def _content(form: FormFile) -> AsyncGenerator[bytes]:
-    """Yield the file; its end comes only when the rest of the form is as it should be."""
-    async with aclosing(form.content()) as content:
-        async for chunk in content:
-            yield chunk
-    read_terms(form)
 
 
 def _is_ascending(request: web.Request) -> bool:

@@ -23,6 +23,7 @@ from coatcheck.protocol import (
     has_chosen_name,
     is_file_id,
     is_kept_purpose,
+    is_start,
     is_upload_id,
     read_upload_id,
     split_download,
@@ -143,13 +144,15 @@ class FilesPassage:
         """Pass on an upload by Gemini's protocol, or what begins one."""
         upload_id = request.query.get(UPLOAD_ID)
         if not self._providers.takes(GEMINI) or (upload_id is not None and is_upload_id(upload_id)):
-            return await self._store.serve(request)
+            return await self._to_store(request)
         if upload_id is not None or self._providers.takes_all(GEMINI):
             return await self._providers.pass_on(request)
+        if not is_start(request.headers):  # its bytes come with it
+            return await self._to_store(request)
         body = await read_body(request, MAX_START_BYTES)
         if has_chosen_name(body):
             return await self._providers.pass_on(request, _once(body))
-        return await self._store.serve(request, _once(body))
+        return await self._to_store(request, _once(body))
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """Pass on who asks for a list."""

@@ -222,7 +222,8 @@ def _refuse_websocket(provider: Provider) -> web.Response:
 
 def _names_ours(path: str) -> bool:
     """Whether a path names a file or an upload of ours, of which no provider knows."""
-    return any(is_file_id(segment) or read_upload_id(segment) for segment in path.split("/"))
+    segments = (segment.partition(":")[0] for segment in path.split("/"))
+    return any(is_file_id(segment) or read_upload_id(segment) for segment in segments)
 
 
 def _is_native(path: str) -> bool:

@@ -97,8 +97,7 @@ class StorePassage:
         tenant = _tenant(request, is_daemon=is_daemon)
         headers = store_request_headers(request.headers.items(), keeps_tenant=is_daemon)
         headers.append((DAEMON_HEADER, self._name))
-        headers.extend(marks)
-        headers += _first_hop(request)
+        headers += [*_first_hop(request), *marks]
         if body is None and expects_continue(request):
             headers.append(("Expect", "100-continue"))  # the client is told what the store tells us
         incoming = Incoming(request, body)

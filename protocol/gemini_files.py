@@ -7,6 +7,7 @@ Source: the `google-genai` package, version 3: files.py, _api_client.py.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from .errors import ProtocolError
@@ -16,6 +17,7 @@ GEMINI_VERSIONS: Final = ("v1", "v1beta", "v1alpha")
 """The versions of the API, as its paths have them."""
 UPLOAD_ID: Final = "upload_id"
 """The query parameter that names an upload that has begun."""
+UPLOAD_COMMAND: Final = "X-Goog-Upload-Command"
 UPLOAD_STATUS: Final = "X-Goog-Upload-Status"
 """`active`: go on; `final`: there is no more to send; `cancelled`."""
 UPLOAD_RECEIVED: Final = "X-Goog-Upload-Size-Received"
@@ -30,6 +32,14 @@ _matches_upload_id = re.compile(r"[0-9a-f]{32}").fullmatch
 def is_upload_id(text: str) -> bool:
     """Say whether an id of an upload is one of ours; Gemini's are longer."""
     return _matches_upload_id(text) is not None
+
+
+def is_start(headers: Mapping[str, str]) -> bool:
+    """Say whether a request begins a resumable upload: then its body is what is said of the file.
+
+    `headers` ignore case.
+    """
+    return headers.get(UPLOAD_COMMAND, "").strip().lower() == "start"
 
 
 def split_download(segment: str) -> tuple[str, bool]:

@@ -170,11 +170,6 @@ def list_files(
     return [_row(row) for row in rows]
 
 
-def clear_file(connection: Connection, tenant: str, file_id: str) -> None:
-    """Remove what is left of a dead file, if anything is."""
-    _delete.run(connection, {"of_tenant": tenant, "of_name": file_id})
-
-
 def remove_file(connection: Connection, tenant: str, file: FileRow, now: float) -> None:
     """Remove the file, and the grant with it where nothing else holds that."""
     _delete.run(connection, {"of_tenant": tenant, "of_name": file.id})

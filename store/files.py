@@ -19,7 +19,6 @@ from .errors import BlobNotFoundError, StoredFileNotFoundError
 from .file_rows import (
     FilePlace,
     FileRow,
-    clear_file,
     find_files,
     list_files,
     put_file,
@@ -106,8 +105,6 @@ class Files:
             held = find_held(connection, tenant, [digest], now).get(digest)
             if held is None:
                 raise BlobNotFoundError(digest)
-            if is_repeatable:
-                clear_file(connection, tenant, row.id)
             put_file(connection, tenant, row)
             return _stored(row, held.grant)
 

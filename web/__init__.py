@@ -21,7 +21,7 @@ from .errors import (
     refuse,
 )
 from .face import Face, join_faces
-from .form import FormFile, is_form
+from .form import FormFile, RelatedFile, is_form
 from .health import ReadinessCheck
 from .heavy import in_thread_if
 from .http_meter import SECONDS_BUCKETS, Following
@@ -104,6 +104,7 @@ __all__ = [
     "ProblemError",
     "ProblemRenderer",
     "ReadinessCheck",
+    "RelatedFile",
     "RequestMeter",
     "RewindableBody",
     "Route",

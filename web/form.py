@@ -175,6 +175,19 @@ class FormFile:
             )
 
 
+class RelatedFile(FormFile):
+    """The file of a `multipart/related` body (RFC 2387): its second part, which the first describes."""
+
+    description: bytes = b""
+    """The first part, as it is; read with `open`."""
+
+    def _is_file(self, headers: Mapping[str, str]) -> bool:
+        return self._parts > 1
+
+    async def _read_field(self, headers: Mapping[str, str]) -> None:
+        self.description = await self._skip(self._delimiter)
+
+
 def is_form(content_type: str) -> bool:
     """True when a Content-Type is `multipart/form-data`."""
     return content_type.partition(";")[0].strip().lower() == "multipart/form-data"

@@ -181,6 +181,12 @@ async def test_an_upload_in_pieces_is_asked_about_and_finished(
         assert (status, body) == (200, {"file": file})
     async with http.get(f"{url}/v1beta/files") as answer:
         assert len((await answer.json())["files"]) == 1
+    # But not when it was ended.
+    async with http.delete(f"{url}/v1beta/{file['name']}") as answer:
+        assert (answer.status, await answer.json()) == (200, {})
+    assert await refused(http, upload, "finalize") == (400, "upload_finished")
+    async with http.get(f"{url}/v1beta/files") as answer:
+        assert await answer.json() == {"files": []}
     assert await refused(http, upload, "upload", 1000, b"x") == (409, "upload_offset_mismatch")
     assert await refused(http, upload, "upload, finalize", 7, b"x") == (
         409,
@@ -221,9 +227,8 @@ async def test_an_upload_that_is_cancelled_is_gone(url: str, http: ClientSession
         assert await refused(http, upload, command, 1) == (404, "upload_not_found")
 
 
-@pytest.mark.parametrize(
-    ("headers", "body", "status", "code"),
-    [
+async def test_what_begins_no_upload_is_refused(url: str, http: ClientSession) -> None:
+    cases: list[tuple[dict[str, str], bytes, int, str]] = [
         ({"X-Goog-Upload-Protocol": "other"}, b"", 400, "upload_protocol_unsupported"),
         ({"X-Goog-Upload-Protocol": ""}, b"", 400, "upload_protocol_unsupported"),
         ({"X-Goog-Upload-Command": "upload, finalize"}, b"", 400, "upload_command_invalid"),
@@ -240,14 +245,12 @@ async def test_an_upload_that_is_cancelled_is_gone(url: str, http: ClientSession
         ({}, b" " * 65_537, 413, "body_too_large"),
         ({"Content-Encoding": "gzip"}, b"{}", 415, "content_encoding_unsupported"),
         ({"X-Forwarded-Host": "a b"}, b"", 400, "host_invalid"),
-    ],
-)
-async def test_what_begins_no_upload_is_refused(
-    url: str, http: ClientSession, headers: dict[str, str], body: bytes, status: int, code: str
-) -> None:
-    async with http.post(f"{url}/upload/v1/files", data=body, headers=START | headers) as answer:
-        assert (answer.status, code_of(await answer.json())) == (status, code)
-        assert answer.headers["x-goog-upload-status"] == "final"
+    ]
+    for headers, body, status, code in cases:
+        target = f"{url}/upload/v1/files"
+        async with http.post(target, data=body, headers=START | headers) as answer:
+            assert (answer.status, code_of(await answer.json())) == (status, code)
+            assert answer.headers["x-goog-upload-status"] == "final"
 
 
 @pytest.mark.parametrize(
@@ -364,3 +367,66 @@ async def test_files_of_other_apis_are_listed_too(url: str, http: ClientSession)
     async with http.get(f"{url}/v1beta/files/{made['id']}") as answer:
         file = await answer.json()
     assert (file["displayName"], "expirationTime" in file) == ("a.txt", False)
+
+
+MULTIPART = GEMINI | {
+    "X-Goog-Upload-Protocol": "multipart",
+    "Content-Type": "multipart/related; boundary=b",
+}
+
+
+def related(*parts: tuple[str, bytes]) -> bytes:
+    made = [
+        b"--b\r\nContent-Type: %s\r\n\r\n%s\r\n" % (kind.encode(), data) for kind, data in parts
+    ]
+    return b"".join(made) + b"--b--"
+
+
+SAID = ("application/json; charset=utf-8", b'{"file":{"display_name":"cat"}}')
+
+
+async def test_an_upload_may_come_in_one_request(url: str, http: ClientSession) -> None:
+    raw = GEMINI | {"Content-Type": "image/x-cat", "X-Goog-Upload-File-Name": "a/cat"}
+    older = {"Content-Type": MULTIPART["Content-Type"]}
+    body = related(SAID, ("image/x-cat", DATA))
+    for query, headers, sent in (
+        ("", raw | {"X-Goog-Upload-Protocol": "raw"}, DATA),
+        ("?uploadType=media", raw, DATA),
+        ("", MULTIPART, body),
+        ("?uploadType=multipart", older, body),
+    ):
+        target = f"{url}/upload/v1beta/files{query}"
+        async with http.post(target, data=sent, headers=headers) as answer:
+            assert (answer.status, answer.headers["x-goog-upload-status"]) == (200, "final")
+            file = (await answer.json())["file"]
+        assert (file["displayName"], file["mimeType"]) == ("cat", "image/x-cat")
+        assert "expirationTime" in file
+        async with http.get(file["downloadUri"]) as answer:
+            assert await answer.read() == DATA
+
+
+async def test_what_comes_at_once_and_is_wrong_leaves_nothing(
+    url: str, http: ClientSession
+) -> None:
+    cases: list[tuple[bytes, dict[str, str], int, str]] = [
+        (related(SAID), {}, 400, "form_without_file"),
+        (related(), {}, 400, "form_without_file"),
+        (related(SAID, ("a/b", DATA), ("a/b", DATA)), {}, 400, "form_with_files"),
+        (related(SAID, ("a/b", DATA))[:-20], {}, 400, "form_malformed"),
+        (related(SAID, ("a/b", b"")), {}, 400, "body_empty"),
+        (related(SAID, ("cat", DATA)), {}, 400, "media_type_invalid"),
+        (related(("a/b", b"{"), ("a/b", DATA)), {}, 400, "json_invalid"),
+        (related(("a/b", b'{"file":[]}'), ("a/b", DATA)), {}, 400, "request_malformed"),
+        (related(("a/b", b" " * 70_000), ("a/b", DATA)), {}, 413, "form_overhead_too_large"),
+        (related(("a/b", b'{"file":{"name":"a"}}'), ("a/b", b"x")), {}, 400, "file_name_chosen"),
+        (b"x", {"Content-Type": "image/png"}, 400, "form_malformed"),
+        (b"x", {"Content-Encoding": "gzip"}, 415, "content_encoding_unsupported"),
+        (b"", {"X-Goog-Upload-Protocol": "raw"}, 400, "body_empty"),
+    ]
+    for body, headers, status, code in cases:
+        target = f"{url}/upload/v1/files"
+        async with http.post(target, data=body, headers=MULTIPART | headers) as answer:
+            assert (answer.status, code_of(await answer.json())) == (status, code)
+            assert answer.headers["x-goog-upload-status"] == "final"
+    async with http.get(f"{url}/admin/api/stats") as answer:
+        assert (await answer.json())["blobs"] == 0

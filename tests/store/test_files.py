@@ -1,10 +1,11 @@
 """Files: names for blobs that hold them, by ids of their own."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from coatcheck.protocol import Digest, is_file_id
+from coatcheck.protocol import FILE_ID_BYTES, Digest, file_id_of, is_file_id
 from coatcheck.store import (
     BlobNotFoundError,
     HoldKind,
@@ -48,6 +49,18 @@ async def test_two_files_may_name_one_blob(store: Store, put: Put) -> None:
         first.id: first,
         second.id: second,
     }
+
+
+async def test_a_file_is_made_once_by_an_id_that_is_given(store: Store, put: Put) -> None:
+    await put(store, "a", DATA)
+    given = file_id_of(b"x" * FILE_ID_BYTES)
+    made = await asyncio.gather(*[store.files.create("a", DIGEST, file_id=given) for _ in range(3)])
+    assert {file.id for file in made} == {given}
+    assert (await store.files.list("a", limit=9)).items == [made[0]]
+    again = await store.files.create("a", DIGEST, filename="another", file_id=given)
+    assert again == made[0]
+    await put(store, "b", DATA)
+    assert (await store.files.create("b", DIGEST, file_id=given)).grant.tenant == "b"
 
 
 async def test_a_blob_that_the_tenant_does_not_hold_becomes_no_file(store: Store, put: Put) -> None:

@@ -709,3 +709,16 @@ async def test_an_upload_that_is_erased_while_it_is_received_is_gone(any_store: 
         await uploads.finish("a", upload.id)
     if any_store.config.data_folder is None:
         assert (await any_store.stats()).disk_free_bytes == free_bytes
+
+
+async def test_whose_an_upload_is_can_be_asked_by_its_id_alone(
+    store: Store, now: list[float]
+) -> None:
+    upload = await store.uploads.create(NewUpload("a", length=3))
+    assert await store.uploads.owner(upload.id) == "a"
+    assert await store.uploads.owner("0" * 32) is None
+    await store.uploads.append("a", upload.id, 0, chunks(b"abc"))
+    await store.uploads.finish("a", upload.id)
+    assert await store.uploads.owner(upload.id) == "a"
+    now[0] += DAY
+    assert await store.uploads.owner(upload.id) is None

@@ -135,8 +135,11 @@ def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
     pytest.fail("nginx does not listen")
 
 
-def test_a_photograph_passes_both_ways(serve: Serve, front: Callable[[Served], Front]) -> None:
-    client = front(serve()).connect()
+def test_a_photograph_passes_both_ways_and_urls_are_those_outside(
+    serve: Serve, front: Callable[[Served], Front]
+) -> None:
+    nginx = front(serve())
+    client = nginx.connect()
     client.request("POST", "/v1/blobs", PHOTOGRAPH, {"Content-Type": "image/jpeg"})
     answer = client.getresponse()
     descriptor = json.loads(answer.read())
@@ -144,6 +147,12 @@ def test_a_photograph_passes_both_ways(serve: Serve, front: Callable[[Served], F
     client.request("GET", f"/v1/blobs/{descriptor['digest']}", headers={"Range": "bytes=5-"})
     answer = client.getresponse()
     assert (answer.status, answer.read()) == (206, PHOTOGRAPH[5:])
+    start = {"X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start"}
+    client.request("POST", "/upload/v1/files", headers=start)
+    answer = client.getresponse()
+    assert answer.read() == b""
+    outside = f"https://127.0.0.1:{nginx.port}/upload/v1/files?upload_id="
+    assert (answer.headers["X-Goog-Upload-URL"] or "").startswith(outside)
     client.close()
 
 

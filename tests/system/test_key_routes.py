@@ -149,7 +149,7 @@ SAMPLES = {
     "/v1beta/models/{model:.+}": "/v1beta/models/m",
     "/v1alpha/models/{model:.+}": "/v1alpha/models/m",
     "/v1beta/{path:(?s:.*)}": "/v1beta/models/gemini:generateContent",
-    "/v1alpha/{path:(?s:.*)}": "/v1alpha/files",
+    "/v1alpha/{path:(?s:.*)}": "/v1alpha/tunedModels",
     "/upload/{path:(?s:.*)}": "/upload/v1beta/other",
     "/ws/{path:(?s:.*)}": "/ws/google.ai",
     "/v1/blobs/{path:(?s:.*)}": "/v1/blobs/a/b",

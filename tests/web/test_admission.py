@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientSession, encode_basic_auth, web
 
 from coatcheck.protocol import Scope
-from coatcheck.web import Principal, Route, Server, tenant_of
+from coatcheck.web import Principal, Route, Server, is_known, tenant_of
 
 Serve: TypeAlias = Callable[..., Awaitable[Server]]
 
@@ -67,6 +67,45 @@ async def test_a_daemons_key_names_its_tenant_and_others_are_bound_to_theirs(
     async with http.get(f"{server.address.url}/hello", headers=headers) as got:
         text = await got.text() if status == 200 else (await got.json(content_type=None))["code"]
         assert (got.status, text) == (status, answer)
+
+
+async def who(request: web.Request) -> web.StreamResponse:
+    return web.Response(text=tenant_of(request) if is_known(request) else "nobody")
+
+
+@pytest.mark.parametrize(
+    ("query", "key", "status", "answer"),
+    [
+        ("?ticket=1", None, 200, "nobody"),
+        ("?ticket=", None, 200, "nobody"),
+        ("?ticket=1", "theirs", 200, "nobody"),
+        ("?ticket=1", "cck_acme", 200, "acme"),
+        ("?ticket=1", "cck_wrong", 401, "key_invalid"),
+        ("?ticket=1&key=cck_wrong", None, 401, "key_invalid"),
+        ("?other=1", None, 401, "key_missing"),
+        ("", None, 401, "key_missing"),
+    ],
+)
+async def test_what_nobody_can_guess_may_stand_for_a_key(
+    serve: Serve, http: ClientSession, query: str, key: str | None, status: int, answer: str
+) -> None:
+    route = Route("GET", "/who", who, scope="read", capability="ticket")
+    server = await serve([route], None, Keys())
+    headers = {} if key is None else {"x-goog-api-key": key}
+    async with http.get(f"{server.address.url}/who{query}", headers=headers) as got:
+        text = await got.text() if status == 200 else (await got.json(content_type=None))["code"]
+        assert (got.status, text) == (status, answer)
+
+
+async def test_without_keys_a_capability_opens_nothing_to_strangers(
+    serve: Serve, http: ClientSession
+) -> None:
+    route = Route("GET", "/who", who, scope="read", capability="ticket")
+    server = await serve([route])
+    async with http.get(
+        f"{server.address.url}/who?ticket=1", headers={"Host": "evil.example"}
+    ) as got:
+        assert got.status == 403
 
 
 @pytest.mark.parametrize(("named", "status"), [("default", 200), ("acme", 403)])
