@@ -27,9 +27,9 @@ $(CLIENTS): $(READY) $(wildcard tests/clients/environments/*.txt tests/clients/e
 test: $(READY) $(CLIENTS)
 	bash .ci/test $(VENV)
 
-# Unit tests only: no browser, no separate servers, under a minute.
+# Unit tests only: no browser, no separate servers, nothing that measures time; under a minute.
 test-fast: $(READY)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not system"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not system and not alone"
 
 check: $(READY)
 	$(BIN)/ruff format --check $(CODE)

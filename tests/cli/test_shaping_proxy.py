@@ -69,6 +69,7 @@ async def test_bytes_pass_unchanged_and_are_counted_exactly() -> None:
         assert proxy.total == Traffic(len(sent) + 1000, len(sent) + 1000)
 
 
+@pytest.mark.alone
 async def test_the_uplink_rate_is_shared_by_all_connections() -> None:
     clock = asyncio.get_running_loop().time
     shape = LinkShape(uplink_bits_per_second=8e6)
@@ -85,6 +86,7 @@ async def test_the_uplink_rate_is_shared_by_all_connections() -> None:
         assert 0.25 < clock() - began < 0.6
 
 
+@pytest.mark.alone
 async def test_the_downlink_has_its_own_rate() -> None:
     clock = asyncio.get_running_loop().time
     shape = LinkShape(downlink_bits_per_second=8e6)
@@ -97,6 +99,7 @@ async def test_the_downlink_has_its_own_rate() -> None:
         assert 0.18 < clock() - began < 0.6
 
 
+@pytest.mark.alone
 async def test_the_delay_is_added_to_a_round_trip() -> None:
     clock = asyncio.get_running_loop().time
     shape = LinkShape(round_trip_seconds=0.1)
@@ -108,6 +111,7 @@ async def test_the_delay_is_added_to_a_round_trip() -> None:
         assert 0.095 < clock() - began < 0.3
 
 
+@pytest.mark.alone
 async def test_the_delay_does_not_lower_the_rate() -> None:
     clock = asyncio.get_running_loop().time
     shape = LinkShape(uplink_bits_per_second=16e6, round_trip_seconds=0.1)
