@@ -192,8 +192,12 @@ class Allowance:
             self._covered_bytes = total_bytes
 
     def begin_commit(self) -> None:
-        """Say that what is covered may stand in the index from now on. To be called once, at the end."""
-        self._end_commit = self._allowances.begin_commit(self._tenant, self._covered_bytes)
+        """Say that what is covered may stand in the index from now on, until `give_back`.
+
+        Nothing more is covered before that. May be called twice.
+        """
+        if self._end_commit is None:
+            self._end_commit = self._allowances.begin_commit(self._tenant, self._covered_bytes)
 
     def give_back(self) -> None:
         """End the setting aside: what was stored of it stands in the index. May be called twice."""

@@ -140,6 +140,7 @@ class Uploads:
             if new.length is not None:
                 await allowance.cover(new.length)
                 await self._check_disk(upload_id, new.length)
+            allowance.begin_commit()
             return await self._finisher.run(self._insert(upload_id, new))
 
     async def stat(self, tenant: str, upload_id: str) -> Upload | None:
@@ -340,6 +341,7 @@ class Uploads:
     def _appending(self, part: Part, upload: Upload, allowance: Allowance) -> Appending:
         async def note(offset: int) -> None:
             expiry = self._expiry()
+            allowance.begin_commit()
             await self._database.run(lambda c: move_offset(c, upload.id, offset, expiry))
             allowance.give_back()  # it stands in the row from now on
 
@@ -393,6 +395,7 @@ class Uploads:
         if upload.length is None:
             if not upload.is_section:
                 await allowance.cover(length - upload.offset)
+            allowance.begin_commit()
             await self._database.run(lambda c: declare_length(c, upload.id, length))
             allowance.give_back()
         return replace(upload, length=length)
