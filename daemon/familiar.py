@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import xxhash
 
-from coatcheck.protocol import Digest, FoundInline
+from coatcheck.protocol import Digest, FoundInline, TakenText
 
 _MAX_ENTRIES = 8192  # some 300 bytes each
 _SLICE_CHARS = 64 * 1024  # encoded at once: what stays in the processor's cache
@@ -35,11 +35,16 @@ class Familiar:
 
     def key_of(self, found: FoundInline) -> TextKey | None:
         """Return what a text is known by; None: it is no base64. For any thread, 0.1 ms a megabyte."""
-        if not found.text.isascii():
-            return None
+        text = found.text
         checksum = xxhash.xxh3_128(seed=self._seed)
-        for start in range(0, len(found.text), _SLICE_CHARS):
-            checksum.update(found.text[start : start + _SLICE_CHARS].encode())
+        if isinstance(text, TakenText):
+            checksum.update(text.head.encode())
+            checksum.update(text.content)
+            return TextKey(checksum.digest(), found.start, found.is_url_safe)
+        if not text.isascii():
+            return None
+        for start in range(0, len(text), _SLICE_CHARS):
+            checksum.update(text[start : start + _SLICE_CHARS].encode())
         return TextKey(checksum.digest(), found.start, found.is_url_safe)
 
     def find(self, tenant: str, key: TextKey) -> Digest | None:

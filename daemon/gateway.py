@@ -129,7 +129,8 @@ class Gateway:
         end_user = end_user_of(request) or dialect.end_user(parsed.body)
         account = self._passage.account(request, upstream, _observed(dialect, call))
         if upstream.config.observe and call.is_turn:
-            sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
+            whole = await in_thread_if(parsed.size, parsed.put_back)
+            sent = await in_thread_if(parsed.size, partial(account.copy_of, whole, dialect))
             account.show(len(raw), parsed, sent)
         else:
             account.count(len(raw))
@@ -154,7 +155,8 @@ class Gateway:
         turn = await self._expand(parsed, tenant, dialect, self._origins(request))
         wish = wish_of(parsed, request)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
-        sent = await in_thread_if(turn.size, turn.copy_appended) if is_used_again else []
+        copy = partial(turn.copy_appended, puts_back=wish.is_kept)
+        sent = await in_thread_if(turn.size, copy) if is_used_again else []
         fitted = await self._fit(turn, received, upstream)
         whole = None if parsed.envelope else parsed.text
         body = await self._hydrate(turn, tenant, fitted, whole)

@@ -204,7 +204,7 @@ def _batches(blobs: Sequence[InlineBlob]) -> Iterator[Sequence[InlineBlob]]:
     batch: list[InlineBlob] = []
     chars = 0
     for blob in blobs:
-        count = len(blob.found.text)
+        count = blob.found.length
         if batch and (len(batch) == _ABSORBED_AT_ONCE or chars + count > _DECODED_CHARS):
             yield batch
             batch, chars = [], 0

@@ -146,7 +146,7 @@ def parse_turn(raw: bytes, dialect: Dialect, limits: ReadLimits) -> SentTurn | N
         raise TooLargeError("escapes", "too_many_values", max_escapes=limits.max_escapes)
     bounds = TurnLimits(max_values=limits.max_values)
     try:
-        return sent_turn(parse_request(raw, dialect, bounds), dialect)
+        return sent_turn(parse_request(raw, dialect, bounds).put_back(), dialect)
     except TooLargeError:
         raise
     except DaemonError:
@@ -233,9 +233,8 @@ def _prolong(chain: list[Digest], dialect: Dialect, message: Json, parent: Diges
 
 
 def _image(blob: InlineBlob) -> ObservedImage:
-    text = blob.found.text
-    length = len(text) - blob.found.start
-    return ObservedImage(blob.digest, _size(length, text[-2:]), length)
+    length = blob.found.length
+    return ObservedImage(blob.digest, _size(length, blob.found.text[-2:]), length)
 
 
 def _message(whole: Json, short: Json, images: tuple[ObservedImage, ...]) -> ObservedMessage:

@@ -62,18 +62,22 @@ def splice(body: JsonObject, fillings: Sequence[Filling], nonce: bytes) -> list[
 def splice_into(
     text: ShortJson, body: JsonObject, fillings: Sequence[Filling], nonce: bytes
 ) -> list[Segment]:
-    """Do the same where `body` was read from `text`, which stays as it is around the parts."""
+    """Do the same where `body` was read from `text`, which stays as it is around the parts.
+
+    A `TakenText` stands in `body` for each string that was taken out of `text`.
+    """
     short = text.text.decode()
     spans = find_spans(short, {filling.slot.path[:-1] for filling in fillings})
     ordered = sorted(spans.items(), key=lambda item: item[1])
     parts = [(_at(body, path), short[start:end]) for path, (start, end) in ordered]
-    spellings = [_spelling(_shortened(part, written, text), written) for part, written in parts]
+    spellings = [_spelling(part, written) for part, written in parts]
     stand_ins = _StandIns(fillings, nonce)
     segments: list[Segment] = []
     done = 0
     for (_, (start, end)), (part, _), spelling in zip(ordered, parts, spellings, strict=True):
         segments += _restored(short[done:start].encode(), text)
-        segments += stand_ins.cut(_written(part, spelling))
+        for segment in stand_ins.cut(_written(part, spelling)):
+            segments += _restored(segment, text) if isinstance(segment, bytes) else [segment]
         done = end
     return [*segments, *_restored(short[done:].encode(), text)]
 
@@ -104,11 +108,12 @@ class _StandIns:
 
 def _restored(text: bytes, short: ShortJson) -> Iterator[Segment]:
     """Yield a piece of a short text with all that was taken out of it."""
-    for mark, content in short.taken.items():
-        before, found, after = text.partition(mark.encode())
+    for taken in short.taken.values():
+        before, found, after = text.partition(taken.encode())
         if found:
             yield before
-            yield content
+            yield taken.head.encode()
+            yield taken.content
             text = after
     yield text
 
@@ -122,32 +127,6 @@ def _at(body: JsonObject, path: Path) -> Json:
         elif isinstance(value, list):  # else one value stands in place of a list
             value = value[step]
     return value
-
-
-def _shortened(value: Json, written: str, text: ShortJson) -> Json:
-    """Return a part with marks where they stand in `written`, its short text.
-
-    An inline image that gives way to a smaller one need not be written to see how its part is.
-    """
-    marks = [(mark, content) for mark, content in text.taken.items() if mark in written]
-    return _marked(value, marks) if marks else value
-
-
-def _marked(value: Json, marks: Sequence[tuple[str, memoryview]]) -> Json:
-    match value:
-        case dict():
-            return {key: _marked(item, marks) for key, item in value.items()}
-        case list():
-            return [_marked(item, marks) for item in value]
-        case str():
-            same = (mark for mark, content in marks if _is_same(value, content))
-            return next(same, value)
-        case _:
-            return value
-
-
-def _is_same(value: str, content: memoryview) -> bool:
-    return len(value) == len(content) and value.encode() == bytes(content)
 
 
 def _spelling(value: Json, written: str) -> int:

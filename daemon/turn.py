@@ -5,7 +5,7 @@ Everything here is synchronous and touches no I/O; `gateway.py` awaits between t
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coatcheck.protocol import (
     ENVELOPE_KEY,
@@ -25,6 +25,7 @@ from coatcheck.protocol import (
     copy_json,
     decode_json,
     dotted,
+    put_back,
     read_envelope,
     shorten_json,
 )
@@ -59,7 +60,8 @@ class TurnLimits:
 class ParsedRequest:
     """A request body, read: its JSON object, its model, its envelope if it has one.
 
-    `text` is what it was read from, `values` about how many JSON values it has.
+    `text` is what it was read from, `values` about how many JSON values it has. Without an envelope
+    the body may have a `TakenText` in place of a string.
     """
 
     text: ShortJson
@@ -72,6 +74,10 @@ class ParsedRequest:
     def size(self) -> int:
         """Bytes."""
         return len(self.text.whole)
+
+    def put_back(self) -> "ParsedRequest":
+        """Return it with every string whole."""
+        return replace(self, body=_whole(self.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +113,13 @@ class Turn:
         """Whether any attachment carries its own bytes."""
         return any(isinstance(slot.found, FoundInline) for slot in self.slots)
 
-    def copy_appended(self) -> list[Json]:
-        """Copy what the client sent now, since hydration writes into the messages."""
-        return [copy_json(message) for message in self.appended]
+    def copy_appended(self, *, puts_back: bool) -> list[Json]:
+        """Copy what the client sent now, since hydration writes into the messages.
+
+        With `puts_back` every string is whole.
+        """
+        copy = put_back if puts_back else copy_json
+        return [copy(message) for message in self.appended]
 
 
 def parse_request(
@@ -125,7 +135,7 @@ def parse_request(
     values = _count_values(short.text)
     _bound_values(values, limits)
     try:
-        body = decode_json(short)
+        body = decode_json(short, keeps_taken=True)
     except JsonError as error:
         raise RequestRefusedError(str(error), error.code) from error
     if not isinstance(body, dict):
@@ -136,6 +146,8 @@ def parse_request(
         raise RequestRefusedError(
             "a model is required, as a string", "request_malformed", key or ""
         )
+    if ENVELOPE_KEY in body:
+        body = _whole(body)
     try:
         envelope = read_envelope(body, dialect.messages_key)
     except MalformedRequestError as error:
@@ -237,6 +249,10 @@ def named_digest(slot: Slot) -> Digest | None:
             return pointer.digest
         case _:
             return None
+
+
+def _whole(body: JsonObject) -> JsonObject:
+    return {key: put_back(value) for key, value in body.items()}
 
 
 def _count_values(text: bytes) -> int:

@@ -64,7 +64,15 @@ from .image import (
     parse_image,
 )
 from .json_spans import find_spans
-from .json_value import MAX_DEPTH, Json, JsonObject, copy_json, decode_json, encode_json
+from .json_value import (
+    MAX_DEPTH,
+    Json,
+    JsonObject,
+    copy_json,
+    decode_json,
+    encode_json,
+    put_back,
+)
 from .key import (
     ALL_SCOPES,
     DAEMON_HEADER,
@@ -130,7 +138,7 @@ from .resolving import (
     prompt_appends,
 )
 from .scale_header import SCALE_HEADER, SCALE_MORE_HEADER, scale_headers
-from .short_json import ShortJson, shorten_json
+from .short_json import ShortJson, TakenText, shorten_json
 from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
@@ -250,6 +258,7 @@ __all__ = [
     "SseError",
     "SseEvent",
     "SseReader",
+    "TakenText",
     "UnknownDialectError",
     "altchars",
     "canonical_json",
@@ -294,6 +303,7 @@ __all__ = [
     "prompt_digests",
     "prompt_root",
     "prompt_step",
+    "put_back",
     "read_envelope",
     "read_part_id",
     "read_upload_id",

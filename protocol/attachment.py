@@ -8,6 +8,7 @@ import pybase64
 from .digest import Digest
 from .pointer import Pointer
 from .ref import Ref
+from .short_json import TakenText
 
 Path = tuple[str | int, ...]
 
@@ -46,13 +47,27 @@ class FoundInline:
     media_type: str | None
     is_url_safe: bool = False
 
+    @property
+    def base64(self) -> str | memoryview:
+        """The base64, which may lie elsewhere (`TakenText`)."""
+        text = self.text
+        if not isinstance(text, TakenText):
+            return text[self.start :]
+        return text.content if self.start == len(text.head) else text.whole[self.start :]
+
+    @property
+    def length(self) -> int:
+        """Characters of base64."""
+        taken = isinstance(self.text, TakenText)
+        return len(self.base64 if taken else self.text) - (0 if taken else self.start)
+
     def decode(self) -> bytes | None:
         """Return the bytes; None when the base64 is not strict (RFC 4648 section 3.3).
 
         Such a text is left to the upstream as it is, since it could not be written back.
         """
-        text = self.text[self.start :]
-        if self.is_url_safe and ("+" in text or "/" in text):
+        text = self.base64
+        if self.is_url_safe and any(char in bytes_of(text) for char in (b"+", b"/")):
             return None  # the decoder takes both alphabets
         try:
             data = pybase64.b64decode(text, altchars=altchars(self.is_url_safe), validate=True)
@@ -61,7 +76,12 @@ class FoundInline:
         # Bits after the last byte must be zero, or the text could not be written back.
         last = data[-(len(data) % 3 or 3) :]
         written = pybase64.b64encode(last, altchars=altchars(self.is_url_safe)).decode()
-        return data if data and text.endswith(written) else None
+        return data if data and bytes_of(text[-len(written) :]) == written.encode() else None
+
+
+def bytes_of(text: str | memoryview) -> bytes:
+    """Return base64 as bytes; what is none may have other characters."""
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
 
 
 Found = FoundRef | FoundPointer | FoundFileId | FoundInline

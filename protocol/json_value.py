@@ -11,17 +11,20 @@ from typing import NoReturn
 
 from .buffer import Buffer
 from .errors import JsonError
-from .short_json import MARK, ShortJson, shorten_json
+from .short_json import MARK, ShortJson, TakenText, shorten_json
 
 Json = None | bool | int | float | str | Sequence["Json"] | dict[str, "Json"]
 JsonObject = dict[str, Json]
 
+_MAX_MARKED = 300  # characters: the head of a data URL, and a mark
 MAX_DEPTH = 200
 """Lists and objects inside one another, counted from the outermost: far above any real message."""
 
 
-def decode_json(data: Buffer | str | ShortJson) -> Json:
+def decode_json(data: Buffer | str | ShortJson, *, keeps_taken: bool = False) -> Json:
     """Read a JSON text (RFC 8259) in time linear in its length.
+
+    With `keeps_taken` a `TakenText` stands for each string that was taken out of a `ShortJson`.
 
     Raises:
         JsonError: the text is not JSON, or breaks one of the module's rules.
@@ -30,7 +33,7 @@ def decode_json(data: Buffer | str | ShortJson) -> Json:
     if not isinstance(short, ShortJson):
         return _decode(short, _decoder)
     if short.taken:
-        putting_back = _PuttingBack(short)
+        putting_back = _PuttingBack(short, keeps_taken=keeps_taken)
         try:
             value = _decode(short.text, putting_back.decoder)
         except JsonError:
@@ -71,6 +74,15 @@ def copy_json(value: Json) -> Json:
     if isinstance(value, list):
         return [copy_json(item) for item in value]
     return value
+
+
+def put_back(value: Json) -> Json:
+    """Copy lists and objects, with the whole string for each `TakenText`; see `copy_json`."""
+    if isinstance(value, dict):
+        return {key: put_back(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [put_back(item) for item in value]
+    return value.whole if isinstance(value, TakenText) else value
 
 
 def _is_deeper(value: Json, depth: int) -> bool:
@@ -121,8 +133,9 @@ _decoder = _decoder_of(_unique)
 class _PuttingBack:
     """Puts strings back where their marks stand as the value of a key."""
 
-    def __init__(self, short: ShortJson) -> None:
+    def __init__(self, short: ShortJson, *, keeps_taken: bool) -> None:
         self._left = dict(short.taken)
+        self._keeps_taken = keeps_taken
         self._is_sound = True
         self.decoder = _decoder_of(self._object)
 
@@ -134,10 +147,10 @@ class _PuttingBack:
     def _object(self, pairs: list[tuple[str, Json]]) -> JsonObject:
         value = _unique(pairs)
         for key, item in pairs:
-            if isinstance(item, str) and item.startswith(MARK):
-                content = self._left.pop(item, None)
-                if content is None:
+            if isinstance(item, str) and MARK in item[:_MAX_MARKED]:
+                taken = self._left.pop(item, None)
+                if taken is None:
                     self._is_sound = False
                 else:
-                    value[key] = str(content, "ascii")
+                    value[key] = taken if self._keeps_taken else taken.whole
         return value

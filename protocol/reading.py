@@ -16,6 +16,7 @@ from .json_value import Json, JsonObject
 from .media_type import parse_media_type
 from .pointer import MAX_POINTER_BYTES, VERSION_LINE, parse_pointer
 from .ref import is_file_id, looks_like_ref, parse_blob_url, parse_ref
+from .short_json import TakenText
 
 _POINTER_PREFIX = pybase64.b64encode(VERSION_LINE).decode()  # 27 bytes: no padding inside
 _MAX_POINTER_CHARS = 4 * -(-MAX_POINTER_BYTES // 3)
@@ -126,7 +127,8 @@ def string_at(holder: JsonObject, key: str, path: Path) -> str | None:
 def end_user_at(holder: JsonObject, *keys: str) -> str | None:
     """Return what stands under the first key that has a name an end user may have."""
     for key in keys:
-        if isinstance(name := holder.get(key), str) and is_end_user(name):
+        name = holder.get(key)
+        if isinstance(name, str) and not isinstance(name, TakenText) and is_end_user(name):
             return name
     return None
 

@@ -1,49 +1,79 @@
 """JSON texts without their long base64, which a parser would look at character by character.
 
-A string that is long base64, alone or in a data URL, is taken out and a mark stands in its place;
-`decode_json` parses what is left, and puts the strings back. Its decoder checks base64 some twenty
-times faster than a JSON parser reads it, and none of its characters means anything in JSON. Where
-a mark is not met again exactly once, the text is parsed whole: so what a text means does not depend
-on this.
+A string's long base64, which may stand in a data URL, is taken out and a mark stands in its place;
+`decode_json` parses what is left, and puts the strings back, or a `TakenText` for each. The decoder
+checks base64 some twenty times faster than a JSON parser reads it, and none of its characters means
+anything in JSON. Where a mark is not met again exactly once, the text is parsed whole: so what a text
+means does not depend on this.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import pybase64
+
+from .pointer import VERSION_LINE
 
 MARK = "@coatcheck.base64:"
 
 _MARK_BYTES = MARK.encode()
 _MIN_BYTES = 64 * 1024  # of what is taken out: parsing that much costs what looking for it does
 _CHECKED_BYTES = 256 * 1024  # at once: a multiple of four, which stays in the processor's cache
+_POINTER_PREFIX = pybase64.b64encode(VERSION_LINE)  # what begins so may be read as one
 _matches_head = re.compile(rb"data:[A-Za-z0-9!#$&^_.+/;=-]{0,240},").match
+
+
+class TakenText(str):
+    """A string whose base64 is elsewhere: in itself what precedes it, and the mark.
+
+    Making strings of large bodies costs as much as receiving them. Whoever writes a value that may have
+    such strings puts them back before: `put_back`.
+    """
+
+    __slots__ = ("content", "head")
+
+    head: str
+    """What stands before the base64: that of a data URL, or nothing."""
+    content: memoryview
+    """The base64."""
+
+    def __new__(cls, head: str, mark: str, content: memoryview) -> Self:
+        """Return the string for a `mark` that no other has."""
+        self = super().__new__(cls, head + mark)
+        self.head, self.content = head, content
+        return self
+
+    @property
+    def whole(self) -> str:
+        """The string as it was written."""
+        return self.head + str(self.content, "ascii")
 
 
 @dataclass(frozen=True, slots=True)
 class ShortJson:
-    """A JSON text, whole and without what was taken out of it.
-
-    `taken` has the content of each string that was taken out, by the mark that stands in its place.
-    """
+    """A JSON text, whole and without what was taken out of it; `taken` has that by what stands there."""
 
     whole: bytes
     text: bytes
-    taken: Mapping[str, memoryview] = field(default_factory=dict[str, memoryview])
+    taken: Mapping[str, TakenText] = field(default_factory=dict[str, TakenText])
 
 
 def shorten_json(data: bytes) -> ShortJson:
     """Take long base64 out of a JSON text; about 0.1 ms a megabyte of it."""
     pieces: list[bytes] = []
-    taken: dict[str, memoryview] = {}
+    taken: dict[str, TakenText] = {}
     end = 0
     for start, stop in _long_strings(data):
         content = memoryview(data)[start:stop]
-        if _is_plain(content):
-            mark = f"{MARK}{len(taken)}@"
-            pieces += [data[end:start], mark.encode()]
-            taken[mark] = content
+        head = _matches_head(content)
+        begin = start + (head.end() if head else 0)
+        text = memoryview(data)[begin:stop]
+        if _is_plain(text):
+            found = TakenText(data[start:begin].decode(), f"{MARK}{len(taken)}@", text)
+            pieces += [data[end:start], found.encode()]
+            taken[str(found)] = found
             end = stop
     if not taken:
         return ShortJson(data, data)
@@ -70,10 +100,10 @@ def _long_strings(data: bytes) -> Sequence[tuple[int, int]]:
     return found
 
 
-def _is_plain(content: memoryview) -> bool:
-    """Whether a string is base64 in one of its alphabets, alone or in a data URL."""
-    head = _matches_head(content)
-    text = content[head.end() :] if head else content
+def _is_plain(text: memoryview) -> bool:
+    """Whether a text is base64 in one of its alphabets, and no pointer's."""
+    if text[: len(_POINTER_PREFIX)] == _POINTER_PREFIX:
+        return False
     return _is_base64(text, None) or _is_base64(text, b"-_")
 
 

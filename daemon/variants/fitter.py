@@ -182,11 +182,10 @@ class Fitter:
     async def _make_once(
         self, tenant: str, derivation: Derivation, candidate: _Candidate, recipe: Recipe
     ) -> Link | None:
-        """Make a variant, unless another turn of this process has just done it."""
+        """Make a variant, unless another turn of this process did it since this one asked."""
         lock = self._making.setdefault((tenant, derivation), asyncio.Lock())
-        is_first = not lock.locked()
         async with lock, self._places:
-            if not is_first and (known := await self._shelf.find(tenant, [derivation])):
+            if known := await self._shelf.find(tenant, [derivation]):
                 self._count(known.values())
                 return known[derivation]
             return await self._make(tenant, derivation, candidate, recipe)

@@ -39,7 +39,7 @@ def test_the_text_is_cut_where_blobs_go() -> None:
 def written(text: bytes, name: str = "openai.chat") -> bytes:
     """Return what goes upstream of a body, in which `BLOB` is presented as `AAAA`."""
     short, spoken = shorten_json(text), dialect(name)
-    body = decode_json(short)
+    body = decode_json(short, keeps_taken=True)
     assert isinstance(body, dict)
     slots = [*spoken.walk(body[spoken.messages_key]), *spoken.walk_beside(body)]
     fillings = [
@@ -104,7 +104,7 @@ def test_a_part_whose_long_inline_bytes_give_way_is_spelled_as_it_was(
     text = json.dumps(body, separators=separators, ensure_ascii=is_ascii).encode()
     short = shorten_json(text)
     assert len(short.taken) == 2
-    parsed = decode_json(short)
+    parsed = decode_json(short, keeps_taken=True)
     assert isinstance(parsed, dict)
     slots = dialect("openai.chat").walk(parsed["messages"])
     segments = splice_into(short, parsed, [Filling(slots[1], BLOB, "image/png")], b"n" * 16)

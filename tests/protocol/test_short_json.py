@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck.protocol import JsonError, decode_json, shorten_json
+from coatcheck.protocol import JsonError, decode_json, put_back, shorten_json
 from coatcheck.protocol.short_json import MARK
 
 LONG = base64.b64encode(Random(1).randbytes(150_000)).decode()
@@ -23,9 +23,10 @@ def test_long_base64_is_taken_out(text: str) -> None:
     body = {"a": "short", "b": {"url": text, "c": [{"d": text}]}, "e": 1.5}
     raw = json.dumps(body).encode()
     short = shorten_json(raw)
-    assert [bytes(content).decode() for content in short.taken.values()] == [text, text]
-    assert len(short.text) < 200
+    assert [taken.whole for taken in short.taken.values()] == [text, text]
+    assert len(short.text) < 300
     assert decode_json(short) == decode_json(raw) == body
+    assert put_back(decode_json(short, keeps_taken=True)) == body
 
 
 @pytest.mark.parametrize(
