@@ -6,7 +6,8 @@
 2. What is refused says `final`: to Google's SDKs that is an error, which they raise. Anything else they
    send again, or take for a success. Only what another try can help is without it. The upload goes on
    all the same: `query` says where.
-3. An upload becomes one file, however often it is finalized, because its answer may be lost.
+3. An upload becomes one file, however often it is finalized, because its answer may be lost. One that
+   was ended since does not come back.
 
 Source: the `google-genai` package, version 3: files.py, _api_client.py.
 """
@@ -82,6 +83,8 @@ class _Mark(BaseModel):
 
     gemini_file: str
     """What the file is called; empty where nobody said."""
+    is_made: bool = False
+    """Whether the upload has become its file."""
 
 
 class GeminiUploads:
@@ -153,14 +156,26 @@ class GeminiUploads:
             )
 
     async def _finish(self, upload: Upload) -> StoredFile:
+        mark = _mark_of(upload)
+        if mark.is_made:
+            return await self._made(upload)
         receipt = await self._store.uploads.finish(upload.tenant, upload.id)
-        return await self._store.files.create(
+        file = await self._store.files.create(
             upload.tenant,
             receipt.grant.digest,
-            filename=_mark_of(upload).gemini_file or None,
+            filename=mark.gemini_file or None,
             lifetime_seconds=LIFETIME_SECONDS,
             file_id=_file_id(upload),
         )
+        made = mark.model_copy(update={"is_made": True})
+        await self._store.sections.note(upload, made.model_dump_json())
+        return file
+
+    async def _made(self, upload: Upload) -> StoredFile:
+        file = await self._store.files.find(upload.tenant, _file_id(upload))
+        if file is None:  # it was ended, or has expired
+            raise UploadFinishedError
+        return file
 
     async def _cancel(self, upload: Upload) -> web.StreamResponse:
         if upload.is_finished:
