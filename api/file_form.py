@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from coatcheck.store import Receipt, Store
-from coatcheck.web import FormFile, declared_type, end_user_of, tenant_of
+from coatcheck.store import BlobTooLargeError, Receipt, Store
+from coatcheck.web import FormFile, declared_type, end_user_of, least_upload_bytes, tenant_of
 
 _Terms = TypeVar("_Terms")
 
@@ -29,6 +29,8 @@ async def receive_file(
         StoreError: as `Store.receive`.
     """
     async with aclosing(body):
+        if least_upload_bytes(request) > store.max_blob_bytes:  # before it is asked for
+            raise BlobTooLargeError(store.max_blob_bytes)
         form = FormFile(body, request.headers["Content-Type"])
         await form.open()
         check(form)  # before anything is received in vain

@@ -11,7 +11,6 @@ Source: the `openai` package, version 3: resources/files.py.
 """
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 
 from aiohttp import web
 
@@ -30,11 +29,8 @@ from coatcheck.store import (
     StoredFileNotFoundError,
 )
 from coatcheck.web import (
-    FormFile,
     RewindableBody,
     body_chunks,
-    declared_type,
-    end_user_of,
     in_thread_if,
     is_form,
     json_response,
@@ -48,6 +44,7 @@ from coatcheck.web import (
 
 from .download import send_blob
 from .elsewhere import Elsewhere
+from .file_form import receive_file
 from .file_terms import check_terms, purpose_unsupported, read_terms
 from .openai_models import DeletedFile, FileObject, FilePage
 
@@ -184,36 +181,17 @@ class OpenAIFiles:
                 return Page(items, after)
 
     async def _keep(self, request: web.Request, body: AsyncGenerator[bytes]) -> web.StreamResponse:
-        tenant = tenant_of(request)
-        async with aclosing(body):
-            form = FormFile(body, request.headers["Content-Type"])
-            await form.open()
-            check_terms(form)  # before anything is received in vain
-            content_type = form.headers.get("content-type")
-            async with aclosing(_content(form)) as content:
-                receipt = await self._store.receive(
-                    tenant,
-                    content,
-                    declared_type=declared_type(content_type) if content_type else None,
-                    end_user=end_user_of(request),
-                )
-        terms = read_terms(form)
+        form, terms, receipt = await receive_file(
+            self._store, request, body, check_terms, read_terms
+        )
         file = await self._store.files.create(
-            tenant,
+            tenant_of(request),
             receipt.grant.digest,
             filename=clean_filename(form.filename or ""),
             purpose=terms.purpose,
             lifetime_seconds=terms.lifetime_seconds,
         )
         return json_response(FileObject.of(file))
-
-
-async def _content(form: FormFile) -> AsyncGenerator[bytes]:
-    """Yield the file; its end comes only when the rest of the form is as it should be."""
-    async with aclosing(form.content()) as content:
-        async for chunk in content:
-            yield chunk
-    read_terms(form)
 
 
 def _is_ascending(request: web.Request) -> bool:
