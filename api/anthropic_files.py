@@ -35,7 +35,7 @@ from coatcheck.web import (
 from .anthropic_models import FileDeleted, FileMetadata, FileMetadataPage
 from .download import send_blob
 from .elsewhere import Elsewhere
-from .file_form import receive_form
+from .file_form import receive_form, require_fitting
 from .file_list import collect_files
 
 MIN_LIFETIME_SECONDS = 3600
@@ -66,6 +66,7 @@ class AnthropicFiles:
             raise refuse(400, "form_malformed", "No form", "a file comes in a multipart/form-data")
         require_identity(request)
         async with aclosing(body_chunks(request, max_bytes=None)) as body:
+            require_fitting(self._store, request)
             form = FormFile(body, request.headers["Content-Type"])
             await form.open()
             _lifetime(form)  # before anything is received in vain

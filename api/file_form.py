@@ -5,8 +5,18 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from coatcheck.store import Receipt, Store
-from coatcheck.web import FormFile, declared_type, end_user_of, tenant_of
+from coatcheck.store import BlobTooLargeError, Receipt, Store
+from coatcheck.web import FormFile, declared_type, end_user_of, least_upload_bytes, tenant_of
+
+
+def require_fitting(store: Store, request: web.Request) -> None:
+    """Refuse a form whose file is too large by its head alone, before it is asked for.
+
+    Raises:
+        BlobTooLargeError: it is.
+    """
+    if least_upload_bytes(request) > store.max_blob_bytes:
+        raise BlobTooLargeError(store.max_blob_bytes)
 
 
 async def receive_form(

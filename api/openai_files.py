@@ -46,7 +46,7 @@ from coatcheck.web import (
 
 from .download import send_blob
 from .elsewhere import Elsewhere
-from .file_form import receive_form
+from .file_form import receive_form, require_fitting
 from .file_list import collect_files
 from .file_terms import check_terms, purpose_unsupported, read_terms
 from .openai_models import DeletedFile, FileObject, FilePage
@@ -163,6 +163,7 @@ class OpenAIFiles:
     async def _keep(self, request: web.Request, body: AsyncGenerator[bytes]) -> web.StreamResponse:
         tenant = tenant_of(request)
         async with aclosing(body):
+            require_fitting(self._store, request)
             form = FormFile(body, request.headers["Content-Type"])
             await form.open()
             check_terms(form)  # before anything is received in vain

@@ -37,6 +37,7 @@ from coatcheck.store import (
     Upload,
     UploadFinishedError,
     UploadNotFoundError,
+    UploadTooLongError,
 )
 from coatcheck.web import (
     FormFile,
@@ -45,6 +46,7 @@ from coatcheck.web import (
     declared_type,
     end_user_of,
     json_response,
+    least_upload_bytes,
     provider_of,
     provider_refusal,
     read_body,
@@ -118,6 +120,8 @@ class OpenAIUploads:
             return await self._elsewhere.pass_on(request)
         require_identity(request)
         upload, _ = await self._find(request)
+        if least_upload_bytes(request) > (upload.length or 0):  # before it is asked for
+            raise UploadTooLongError(upload.length or 0)
         async with aclosing(body_chunks(request, max_bytes=None)) as body:
             form = FormFile(body, request.headers.get("Content-Type", ""), file_field="data")
             await form.open()

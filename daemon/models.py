@@ -10,12 +10,20 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
+from typing import TypeAlias
 from urllib.parse import parse_qsl, quote, unquote_plus
 
 from aiohttp import web
 
-from coatcheck.protocol import MODELS_MISSING_HEADER, Json, JsonError, ListedModel, decode_json
+from coatcheck.protocol import (
+    MODELS_MISSING_HEADER,
+    JsonError,
+    ListedModel,
+    ModelPage,
+    Provider,
+    decode_json,
+    encode_json,
+)
 from coatcheck.web import (
     ProblemError,
     in_thread_if,
@@ -37,7 +45,8 @@ _log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 5.0
 """For the whole list of one upstream: providers answer in tenths of a second, and SDKs ask for a list
 when a program starts."""
-_MAX_LIST_BYTES = 16 * 1024 * 1024  # a large provider's list has half a megabyte
+_MAX_LIST_BYTES = 4 * 1024 * 1024  # a large provider's list has half a megabyte
+_MODEL_BYTES = 2 * 1024  # of JSON cost to read what a model costs to merge
 _MAX_PAGES = 50
 # What would have an upstream answer in another form, or not at all.
 _NOT_ASKED = frozenset(
@@ -52,6 +61,10 @@ class _Refused:
     status: int
     headers: Sequence[tuple[str, str]]
     body: bytes
+
+
+_Listed: TypeAlias = list[ListedModel] | _Refused | DaemonError
+"""All models of an upstream, or what kept it from listing them."""
 
 
 class Models:
@@ -82,15 +95,29 @@ class Models:
             for upstream, answer in zip(asked, answers, strict=True)
             if not isinstance(answer, list)
         ]
+        fields = _fields(request)
+        page = await in_thread_if(
+            sum(map(len, lists)) * _MODEL_BYTES,
+            lambda: self._page(provider, asked, answers, fields),
+        )
+        return web.Response(body=page, headers=_named(missing), content_type="application/json")
+
+    def _page(
+        self,
+        provider: Provider,
+        asked: Sequence[Upstream],
+        answers: Sequence[_Listed],
+        fields: Mapping[str, str],
+    ) -> bytes:
+        """Merge the lists and write the page that is asked for; not in the loop where they are long."""
         merged: dict[str, ListedModel] = {}
         for upstream, answer in zip(asked, answers, strict=True):
             for model in answer if isinstance(answer, list) else ():
-                if self._upstreams.reaches(provider, model.id, upstream):
-                    merged.setdefault(model.id, model)
+                if model.id not in merged and self._upstreams.reaches(provider, model.id, upstream):
+                    merged[model.id] = model
         # The last: programs that take the first model of a list want none that only echoes.
         merged.setdefault(ECHO, ListedModel(ECHO, provider.models.own(ECHO)))
-        page = provider.models.write(list(merged.values()), _fields(request))
-        return json_response(page, headers=_named(missing))
+        return encode_json(provider.models.write(list(merged.values()), fields))
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Pass on a request for one model to the upstream that its turns go to; `echo` is here.
@@ -117,12 +144,10 @@ class Models:
             await incoming.close()
 
 
-async def _models_of(
-    upstream: Upstream, request: web.Request
-) -> "list[ListedModel] | _Refused | DaemonError":
+async def _models_of(upstream: Upstream, request: web.Request) -> _Listed:
     """Return all models that an upstream lists, or what kept it from that."""
     name = upstream.config.name
-    found: list[ListedModel] | _Refused | DaemonError
+    found: _Listed
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             found = await _all_pages(upstream, request)
@@ -142,7 +167,6 @@ async def _all_pages(upstream: Upstream, request: web.Request) -> list[ListedMod
     Raises:
         DaemonError: there is no answer, or it is no list.
     """
-    models = upstream.config.provider.models
     found: list[ListedModel] = []
     after: str | None = None
     left = _MAX_LIST_BYTES
@@ -157,7 +181,7 @@ async def _all_pages(upstream: Upstream, request: web.Request) -> list[ListedMod
                 return _Refused(answer.status, headers, body)
             left -= len(body)
             text = await asyncio.to_thread(_decoded, answer, body, upstream.config.name)
-        page = models.read(await _parsed(text, upstream.config.name))
+        page = await _page_in(text, upstream)
         if page is None:
             raise UpstreamGarbageError(
                 f"upstream {upstream.config.name} answered no list of models"
@@ -207,14 +231,21 @@ def _decoded(answer: Answer, body: bytes, name: str) -> bytes:
         raise UpstreamGarbageError(f"upstream {name}'s list cannot be decoded") from error
 
 
-async def _parsed(text: bytes, name: str) -> Json:
+async def _page_in(text: bytes, upstream: Upstream) -> ModelPage | None:
+    """Read a page; None for what is none.
+
+    Raises:
+        UpstreamGarbageError: it is not even JSON.
+    """
+    models = upstream.config.provider.models
     try:
-        return await in_thread_if(len(text), partial(decode_json, text))
+        return await in_thread_if(len(text), lambda: models.read(decode_json(text)))
     except JsonError as error:
+        name = upstream.config.name
         raise UpstreamGarbageError(f"upstream {name} answered a list that is no JSON") from error
 
 
-def _passed_on(answer: "_Refused | DaemonError | list[ListedModel]") -> web.Response:
+def _passed_on(answer: _Listed) -> web.Response:
     """Return what the first upstream answered.
 
     Raises:

@@ -97,7 +97,7 @@ from .listing import (
     Released,
 )
 from .media_type import OCTET_STREAM, parse_media_type
-from .model_list import MODELS_MISSING_HEADER, ListedModel, ModelList
+from .model_list import MODELS_MISSING_HEADER, ListedModel, ModelList, ModelPage
 from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
@@ -236,6 +236,7 @@ __all__ = [
     "MissingName",
     "MissingRequest",
     "ModelList",
+    "ModelPage",
     "Path",
     "Pointer",
     "PointerInvalidError",

@@ -56,7 +56,7 @@ class OpenAIChat:
 
 @dataclass(frozen=True, slots=True)
 class _PartFileIdSlot:
-    """A `file_id` beside the part's `type`: bytes take its place as a `file`."""
+    """A `file_id` beside the part's `type`: bytes take its place as a `file`, with what that says."""
 
     path: Path
     found: FoundFileId
@@ -70,7 +70,9 @@ class _PartFileIdSlot:
         self._put(f"data:{media_type};base64,{base64_text}")
 
     def _put(self, value: str) -> None:
-        replace_keys(self.holder, "file_id", {"file": {"file_data": value}})
+        beside = self.holder.get("file")
+        file = beside if isinstance(beside, dict) else {}
+        replace_keys(self.holder, "file_id", {"file": {**file, "file_data": value}})
 
 
 def walk_audio(audio: Json, path: Path, reader: Reader) -> Iterator[Slot]:

@@ -1,6 +1,6 @@
 """JSON texts without their long base64, which a parser would look at character by character.
 
-A string's long base64, which may stand in a data URL, is taken out and a mark stands in its place;
+The long base64 of a key's value, alone or in a data URL, is taken out and a mark stands in its place;
 `decode_json` parses what is left, and puts the strings back, or a `TakenText` for each. The decoder
 checks base64 some twenty times faster than a JSON parser reads it, and none of its characters means
 anything in JSON. Where a mark is not met again exactly once, the text is parsed whole: so what a text
@@ -22,6 +22,7 @@ _MARK_BYTES = MARK.encode()
 _MIN_BYTES = 64 * 1024  # of what is taken out: parsing that much costs what looking for it does
 _CHECKED_BYTES = 256 * 1024  # at once: a multiple of four, which stays in the processor's cache
 _POINTER_PREFIX = pybase64.b64encode(VERSION_LINE)  # what begins so may be read as one
+_SPACES = 32  # between a colon and its value, the colon included: more than any client writes
 _matches_head = re.compile(rb"data:[A-Za-z0-9!#$&^_.+/;=-]{0,240},").match
 
 
@@ -70,7 +71,7 @@ def shorten_json(data: bytes) -> ShortJson:
         head = _matches_head(content)
         begin = start + (head.end() if head else 0)
         text = memoryview(data)[begin:stop]
-        if _is_plain(text):
+        if _is_of_key(data, start) and _is_plain(text):
             found = TakenText(data[start:begin].decode(), f"{MARK}{len(taken)}@", text)
             pieces += [data[end:start], found.encode()]
             taken[str(found)] = found
@@ -98,6 +99,15 @@ def _long_strings(data: bytes) -> Sequence[tuple[int, int]]:
             found.append((quote + 1, stop))
         at = stop + 1
     return found
+
+
+def _is_of_key(data: bytes, start: int) -> bool:
+    """Whether a string is all of the value of a key, as far as can be seen from before it.
+
+    Others stay: their marks would not be met, and a client's text that reads like one would be.
+    """
+    before = data[max(0, start - 1 - _SPACES) : start - 1].rstrip(b" \t\r\n")
+    return before.endswith(b":")
 
 
 def _is_plain(text: memoryview) -> bool:

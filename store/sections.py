@@ -91,6 +91,7 @@ class Sections:
             async with aclosing(bounded):
                 section = await self._uploads.append(tenant, section.id, 0, bounded, size=size)
             section = await self._uploads.declare_length(tenant, section.id, section.offset)
+            await self._open(tenant, upload_id)  # whoever ended it meanwhile could not end this
             self._check_room(whole, await self._of(whole), 0)
         except BaseException:
             await self._finisher.run(self._drop(section))

@@ -109,8 +109,11 @@ def _in_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _with_channels(image: Image.Image) -> Image.Image:
-    """Return it in a mode that can be scaled: RGB, RGBA or CMYK."""
-    if image.has_transparency_data:
+    """Return it in a mode that can be scaled: RGB, RGBA or CMYK.
+
+    A transparent colour of 16 bits is passed over: Pillow knows none in colours of eight.
+    """
+    if image.has_transparency_data and not image.mode.startswith("I"):
         return image.convert("RGBA")
     return image if image.mode == "CMYK" else _in_eight_bits(image).convert("RGB")
 

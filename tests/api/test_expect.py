@@ -62,6 +62,17 @@ def head(target: str, *lines: str, version: str = "1.1") -> bytes:
         (head("POST /v1/blobs", f"Content-Length: {BOUND + 1}"), 413, "blob_too_large"),
         (head(BLOB, f"Content-Length: {BOUND + 1}"), 413, "blob_too_large"),
         (head("POST /v1/blobs", FORM, f"Content-Length: {BOUND + 65_537}"), 413, "blob_too_large"),
+        (head("POST /v1/files", FORM, f"Content-Length: {BOUND + 65_537}"), 413, "blob_too_large"),
+        (
+            head(
+                "POST /v1/files",
+                FORM,
+                "anthropic-version: 1",
+                f"Content-Length: {BOUND + 65_537}",
+            ),
+            413,
+            "blob_too_large",
+        ),
         (head("POST /v1/blobs/missing", "Content-Length: 9999999"), 413, "body_too_large"),
         (head(BLOB, "Content-Length: 0"), 400, "body_empty"),
         (head(BLOB, "Content-Encoding: gzip"), 415, "content_encoding_unsupported"),
@@ -92,7 +103,7 @@ async def test_a_body_that_its_head_condemns_is_never_asked_for(
             server, request_head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         )
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
-    assert f'"code":"{code}"'.encode() in answer
+    assert f'code":"{code}"'.encode() in answer
     assert b"100 Continue" not in answer
 
 

@@ -195,6 +195,19 @@ async def test_an_upload_in_pieces_is_asked_about_and_finished(
     assert await refused(http, upload, "cancel") == (400, "upload_finished")
 
 
+async def test_a_file_that_was_ended_does_not_come_back(url: str, http: ClientSession) -> None:
+    upload = await start(http, url)
+    _, _, body = await send(http, upload, "upload, finalize", 0, DATA)
+    file_url = f"{url}/v1beta/{body['file']['name']}"
+    async with http.delete(file_url) as answer:
+        assert answer.status == 200
+    assert await refused(http, upload, "finalize") == (400, "upload_finished")
+    again = await refused(http, upload, "upload, finalize", 0, DATA)
+    assert again == (400, "upload_finished")
+    async with http.get(file_url) as answer:
+        assert answer.status == 404
+
+
 async def test_what_an_upload_gets_wrong_is_refused_and_it_goes_on(
     url: str, http: ClientSession
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from google import genai
 
 from coatcheck.daemon import models as models_module
 from coatcheck.daemon.models import PATIENCE_SECONDS
+from coatcheck.daemon.upstream import Upstreams
 
 Fixture = Callable[..., Any]
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
@@ -260,3 +262,22 @@ async def test_each_sdk_reads_the_list_through_its_pages(
             return [model.name for model in google.models.list(config={"page_size": 1})]
 
     assert await asyncio.to_thread(names) == ["models/g", "models/h", "models/echo"]
+
+
+async def test_a_long_list_is_merged_beside_the_loop(
+    run_daemon: Fixture, run_upstream: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[int] = set()
+    reaches = Upstreams.reaches
+
+    def noted(self: Upstreams, *asked: Any) -> bool:
+        threads.add(threading.get_ident())
+        return reaches(self, *asked)
+
+    monkeypatch.setattr(Upstreams, "reaches", noted)
+    upstream = await run_upstream(lists(*(f"model-{index}" for index in range(1000))))
+    daemon = await run_daemon(upstream.config)
+    ids, _ = await ids_of(daemon)
+    assert len(ids) == 1001
+    assert threads
+    assert threading.get_ident() not in threads

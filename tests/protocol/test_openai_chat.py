@@ -145,6 +145,15 @@ def test_a_file_id_gives_way_to_bytes_in_its_place() -> None:
     )
 
 
+def test_what_a_file_says_beside_a_parts_file_id_stays() -> None:
+    file: Json = {"filename": "a.pdf"}
+    messages = user({"type": "file", "file_id": "file-cc" + "a" * 24, "file": file})
+    (slot,) = CHAT.walk(messages)
+    slot.put_inline("application/pdf", "AAAA")
+    data_url = "data:application/pdf;base64,AAAA"
+    assert messages == user({"type": "file", "file": {"filename": "a.pdf", "file_data": data_url}})
+
+
 def test_audio_is_bare_base64_and_its_ref_has_no_type() -> None:
     messages = user({"input_audio": {"data": "AAAA", "format": "wav"}})
     (slot,) = CHAT.walk(messages)

@@ -63,6 +63,10 @@ def test_a_control_character_in_long_base64_is_refused() -> None:
         '{"m":["MARK"],"a":"LONG"}',
         '{"MARK":1,"a":"LONG"}',
         '{"a":"LONG","a2":"LONG","m":"MARK"}',
+        '{"a":["LONG"],"m":"MARK"}',
+        '{"a":"\\"LONG","m":"MARK"}',
+        '{"a":"b:\\"LONG","m":"MARK"}',
+        '{"a":["LONG"],"a2": "LONG","m":"MARK"}',
     ],
 )
 def test_a_mark_that_a_client_wrote_is_text(mark: str, frame: str) -> None:

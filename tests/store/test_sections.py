@@ -129,6 +129,29 @@ async def test_a_section_that_breaks_off_leaves_nothing(disk_store: Store, folde
     assert left(folder) == []
 
 
+@pytest.mark.parametrize("is_finished", [False, True])
+async def test_a_section_whose_upload_ends_meanwhile_leaves_nothing(
+    disk_store: Store, folder: Path, is_finished: bool
+) -> None:
+    whole = await begin(disk_store)
+    uploads, sections = disk_store.uploads, disk_store.sections
+    ids = [await add(disk_store, whole, piece) for piece in PIECES]
+
+    async def ended_meanwhile() -> AsyncIterator[bytes]:
+        yield b"a" * 200_000
+        if is_finished:
+            await sections.join("a", whole.id, ids)
+            await uploads.finish("a", whole.id)
+        else:
+            await uploads.terminate("a", whole.id)
+        await sections.remove("a", whole.id)
+        yield b"a"
+
+    with pytest.raises(UploadFinishedError if is_finished else UploadNotFoundError):
+        await sections.add("a", whole.id, ended_meanwhile())
+    assert left(folder) == []
+
+
 async def test_sections_are_bounded_in_their_bytes(any_store: Store) -> None:
     whole = await begin(any_store, 10)
     ids = [await add(any_store, whole, b"0123456789") for _ in range(2)]

@@ -76,6 +76,11 @@ def test_sixteen_bits_are_not_cut_off() -> None:
     assert made(grey, media_type="image/png").getpixel((1, 1)) == (128, 128, 128)
 
 
+def test_sixteen_bits_with_a_transparent_colour_are_not_cut_off_either() -> None:
+    grey = saved(Image.new("I;16", (4, 4), 0x8000), "PNG", transparency=1)
+    assert made(grey, media_type="image/png").getpixel((1, 1)) == (128, 128, 128)
+
+
 @pytest.mark.parametrize("media_type", ["image/jpeg", "image/png", "image/webp"])
 @pytest.mark.parametrize("image", SOUND, ids=lambda image: image.name)
 def test_variants_are_made_of_every_format(image: SoundImage, media_type: str) -> None:
