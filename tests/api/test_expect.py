@@ -1,6 +1,7 @@
 """`Expect: 100-continue`: a body is asked for once it is wanted, and never where its head says no."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -104,6 +105,23 @@ async def test_a_body_that_its_head_condemns_is_never_asked_for(
         )
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert f'code":"{code}"'.encode() in answer
+    assert b"100 Continue" not in answer
+
+
+async def test_a_part_that_is_longer_than_its_upload_is_never_asked_for(
+    server: Server, talk: Talk
+) -> None:
+    asked = {"purpose": "vision", "filename": "a", "bytes": 9, "mime_type": "image/png"}
+    begin = json.dumps(asked).encode()
+    close = "Connection: close"
+    sized = f"Content-Length: {len(begin)}"
+    async with asyncio.timeout(10):
+        begun = await talk(server, head("POST /v1/uploads", "Expect:", sized, close) + begin)
+        upload = json.loads(begun.partition(b"\r\n\r\n")[2])["id"]
+        part = f"POST /v1/uploads/{upload}/parts"
+        answer = await talk(server, head(part, FORM, f"Content-Length: {9 + 65_537}", close))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"code":"upload_too_long"' in answer
     assert b"100 Continue" not in answer
 
 
