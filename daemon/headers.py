@@ -35,7 +35,7 @@ _is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 sec
 _is_field_value = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?").fullmatch
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Where providers look for a key; an upstream's own takes the place of all of them.
-_CREDENTIALS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key"})
+CREDENTIALS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key"})
 
 
 def check_extra_headers(
@@ -66,7 +66,7 @@ def check_extra_headers(
 
 def sets_credential(headers: Iterable[tuple[str, str]]) -> bool:
     """Whether one of these headers is where providers look for a key."""
-    return any(name.lower() in _CREDENTIALS for name, _ in headers)
+    return any(name.lower() in CREDENTIALS for name, _ in headers)
 
 
 def request_headers(
@@ -85,7 +85,7 @@ def request_headers(
     received = list(headers)
     dropped = _NOT_UPSTREAM | _named_by_connection(received) | {name.lower() for name, _ in extra}
     if credential is not None or sets_credential(extra):
-        dropped |= _CREDENTIALS
+        dropped |= CREDENTIALS
     if is_recoded:
         dropped |= {"content-encoding"}
     passed = [
@@ -138,7 +138,7 @@ def store_request_headers(
         (name, value)
         for name, value in received
         if name.lower() not in dropped
-        and (name.lower() not in _CREDENTIALS or _holds_our_key(value))
+        and (name.lower() not in CREDENTIALS or _holds_our_key(value))
     ]
 
 

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from urllib.parse import parse_qsl, quote, unquote_plus
 
 from aiohttp import web
+from yarl import URL
 
 from coatcheck.protocol import (
     MODELS_MISSING_HEADER,
@@ -35,10 +36,11 @@ from coatcheck.web import (
 )
 
 from .errors import DaemonError, ModelNotFoundError, UpstreamGarbageError, UpstreamTimeoutError
-from .headers import answer_headers
+from .headers import CREDENTIALS, answer_headers, sets_credential
 from .incoming import Incoming
 from .navigation import refuse_navigation
 from .passage import Passage, headers_of, target_of
+from .target import KEY_PARAMETER
 from .upstream import ECHO, Answer, Outgoing, Upstream, Upstreams
 
 _log = logging.getLogger(__name__)
@@ -86,7 +88,10 @@ class Models:
         refuse_navigation(request)
         provider = provider_of(request)
         asked = self._upstreams.remote(provider)
-        answers = await asyncio.gather(*(_models_of(upstream, request) for upstream in asked))
+        shown = _shown(asked)
+        answers = await asyncio.gather(
+            *(_models_of(each, request, shows_key=each in shown) for each in asked)
+        )
         lists = [answer for answer in answers if isinstance(answer, list)]
         if answers and not lists:
             return _passed_on(answers[0])
@@ -144,13 +149,31 @@ class Models:
             await incoming.close()
 
 
-async def _models_of(upstream: Upstream, request: web.Request) -> _Listed:
+def _shown(asked: Sequence[Upstream]) -> Sequence[Upstream]:
+    """Return who may see the client's own key: the first that has none itself, and all of its address.
+
+    A turn shows it to the upstream of its model alone; a list would show it to all of them.
+    """
+    keyless = [upstream for upstream in asked if not _has_key(upstream)]
+    return [
+        upstream
+        for upstream in keyless
+        if URL(upstream.config.base_url).origin() == URL(keyless[0].config.base_url).origin()
+    ]
+
+
+def _has_key(upstream: Upstream) -> bool:
+    config = upstream.config
+    return config.credential is not None or sets_credential(config.headers)
+
+
+async def _models_of(upstream: Upstream, request: web.Request, *, shows_key: bool) -> _Listed:
     """Return all models that an upstream lists, or what kept it from that."""
     name = upstream.config.name
     found: _Listed
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            found = await _all_pages(upstream, request)
+            found = await _all_pages(upstream, request, shows_key=shows_key)
     except TimeoutError:
         found = UpstreamTimeoutError(f"upstream {name} gave no list within {PATIENCE_SECONDS:g} s")
     except DaemonError as error:
@@ -161,7 +184,9 @@ async def _models_of(upstream: Upstream, request: web.Request) -> _Listed:
     return found
 
 
-async def _all_pages(upstream: Upstream, request: web.Request) -> list[ListedModel] | _Refused:
+async def _all_pages(
+    upstream: Upstream, request: web.Request, *, shows_key: bool
+) -> list[ListedModel] | _Refused:
     """Ask for one page after another.
 
     Raises:
@@ -171,14 +196,14 @@ async def _all_pages(upstream: Upstream, request: web.Request) -> list[ListedMod
     after: str | None = None
     left = _MAX_LIST_BYTES
     for _ in range(_MAX_PAGES):
-        outgoing = Outgoing(
-            "GET", _target(upstream, request, after), _headers(upstream, request), None
-        )
+        target = _target(upstream, request, after, shows_key=shows_key)
+        headers = _headers(upstream, request, shows_key=shows_key)
+        outgoing = Outgoing("GET", target, headers, None)
         async with upstream.send(outgoing) as answer:
             body = await _read(answer, left, upstream.config.name)
             if answer.status != 200:
-                headers = answer_headers(answer.headers.items())
-                return _Refused(answer.status, headers, body)
+                told = answer_headers(answer.headers.items())
+                return _Refused(answer.status, told, body)
             left -= len(body)
             text = await asyncio.to_thread(_decoded, answer, body, upstream.config.name)
         page = await _page_in(text, upstream)
@@ -193,22 +218,25 @@ async def _all_pages(upstream: Upstream, request: web.Request) -> list[ListedMod
     return found
 
 
-def _target(upstream: Upstream, request: web.Request, after: str | None) -> str:
+def _target(upstream: Upstream, request: web.Request, after: str | None, *, shows_key: bool) -> str:
     """Return the target of a page: as the client wrote it, but for what says which page."""
     models = upstream.config.provider.models
     path, _, query = target_of(request, upstream).partition("?")
+    left_out = models.paging if shows_key else {*models.paging, KEY_PARAMETER}
     kept = [
         field
         for field in query.split("&")
-        if field and unquote_plus(field.partition("=")[0]) not in models.paging
+        if field and unquote_plus(field.partition("=")[0]) not in left_out
     ]
     fields = "&".join([*kept, *filter(None, [models.query(after)])])
     return f"{path}?{fields}" if fields else path
 
 
-def _headers(upstream: Upstream, request: web.Request) -> list[tuple[str, str]]:
+def _headers(upstream: Upstream, request: web.Request, *, shows_key: bool) -> list[tuple[str, str]]:
     passed = headers_of(request, upstream)
-    plain = [(name, value) for name, value in passed if name.lower() not in _NOT_ASKED]
+    is_shown = shows_key or _has_key(upstream)
+    left_out = _NOT_ASKED if is_shown else _NOT_ASKED | CREDENTIALS
+    plain = [(name, value) for name, value in passed if name.lower() not in left_out]
     return [*plain, ("Accept-Encoding", "identity")]
 
 

@@ -11,7 +11,7 @@ from coatcheck.protocol import Provider, holds_key
 
 from .errors import RequestRefusedError
 
-_KEY_PARAMETER = "key"
+KEY_PARAMETER = "key"
 # Some servers split at a backslash too, or leave out what follows a semicolon.
 _dot_segment = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\;?#]|\Z)").search
 _MAX_DECODED = 2  # times: by a proxy before an upstream, and by the upstream
@@ -75,6 +75,6 @@ def _query(query: str, *, drops_key: bool) -> str:
 
 
 def _is_key(field: str, *, drops_key: bool) -> bool:
-    if drops_key and unquote_plus(field.partition("=")[0]) == _KEY_PARAMETER:
+    if drops_key and unquote_plus(field.partition("=")[0]) == KEY_PARAMETER:
         return True
     return holds_key(field)

@@ -116,14 +116,16 @@ def _walk_part(part: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:
             yield from walk(part, (*path, key), reader)
 
 
-def _walk_image(part: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:
-    image = part["image_url"]
-    if isinstance(image, str):
-        holder, key = part, "image_url"
-    elif isinstance(image, dict):
-        holder, key = image, "url"
+def _walk_url(part: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:
+    """Walk what stands under the path's key; sound and video there are extensions of engines."""
+    name = str(path[-1])
+    value = part[name]
+    if isinstance(value, str):
+        holder, key = part, name
+    elif isinstance(value, dict):
+        holder, key = value, "url"
     else:
-        raise wrong("an image is an object with a url", path)
+        raise wrong(f"{name} is an object with a url", path)
     url = string_at(holder, key, path)
     if url and (found := reader.url(url, path)):
         yield UrlSlot(path, found, holder, key, key)
@@ -150,7 +152,9 @@ def _walk_file_id(part: JsonObject, path: Path, reader: Reader) -> Iterator[Slot
 
 _WALKS: Mapping[str, Callable[[JsonObject, Path, Reader], Iterator[Slot]]] = MappingProxyType(
     {
-        "image_url": _walk_image,
+        "image_url": _walk_url,
+        "video_url": _walk_url,
+        "audio_url": _walk_url,
         "input_audio": _walk_input_audio,
         "file": _walk_file,
         "file_id": _walk_file_id,

@@ -67,6 +67,30 @@ async def test_all_upstreams_of_a_provider_make_one_list(
     assert not upstreams[3].seen
 
 
+@pytest.mark.parametrize("header", ["Authorization", "x-goog-api-key"])
+async def test_a_clients_own_key_is_shown_to_one_address(
+    run_daemon: Fixture, run_upstream: Fixture, header: str
+) -> None:
+    headed = (("Authorization", "Bearer theirs"), ("x-goog-api-key", "theirs"))
+    is_gemini = header == "x-goog-api-key"
+    dialect = "gemini.generate" if is_gemini else "openai.chat"
+    path, listed = "/v1/models?key=secret" if is_gemini else "/v1/models", lists("m")
+    upstreams = [
+        await run_upstream(listed, dialect=dialect, models=("a",), headers=headed),
+        await run_upstream(listed, dialect=dialect, models=("b",)),
+        await run_upstream(listed, dialect=dialect, models=("c",)),
+    ]
+    daemon = await run_daemon(*(upstream.config for upstream in upstreams))
+    async with daemon.http.get(f"{daemon.url}{path}", headers={header: "secret"}):
+        pass
+    told = [
+        "secret" in f"{seen.path} {sorted(seen.headers.items())}"
+        for upstream in upstreams
+        for seen in upstream.seen
+    ]
+    assert told == [False, True, False]
+
+
 async def test_a_dialects_upstreams_count_each_for_its_own_turns(
     run_daemon: Fixture, run_upstream: Fixture
 ) -> None:

@@ -47,6 +47,8 @@ def test_every_kind_of_attachment_is_found_in_order() -> None:
         {"type": "image_url", "image_url": None},
         {"type": "image_url", "image_url": {"file_id": "other"}},
         {"type": "unheard_of", "thing": [1]},
+        {"type": "video_url", "video_url": {"url": f"blob:{DIGEST}"}},
+        {"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64,AAAA"}},
     )
     found = [(dotted(slot.path), type(slot.found)) for slot in CHAT.walk(messages, {"here:1"})]
     assert found == [
@@ -56,6 +58,8 @@ def test_every_kind_of_attachment_is_found_in_order() -> None:
         ("messages.0.content.4.input_audio", FoundInline),
         ("messages.0.content.5.file", FoundFileId),
         ("messages.0.content.7.image_url", FoundRef),
+        ("messages.0.content.12.video_url", FoundRef),
+        ("messages.0.content.13.audio_url", FoundInline),
     ]
 
 
