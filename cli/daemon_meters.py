@@ -38,6 +38,7 @@ class DaemonMeters:
             *("upstream", "outcome"),
         )
         self._hop_bytes = metrics.http.hop_bytes
+        self._hops: dict[tuple[str, str], Counter] = {}  # to look one up costs more than to count
         self._saved = _count(
             metrics,
             "coatcheck_saved_bytes_total",
@@ -111,10 +112,12 @@ class DaemonMeters:
         self._observed.labels("dropped" if is_dropped else "taken").inc()
 
     def _carried(self, hop: str, sent: int, received: int) -> None:
-        if sent:
-            self._hop_bytes.labels(hop, "out").inc(sent)
-        if received:
-            self._hop_bytes.labels(hop, "in").inc(received)
+        for way, count in (("out", sent), ("in", received)):
+            if count:
+                counter = self._hops.get((hop, way))
+                if counter is None:
+                    counter = self._hops[hop, way] = self._hop_bytes.labels(hop, way)
+                counter.inc(count)
 
 
 def _seconds(metrics: web.Metrics, name: str, text: str, label: str) -> Histogram:

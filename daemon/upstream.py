@@ -140,14 +140,17 @@ class Upstreams:
 
     def __init__(self, upstreams: Sequence[Upstream]) -> None:
         self._upstreams = tuple(upstreams)
+        self._serving: Mapping[str, Sequence[Upstream]] = {
+            name: self._find_serving(name) for name in DIALECTS
+        }
 
     def has_passing(self, dialect: str) -> bool:
         """Whether any upstream takes turns of a dialect as they come."""
-        return any(upstream.config.mode != "on" for upstream in self._serving(dialect))
+        return any(upstream.config.mode != "on" for upstream in self._serving[dialect])
 
     def find(self, dialect: str, model: str) -> Upstream | None:
         """Return the first upstream of the dialect whose patterns match the model."""
-        fitting = (up for up in self._serving(dialect) if up.config.takes(model))
+        fitting = (up for up in self._serving[dialect] if up.config.takes(model))
         return next(fitting, None)
 
     def choose(self, dialect: str, model: str) -> Upstream:
@@ -157,7 +160,7 @@ class Upstreams:
             ModelNotFoundError: none does.
             UpstreamNotFoundError: none of its provider's is configured.
         """
-        serving = self._serving(dialect)
+        serving = self._serving[dialect]
         if upstream := next((up for up in serving if up.config.takes(model)), None):
             return upstream
         if not any(upstream.config.is_remote for upstream in serving):
@@ -171,7 +174,7 @@ class Upstreams:
         one that takes every model are never reached.
         """
         first: Upstream | None = None
-        for upstream in self._serving(dialect):
+        for upstream in self._serving[dialect]:
             config = upstream.config
             if not config.is_remote:
                 continue
@@ -210,7 +213,7 @@ class Upstreams:
         """Whether turns of a model go to this upstream, in any of its provider's dialects."""
         return any(self.find(dialect, model) is upstream for dialect in _dialects_of(provider))
 
-    def _serving(self, name: str) -> Sequence[Upstream]:
+    def _find_serving(self, name: str) -> Sequence[Upstream]:
         """Return who takes turns of a dialect, in order."""
         own = [upstream for upstream in self._upstreams if upstream.config.dialect == name]
         if any(upstream.config.is_remote for upstream in own):
