@@ -18,35 +18,40 @@ from .errors import DaemonError
 class Patience:
     """The first byte is awaited from the last byte sent, so sending postpones the deadline.
 
-    It is never put beyond `ends_at`, of the loop's clock.
+    It is never put beyond `ends_at`, of the loop's clock. One timer looks from time to time whether it
+    has come: setting one for each piece that is sent would cost as much as the piece.
     """
 
     def __init__(self, deadline: asyncio.Timeout, seconds: float, ends_at: float) -> None:
+        """`end` it before the deadline's scope is left."""
         self._deadline = deadline
         self._seconds = seconds
         self._ends_at = ends_at
         self._loop = asyncio.get_running_loop()
-        self._renewed_at = float("-inf")
-        self._is_over = False
-        self.renew()
+        self._until = min(self._loop.time() + seconds, ends_at)
+        self._timer: asyncio.TimerHandle | None = self._loop.call_at(self._until, self._look)
 
     def end(self) -> None:
         """Stop: the answer is here, or none will come; the body may still be on its way."""
-        self._is_over = True
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
 
     def hold(self) -> None:
         """Let time pass that is not the upstream's: what goes to it next is not there yet."""
-        if not (self._is_over or self._deadline.expired()):
-            self._deadline.reschedule(self._ends_at)
-            self._renewed_at = float("-inf")
+        self._until = self._ends_at
 
     def renew(self) -> None:
-        """Wait the whole time again; to a sixteenth of it, since timers cost."""
+        """Wait the whole time again."""
+        self._until = min(self._loop.time() + self._seconds, self._ends_at)
+
+    def _look(self) -> None:
         now = self._loop.time()
-        is_over = self._is_over or self._deadline.expired()
-        if now - self._renewed_at > self._seconds / 16 and not is_over:
-            self._deadline.reschedule(min(now + self._seconds, self._ends_at))
-            self._renewed_at = now
+        if now >= self._until:
+            self._timer = None
+            self._deadline.reschedule(now)
+        else:  # no later than a renewal may end, which brings the time forward again
+            self._timer = self._loop.call_at(min(self._until, now + self._seconds), self._look)
 
 
 class Payload(aiohttp.Payload):
