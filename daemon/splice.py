@@ -19,6 +19,7 @@ from coatcheck.protocol import (
     Path,
     ShortJson,
     Slot,
+    TakenText,
     encode_json,
     find_spans,
 )
@@ -75,47 +76,47 @@ def splice_into(
     segments: list[Segment] = []
     done = 0
     for (_, (start, end)), (part, _), spelling in zip(ordered, parts, spellings, strict=True):
-        segments += _restored(short[done:start].encode(), text)
-        for segment in stand_ins.cut(_written(part, spelling)):
-            segments += _restored(segment, text) if isinstance(segment, bytes) else [segment]
+        segments += text.restored(short[done:start].encode())
+        segments += stand_ins.cut(_written(stand_ins.placed(part), spelling))
         done = end
-    return [*segments, *_restored(short[done:].encode(), text)]
+    return [*segments, *text.restored(short[done:].encode())]
 
 
 class _StandIns:
     """What stands in the slots until the text is written."""
 
     def __init__(self, fillings: Sequence[Filling], nonce: bytes) -> None:
-        mark = f"@{nonce.hex()}:"
-        self._mark = mark.encode()
-        self._blobs: list[Base64Of] = []
-        for index, filling in enumerate(fillings):
+        self._mark = f"@{nonce.hex()}:"
+        self._stood_for: list[Base64Of | memoryview] = []
+        for filling in fillings:
             blob, slot = filling.blob, filling.slot
-            self._blobs.append(Base64Of(blob.digest, blob.size, slot.is_url_safe))
             if filling.is_variant and isinstance(slot, DeclaringSlot):
                 slot.declare(filling.media_type)
-            slot.put_inline(filling.media_type, f"{mark}{index}@")
+            base64 = Base64Of(blob.digest, blob.size, slot.is_url_safe)
+            slot.put_inline(filling.media_type, self._stand_in(base64))
+
+    def placed(self, value: Json) -> Json:
+        """Copy a value, with a stand-in for each base64 that was taken out of the client's text."""
+        if isinstance(value, dict):
+            return {key: self.placed(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.placed(item) for item in value]
+        if isinstance(value, TakenText):
+            return value.head + self._stand_in(value.content)
+        return value
 
     def cut(self, text: bytes) -> Iterator[Segment]:
-        """Yield a text with blobs in place of stand-ins."""
-        head, *tails = text.split(self._mark)
+        """Yield a text with what its stand-ins stand for."""
+        head, *tails = text.split(self._mark.encode())
         yield head
         for tail in tails:
             number, _, after = tail.partition(b"@")
-            yield self._blobs[int(number)]
+            yield self._stood_for[int(number)]
             yield after
 
-
-def _restored(text: bytes, short: ShortJson) -> Iterator[Segment]:
-    """Yield a piece of a short text with all that was taken out of it."""
-    for taken in short.taken.values():
-        before, found, after = text.partition(taken.encode())
-        if found:
-            yield before
-            yield taken.head.encode()
-            yield taken.content
-            text = after
-    yield text
+    def _stand_in(self, for_it: Base64Of | memoryview) -> str:
+        self._stood_for.append(for_it)
+        return f"{self._mark}{len(self._stood_for) - 1}@"
 
 
 def _at(body: JsonObject, path: Path) -> Json:

@@ -134,7 +134,7 @@ class _PuttingBack:
     """Puts strings back where their marks stand as the value of a key."""
 
     def __init__(self, short: ShortJson, *, keeps_taken: bool) -> None:
-        self._left = dict(short.taken)
+        self._left: dict[str, TakenText] = {taken: taken for taken in short.taken}
         self._keeps_taken = keeps_taken
         self._is_sound = True
         self.decoder = _decoder_of(self._object)

@@ -8,8 +8,8 @@ means does not depend on this.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import pybase64
@@ -54,11 +54,20 @@ class TakenText(str):
 
 @dataclass(frozen=True, slots=True)
 class ShortJson:
-    """A JSON text, whole and without what was taken out of it; `taken` has that by what stands there."""
+    """A JSON text, whole and without what was taken out of it, in the order of its marks."""
 
     whole: bytes
     text: bytes
-    taken: Mapping[str, TakenText] = field(default_factory=dict[str, TakenText])
+    taken: Sequence[TakenText] = ()
+
+    def restored(self, piece: bytes) -> Iterator[bytes | memoryview]:
+        """Yield a piece of `text`, cut through no mark, with all that was taken out of it."""
+        head, *tails = piece.split(_MARK_BYTES)
+        yield head
+        for tail in tails:
+            number, _, after = tail.partition(b"@")
+            yield self.taken[int(number)].content
+            yield after
 
 
 def shorten_json(data: bytes) -> ShortJson:
@@ -66,7 +75,7 @@ def shorten_json(data: bytes) -> ShortJson:
     if len(data) < _MIN_BYTES:
         return ShortJson(data, data)
     pieces: list[bytes] = []
-    taken: dict[str, TakenText] = {}
+    taken: list[TakenText] = []
     end = 0
     for start, stop in _long_strings(data):
         content = memoryview(data)[start:stop]
@@ -76,14 +85,14 @@ def shorten_json(data: bytes) -> ShortJson:
         if _is_of_key(data, start) and _is_plain(text):
             found = TakenText(data[start:begin].decode(), f"{MARK}{len(taken)}@", text)
             pieces += [data[end:start], found.encode()]
-            taken[str(found)] = found
+            taken.append(found)
             end = stop
     if not taken:
         return ShortJson(data, data)
     pieces.append(data[end:])
     if any(_MARK_BYTES in piece for piece in pieces[::2]):
         return ShortJson(data, data)
-    return ShortJson(data, b"".join(pieces), taken)
+    return ShortJson(data, b"".join(pieces), tuple(taken))
 
 
 def _long_strings(data: bytes) -> Sequence[tuple[int, int]]:

@@ -113,6 +113,18 @@ def test_a_part_whose_long_inline_bytes_give_way_is_spelled_as_it_was(
     assert sent == head + PNG.encode() + tail
 
 
+def test_a_text_that_reads_like_a_mark_stays_a_text() -> None:
+    long = base64.b64encode(Random(1).randbytes(99_999)).decode()
+    mark = "@coatcheck.base64:0@"
+    part = {"type": "image_url", "image_url": {"url": REF}, "name": f"see {mark} and {mark}"}
+    inline = {"type": "file", "file": {"file_data": long}}
+    body = {"messages": [{"role": "user", "content": [inline, part]}]}
+    text = json.dumps(body).replace("@", "\\u0040").encode()
+    assert len(shorten_json(text).taken) == 1
+    sent = json.loads(written(text))
+    assert sent == json.loads(text.replace(REF.encode(), PNG.encode()))
+
+
 def test_a_part_inside_a_part_is_written_once() -> None:
     image = {"type": "image", "source": {"type": "url", "url": REF}}
     outer = {"type": "tool_result", "source": {"type": "url", "url": REF}, "content": [image]}
