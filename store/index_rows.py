@@ -155,22 +155,15 @@ _extend_hold = Prepared(
     ),
     _hold_columns,
 )
-_has_live_hold = Prepared(
-    select(
-        exists().where(
-            holds.c.tenant == bindparam("tenant", type_=String),
-            holds.c.digest == bindparam("digest", type_=String),
-            is_live(bindparam("now", type_=Float)),
-        )
-    )
+_is_held = exists().where(
+    holds.c.tenant == bindparam("tenant", type_=String),
+    holds.c.digest == bindparam("digest", type_=String),
+    is_live(bindparam("now", type_=Float)),
 )
+_has_live_hold = Prepared(select(_is_held))
 _standing = Prepared(
     select(
-        exists().where(
-            holds.c.tenant == bindparam("tenant", type_=String),
-            holds.c.digest == bindparam("digest", type_=String),
-            is_live(bindparam("now", type_=Float)),
-        ),
+        _is_held,
         exists().where(
             blobs.c.digest == bindparam("digest", type_=String), blobs.c.state == BlobState.LIVE
         ),
