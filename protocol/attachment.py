@@ -58,8 +58,10 @@ class FoundInline:
     @property
     def length(self) -> int:
         """Characters of base64."""
-        taken = isinstance(self.text, TakenText)
-        return len(self.base64 if taken else self.text) - (0 if taken else self.start)
+        text = self.text
+        if isinstance(text, TakenText):
+            return len(text.head) + len(text.content) - self.start
+        return len(text) - self.start
 
     def decode(self) -> bytes | None:
         """Return the bytes; None when the base64 is not strict (RFC 4648 section 3.3).
