@@ -83,7 +83,7 @@ class Account:
         if parsed.size > limits.max_bytes or parsed.values > limits.max_values:
             self._is_dropped = True
             return None
-        sent = sent_turn(parsed, dialect)
+        sent = sent_turn(parsed.put_back(), dialect)
         return sent and sent.copy()
 
     def show(self, size: int, parsed: ParsedRequest, sent: SentTurn | None) -> None:

@@ -129,8 +129,7 @@ class Gateway:
         end_user = end_user_of(request) or dialect.end_user(parsed.body)
         account = self._passage.account(request, upstream, _observed(dialect, call))
         if upstream.config.observe and call.is_turn:
-            whole = await in_thread_if(parsed.size, parsed.put_back)
-            sent = await in_thread_if(parsed.size, partial(account.copy_of, whole, dialect))
+            sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
             account.show(len(raw), parsed, sent)
         else:
             account.count(len(raw))
