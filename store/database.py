@@ -336,7 +336,7 @@ def _connect(
     try:
         return _connect_once(path, history, synchronous)
     except SchemaError as error:
-        if not isinstance(error.__cause__, SQLAlchemyError) or (
+        if not isinstance(error.__cause__, SQLAlchemyError | sqlite3.Error) or (
             _code(error.__cause__) != sqlite3.SQLITE_CORRUPT
         ):
             raise

@@ -76,6 +76,8 @@ async def test_a_fault_in_any_call_of_the_server_loses_nothing(rounds: Rounds) -
         (Start.NEW, "fsync", "uploads/*", 1, Fault.FAILS),
         # Between a blob and its row.
         (Start.LEFT, "link*", "uploads/*", 1, Fault.KILL),
+        # What SQLite calls a damaged file, and is a read that failed.
+        (Start.NEW, "pread64", "index.sqlite", 3, Fault.FAILS),
         # A lock that outlived its request.
         (Start.NEW, "close", "uploads/*", 1, Fault.FULL),
     ],
