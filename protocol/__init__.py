@@ -3,6 +3,10 @@
 Sans-IO: values and bytes go in, values and bytes come out. No sockets, files, clocks or tasks.
 """
 
+from .answer import AnswerForm, AnswerParts, ModelAnswer
+from .answer_forms import ANSWER_FORMS
+from .answer_openai_chat import ChatParts
+from .answer_stream import ANSWER_HEADER, AnswerStream, announcement
 from .attachment import (
     DeclaringSlot,
     Found,
@@ -25,6 +29,7 @@ from .digest import Digest
 from .end_user import MAX_END_USER_CHARACTERS, USER_HEADER, is_end_user, parse_end_user
 from .envelope import ENVELOPE_KEY, KEEP, PROMPT_HEADER, Envelope, read_envelope
 from .errors import (
+    AnswerError,
     EnvelopeError,
     InvalidDigestError,
     InvalidEndUserError,
@@ -141,12 +146,14 @@ from .scale_header import SCALE_HEADER, SCALE_MORE_HEADER, scale_headers
 from .short_json import ShortJson, TakenText, shorten_json
 from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
-from .sse import SseEvent, SseReader, event_end, write_comment, write_event
+from .sse import SseEvent, SseReader, event_end, last_event_start, write_comment, write_event
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
 
 __all__ = [
     "ALL_SCOPES",
+    "ANSWER_FORMS",
+    "ANSWER_HEADER",
     "ANTHROPIC",
     "BLOB_PATH",
     "CHECKSUM_BYTES",
@@ -195,11 +202,16 @@ __all__ = [
     "UPLOAD_RECEIVED",
     "UPLOAD_STATUS",
     "USER_HEADER",
+    "AnswerError",
+    "AnswerForm",
+    "AnswerParts",
+    "AnswerStream",
     "Base64Slot",
     "BlobEntry",
     "BlobPage",
     "Buffer",
     "Call",
+    "ChatParts",
     "DeclaringSlot",
     "Descriptor",
     "Dialect",
@@ -235,6 +247,7 @@ __all__ = [
     "MissingAnswer",
     "MissingName",
     "MissingRequest",
+    "ModelAnswer",
     "ModelList",
     "ModelPage",
     "Path",
@@ -263,6 +276,7 @@ __all__ = [
     "UnknownDialectError",
     "Whole",
     "altchars",
+    "announcement",
     "canonical_json",
     "clean_filename",
     "clean_title",
@@ -286,6 +300,7 @@ __all__ = [
     "is_start",
     "is_tenant",
     "is_upload_id",
+    "last_event_start",
     "looks_like_ref",
     "meant_provider",
     "parse_blob_url",
