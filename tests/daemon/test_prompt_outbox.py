@@ -58,6 +58,18 @@ async def test_a_conversation_may_alternate_between_daemons(two: list[RemoteStor
         assert await expand(two[(at + 1) % 2], at + 1) == TEXTS[: at + 1]
 
 
+async def test_what_expired_in_the_store_is_kept_by_no_daemon(
+    store: StoreServer, two: list[RemoteStore]
+) -> None:
+    for at in range(4):
+        await append(two[at % 2], at)
+    store.clock.now += 20 * 3600
+    assert await expand(two[0], 2) == TEXTS[:2]
+    store.clock.now += 20 * 3600
+    assert [await expand(remote, 2) for remote in two] == [TEXTS[:2]] * 2
+    assert [await expand(remote, 4) for remote in two] == [None, None]
+
+
 async def test_what_a_store_that_is_away_could_not_be_told_it_is_told_later(
     store: StoreServer, two: list[RemoteStore]
 ) -> None:
