@@ -6,6 +6,7 @@ from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
 from .headers import check_extra_headers
+from .history import EmbeddedResponses, NamedResponse, ResponseSource
 from .inventory import Inventory
 from .meters import Meters, NoMeters, PromptOutcome, ResolveStep, VariantOutcome
 from .observation import NoObserver, Observed, Observer
@@ -32,12 +33,14 @@ __all__ = [
     "DiskCache",
     "EmbeddedBlobs",
     "EmbeddedPrompts",
+    "EmbeddedResponses",
     "Figures",
     "GatewayConfig",
     "ImagePolicy",
     "Inventory",
     "KeptMessage",
     "Meters",
+    "NamedResponse",
     "NoMeters",
     "NoObserver",
     "ObservationLimits",
@@ -54,6 +57,7 @@ __all__ = [
     "RemoteStore",
     "ResolveStep",
     "Resolved",
+    "ResponseSource",
     "Terms",
     "Timeouts",
     "TurnLimits",
