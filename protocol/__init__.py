@@ -3,6 +3,10 @@
 Sans-IO: values and bytes go in, values and bytes come out. No sockets, files, clocks or tasks.
 """
 
+from .answer import AnswerForm, AnswerParts, ModelAnswer
+from .answer_forms import ANSWER_FORMS
+from .answer_openai_chat import ChatParts
+from .answer_stream import ANSWER_HEADER, AnswerStream, announcement
 from .attachment import (
     DeclaringSlot,
     Found,
@@ -25,6 +29,7 @@ from .digest import Digest
 from .end_user import MAX_END_USER_CHARACTERS, USER_HEADER, is_end_user, parse_end_user
 from .envelope import ENVELOPE_KEY, KEEP, PROMPT_HEADER, Envelope, read_envelope
 from .errors import (
+    AnswerError,
     EnvelopeError,
     InvalidDigestError,
     InvalidEndUserError,
@@ -154,6 +159,8 @@ from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
 
 __all__ = [
     "ALL_SCOPES",
+    "ANSWER_FORMS",
+    "ANSWER_HEADER",
     "ANTHROPIC",
     "BLOB_PATH",
     "CHECKSUM_BYTES",
@@ -204,11 +211,16 @@ __all__ = [
     "UPLOAD_RECEIVED",
     "UPLOAD_STATUS",
     "USER_HEADER",
+    "AnswerError",
+    "AnswerForm",
+    "AnswerParts",
+    "AnswerStream",
     "Base64Slot",
     "BlobEntry",
     "BlobPage",
     "Buffer",
     "Call",
+    "ChatParts",
     "DeclaringSlot",
     "Descriptor",
     "Dialect",
@@ -244,6 +256,7 @@ __all__ = [
     "MissingAnswer",
     "MissingName",
     "MissingRequest",
+    "ModelAnswer",
     "ModelList",
     "ModelPage",
     "Path",
@@ -273,6 +286,7 @@ __all__ = [
     "TakenText",
     "UnknownDialectError",
     "altchars",
+    "announcement",
     "canonical_json",
     "clean_filename",
     "clean_title",

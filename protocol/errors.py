@@ -107,3 +107,9 @@ class SseError(ProtocolError):
     """A server-sent event is longer than the reader was told to accept."""
 
     code = "event_too_long"
+
+
+class AnswerError(ProtocolError):
+    """A model's streamed answer is none: its events are not JSON objects, or too long."""
+
+    code = "answer_invalid"
