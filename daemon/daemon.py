@@ -16,6 +16,7 @@ from coatcheck.store import ImageWorkerConfig, ImageWorkers
 from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
 
 from .admin import cache_routes, cache_section
+from .answers import Answers
 from .echo import EchoUpstream
 from .echo_voices import VOICES
 from .familiar import Familiar
@@ -137,6 +138,7 @@ class Daemon:
             prompts=prompts,
             upstreams=upstreams,
             keeper=keeper,
+            answers=Answers(keeper, config.gateway.answers),
             passage=passage,
             meters=meters,
             random=random,

@@ -12,7 +12,15 @@ from functools import partial
 
 from aiohttp import web
 
-from coatcheck.protocol import Call, Dialect, Digest, Json, ShortJson, prompt_root
+from coatcheck.protocol import (
+    PROMPT_HEADER,
+    Call,
+    Dialect,
+    Digest,
+    Json,
+    ShortJson,
+    prompt_root,
+)
 from coatcheck.web import (
     ProblemError,
     codings_of,
@@ -24,6 +32,7 @@ from coatcheck.web import (
 )
 
 from .account import Account
+from .answers import AnsweredTurn, AnswerLimits, Answers
 from .body import Body, OpenBlob, RawBody, SplicedBody
 from .errors import (
     BlobsNotFoundError,
@@ -39,7 +48,7 @@ from .keeper import Keeper
 from .meters import Meters
 from .navigation import refuse_navigation
 from .passage import Passage, headers_of, target_of
-from .relay import relay
+from .relay import Tap, relay
 from .resolver import Resolver
 from .source import PromptSource, Resolved
 from .splice import splice, splice_into
@@ -57,6 +66,7 @@ class GatewayConfig:
     # A kilobyte of refs can name any number of bytes. One blob of the largest size fits in base64.
     max_upstream_bytes: int = 1024 * 1024 * 1024
     turn: TurnLimits = field(default_factory=TurnLimits)
+    answers: AnswerLimits = field(default_factory=AnswerLimits)
     public_origins: frozenset[str] = field(default_factory=frozenset[str])
 
 
@@ -71,6 +81,7 @@ class Gateway:
         prompts: PromptSource,
         upstreams: Upstreams,
         keeper: Keeper,
+        answers: Answers,
         passage: Passage,
         meters: Meters,
         random: Callable[[int], bytes],
@@ -83,6 +94,7 @@ class Gateway:
         self._prompts = prompts
         self._upstreams = upstreams
         self._keeper = keeper
+        self._answers = answers
         self._passage = passage
         self._meters = meters
         self._random = random
@@ -137,7 +149,7 @@ class Gateway:
         else:
             account.count(len(raw))
         try:
-            received = Received(raw, text, parsed, tenant, end_user)
+            received = Received(raw, text, parsed, tenant, end_user, call)
             return await self._turn(dialect, request, upstream, received, account)
         except (DaemonError, ProblemError) as error:
             account.status = error.problem.status
@@ -168,8 +180,10 @@ class Gateway:
         if body is not None and body.size is not None:
             self._meters.saved(max(0, body.size - len(received.raw)))
         keeping = self._begin_keeping(turn, sent, received, dialect, wish)
+        tap = partial(self._tap, dialect, received)
+        told = _told(keeping, fitted)
         try:
-            return await self._forward(request, upstream, outgoing, _told(keeping, fitted), account)
+            return await self._forward(request, upstream, outgoing, told, account, tap)
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
             account.status = gone.problem.status
@@ -220,6 +234,14 @@ class Gateway:
         if turn.has_inline:
             self._keeper.absorb_later(tenant, dialect, sent, turn.origins, end_user)
         return None
+
+    def _tap(self, dialect: Dialect, received: "Received", told: Mapping[str, str]) -> Tap | None:
+        """Return what taps the answer to a turn, given what the client is told of it."""
+        call, prompt = received.call, told.get(PROMPT_HEADER)
+        if prompt is None or not call.is_turn:
+            return None
+        turn = AnsweredTurn(received.tenant, dialect, received.end_user, call.is_streamed)
+        return self._answers.tap(turn, Digest(prompt))
 
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
@@ -306,13 +328,15 @@ class Gateway:
         outgoing: Outgoing,
         told: Callable[[], Awaitable[Mapping[str, str]]],
         account: Account,
+        tap: Callable[[Mapping[str, str]], Tap | None],
     ) -> web.StreamResponse:
         """Send the request; the answer's headers are joined by those that `told` returns."""
         provider = upstream.config.provider
         try:
             async with upstream.send(outgoing) as answer:
                 account.status = answer.status
-                return await relay(provider, request, answer, await told(), account.give)
+                extra = await told()
+                return await relay(provider, request, answer, extra, account.give, tap(extra))
         except BlobUnreadableError:
             raise
         except DaemonError as error:
@@ -330,6 +354,8 @@ class Received:
     tenant: str
     end_user: str | None
     """Whom it is for, as the request says."""
+
+    call: Call
 
 
 def _told(

@@ -153,7 +153,7 @@ from .scale_header import SCALE_HEADER, SCALE_MORE_HEADER, scale_headers
 from .short_json import ShortJson, TakenText, shorten_json
 from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
-from .sse import SseEvent, SseReader, event_end, write_comment, write_event
+from .sse import SseEvent, SseReader, event_end, last_event_start, write_comment, write_event
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
 
@@ -313,6 +313,7 @@ __all__ = [
     "is_stored",
     "is_tenant",
     "is_upload_id",
+    "last_event_start",
     "looks_like_ref",
     "meant_provider",
     "parse_blob_url",
