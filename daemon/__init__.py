@@ -6,6 +6,7 @@ from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
 from .headers import check_extra_headers
+from .history import EmbeddedResponses, NamedResponse, ResponseSource
 from .inventory import Inventory
 from .meters import FieldOutcome, Meters, NoMeters, PromptOutcome, ResolveStep, VariantOutcome
 from .observation import NoObserver, Observed, Observer
@@ -32,6 +33,7 @@ __all__ = [
     "DiskCache",
     "EmbeddedBlobs",
     "EmbeddedPrompts",
+    "EmbeddedResponses",
     "FieldOutcome",
     "Figures",
     "GatewayConfig",
@@ -39,6 +41,7 @@ __all__ = [
     "Inventory",
     "KeptMessage",
     "Meters",
+    "NamedResponse",
     "NoMeters",
     "NoObserver",
     "ObservationLimits",
@@ -55,6 +58,7 @@ __all__ = [
     "RemoteStore",
     "ResolveStep",
     "Resolved",
+    "ResponseSource",
     "Terms",
     "Timeouts",
     "TurnLimits",

@@ -23,6 +23,7 @@ from .familiar import Familiar
 from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
+from .history import History, HistoryRoutes, ResponseSource
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
 from .metered import MeteredBlobs, MeteredPrompts, MeteredUpstream
@@ -66,6 +67,7 @@ class Daemon:
         keeper: Keeper,
         images: ImageWorkers,
         fitter: Fitter | None,
+        history: HistoryRoutes,
     ) -> None:
         self._gateway = gateway
         self.passage = passage
@@ -79,6 +81,7 @@ class Daemon:
         self._keeper = keeper
         self._images = images
         self._fitter = fitter
+        self._history = history
 
     @classmethod
     def open(
@@ -94,16 +97,21 @@ class Daemon:
         inventory: CacheView | None = None,
         siblings: Siblings | None = None,
         shelf: VariantShelf | None = None,
+        responses: ResponseSource | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
-        images, and belongs to whoever opened it.
+        images, and belongs to whoever opened it. `responses` are what responses are called, for
+        upstreams that leave their history to us.
 
         Raises:
-            ValueError: an upstream has an image policy, and there is no shelf.
+            ValueError: an upstream has an image policy, and there is no shelf; or it leaves its
+                history to us, and there is nowhere to keep it.
         """
+        if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
+            raise ValueError("history needs a place where ids of responses are kept")
         if shelf is None and any(each.images for each in config.upstreams):
             raise ValueError("an image policy needs a shelf for variants")
         uses = Inventory(blobs.name)
@@ -138,10 +146,22 @@ class Daemon:
             meters=meters,
             random=random,
             fitter=fitter,
+            history=History(prompts, responses, keeper) if responses else None,
         )
+        history = HistoryRoutes(responses, upstreams, passage)
         models = Models(upstreams, passage)
         return cls(
-            gateway, passage, models, uses, inventory, noted, upstreams, keeper, images, fitter
+            gateway,
+            passage,
+            models,
+            uses,
+            inventory,
+            noted,
+            upstreams,
+            keeper,
+            images,
+            fitter,
+            history,
         )
 
     def face(self) -> Face:
@@ -150,6 +170,7 @@ class Daemon:
             routes=[
                 *self._turn_routes(),
                 *self._model_routes(),
+                *self._history.routes(),
                 *self._passing_routes(),
                 *cache_routes(self._inventory),
             ],

@@ -45,6 +45,7 @@ from .errors import (
 )
 from .fields import Fields
 from .headers import own_authorities
+from .history import Continued, History
 from .incoming import Incoming
 from .keeper import Keeper
 from .meters import Meters
@@ -99,8 +100,9 @@ class Gateway:
         meters: Meters,
         random: Callable[[int], bytes],
         fitter: Fitter | None = None,
+        history: History | None = None,
     ) -> None:
-        """Without a `fitter` no upstream has an image policy."""
+        """Without a `fitter` no upstream has an image policy; without `history` none leaves that to us."""
         self._config = config
         self._resolver = resolver
         self._prompts = prompts
@@ -112,6 +114,7 @@ class Gateway:
         self._meters = meters
         self._random = random
         self._fitter = fitter
+        self._history = history
 
     async def serve(self, dialect: Dialect, call: Call, request: web.Request) -> web.StreamResponse:
         """Serve one call, as a turn is.
@@ -177,13 +180,15 @@ class Gateway:
         account: Account,
     ) -> web.StreamResponse:
         parsed, tenant = received.parsed, received.tenant
-        turn = await self._expand(parsed, tenant, dialect, self._origins(request))
+        continued = await self._continued(parsed, tenant, dialect, upstream)
+        with continued.naming():
+            turn = await self._expand(continued.request, tenant, dialect, self._origins(request))
         wish = wish_of(parsed, request)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
         copy = partial(_copied, turn, received, dialect, is_kept=wish.is_kept)
         sent = await in_thread_if(turn.size, copy) if is_used_again else None
         fitted = await self._fit(turn, received, upstream)
-        whole = None if parsed.envelope else parsed.text
+        whole = None if continued.request.envelope else parsed.text
         body = await self._hydrate(turn, tenant, fitted, whole)
         outgoing = _outgoing(request, upstream, received, body)
         if body is not None and body.size is not None:
@@ -258,6 +263,14 @@ class Gateway:
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
         return self._config.public_origins | own_authorities(request.host)
+
+    async def _continued(
+        self, parsed: ParsedRequest, tenant: str, dialect: Dialect, upstream: Upstream
+    ) -> Continued:
+        """Join a request to the response that it names, where such ids are ours to know."""
+        if self._history is None or not History.serves(dialect, upstream.config):
+            return Continued(parsed)
+        return await self._history.continued(parsed, tenant, dialect)
 
     async def _expand(
         self, parsed: ParsedRequest, tenant: str, dialect: Dialect, origins: Collection[str]

@@ -97,6 +97,7 @@ from .json_value import (
     encode_json,
     put_back,
 )
+from .kept_response import KEPT_RESPONSE_PATH, ResponseAnswer, ResponseName, is_response_id
 from .key import (
     ALL_SCOPES,
     DAEMON_HEADER,
@@ -124,6 +125,12 @@ from .media_type import OCTET_STREAM, parse_media_type
 from .model_list import MODELS_MISSING_HEADER, ListedModel, ModelList, ModelPage
 from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
+from .previous_response import (
+    PREVIOUS_RESPONSE_KEY,
+    continued,
+    is_stored,
+    previous_response,
+)
 from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
 from .provider import Provider, error_event
@@ -188,6 +195,7 @@ __all__ = [
     "IMAGE_TYPES",
     "KEEP",
     "KEPT_PURPOSES",
+    "KEPT_RESPONSE_PATH",
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
     "KEY_PREFIX",
@@ -206,6 +214,7 @@ __all__ = [
     "OCTET_STREAM",
     "OPENAI",
     "PIECE_BYTES",
+    "PREVIOUS_RESPONSE_KEY",
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
     "PROMPT_PATH",
@@ -290,6 +299,8 @@ __all__ = [
     "ResolveAnswer",
     "ResolveRequest",
     "ResolvedBlob",
+    "ResponseAnswer",
+    "ResponseName",
     "Scope",
     "ShortJson",
     "Slot",
@@ -304,6 +315,7 @@ __all__ = [
     "canonical_json",
     "clean_filename",
     "clean_title",
+    "continued",
     "copy_json",
     "decode_json",
     "dialect",
@@ -325,7 +337,9 @@ __all__ = [
     "is_end_user",
     "is_file_id",
     "is_kept_purpose",
+    "is_response_id",
     "is_start",
+    "is_stored",
     "is_tenant",
     "is_upload_id",
     "last_event_start",
@@ -346,6 +360,7 @@ __all__ = [
     "peek_model",
     "piece_checksum",
     "piece_count",
+    "previous_response",
     "prompt_appends",
     "prompt_digests",
     "prompt_root",
