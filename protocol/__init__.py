@@ -139,6 +139,15 @@ from .resolving import (
 )
 from .scale_header import SCALE_HEADER, SCALE_MORE_HEADER, scale_headers
 from .short_json import ShortJson, TakenText, shorten_json
+from .signed_url import (
+    EXPIRES_PARAMETER,
+    MAX_SIGNED_URL_SECONDS,
+    SIGNATURE_PARAMETER,
+    SignedUrl,
+    SignedUrlRequest,
+    signed_path,
+    signed_query,
+)
 from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, write_comment, write_event
@@ -155,6 +164,7 @@ __all__ = [
     "DIALECTS",
     "DIGEST_HEADER",
     "ENVELOPE_KEY",
+    "EXPIRES_PARAMETER",
     "FILE_ID_BYTES",
     "GEMINI",
     "GEMINI_VERSIONS",
@@ -171,6 +181,7 @@ __all__ = [
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
+    "MAX_SIGNED_URL_SECONDS",
     "MAX_START_BYTES",
     "MODELS_MISSING_HEADER",
     "OCTET_STREAM",
@@ -186,6 +197,7 @@ __all__ = [
     "SCALE_HEADER",
     "SCALE_MORE_HEADER",
     "SHA_256",
+    "SIGNATURE_PARAMETER",
     "SNIFF_BYTES",
     "TENANT_HEADER",
     "TUS_PATH",
@@ -255,6 +267,8 @@ __all__ = [
     "ResolvedBlob",
     "Scope",
     "ShortJson",
+    "SignedUrl",
+    "SignedUrlRequest",
     "Slot",
     "SseError",
     "SseEvent",
@@ -312,6 +326,8 @@ __all__ = [
     "refs_headers",
     "scale_headers",
     "shorten_json",
+    "signed_path",
+    "signed_query",
     "sniff",
     "split_download",
     "turn_dialect",

@@ -37,6 +37,7 @@ from .scrub import Scrub
 from .sections import Sections
 from .seed import Seeds
 from .shared_folder import SharedFolder
+from .signed_urls import SignedUrls
 from .slab import SLAB_BYTES
 from .sweep import Sweep
 from .term import Term
@@ -69,6 +70,7 @@ class Resources:
     reading: ThreadPoolExecutor
     prompts: Prompts
     keys: Keys
+    signed_urls: SignedUrls
     sweep: Sweep
     counts: StoreCounts
     files: Files
@@ -147,6 +149,7 @@ async def open_resources(
         reading=opening.reading,
         prompts=kept.prompts,
         keys=kept.keys,
+        signed_urls=kept.signed_urls,
         sweep=sweep,
         counts=common.counts,
         files=_files(opening, kept, common),

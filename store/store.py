@@ -46,6 +46,7 @@ from .resources import Resources, open_resources
 from .scrub import Scrub
 from .sections import Sections
 from .shared_folder import SharedFolder
+from .signed_urls import SignedUrls
 from .sweep import Sweep
 from .term import Term
 from .uploads import Uploads
@@ -89,6 +90,8 @@ class Store:
         """The prompts kept beside the blobs."""
         self.keys: Keys = resources.keys
         """Who may ask a server of this store."""
+        self.signed_urls: SignedUrls = resources.signed_urls
+        """What signs URLs that open a blob without a key."""
         self.sweep: Sweep = resources.sweep
         """What removes what nothing holds any more."""
         self.scrub: Scrub = resources.scrub

@@ -100,7 +100,7 @@ def test_defaults_are_the_folders_own() -> None:
     assert shared == {
         *("lease_seconds", "prompt_seconds", "review_seconds", "quarantine_seconds"),
         *("max_blob_bytes", "min_free_bytes", "max_store_bytes"),
-        *("upload_seconds", "max_uploads_per_tenant"),
+        *("upload_seconds", "max_uploads_per_tenant", "signed_url_seconds"),
     }
 
 
