@@ -30,6 +30,7 @@ from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
 from .resolver import Resolver
+from .reuse import Inline, Modes
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -64,6 +65,7 @@ class Daemon:
         keeper: Keeper,
         images: ImageWorkers,
         fitter: Fitter | None,
+        modes: Modes,
     ) -> None:
         self._gateway = gateway
         self.passage = passage
@@ -77,6 +79,7 @@ class Daemon:
         self._keeper = keeper
         self._images = images
         self._fitter = fitter
+        self._modes = modes
 
     @classmethod
     def open(
@@ -123,6 +126,7 @@ class Daemon:
         if shelf:
             maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
+        modes = Modes({"inline": Inline()})
         gateway = Gateway(
             config.gateway,
             resolver=resolver,
@@ -132,11 +136,22 @@ class Daemon:
             passage=passage,
             meters=meters,
             random=random,
+            modes=modes,
             fitter=fitter,
         )
         models = Models(upstreams, passage)
         return cls(
-            gateway, passage, models, uses, inventory, noted, upstreams, keeper, images, fitter
+            gateway,
+            passage,
+            models,
+            uses,
+            inventory,
+            noted,
+            upstreams,
+            keeper,
+            images,
+            fitter,
+            modes,
         )
 
     def face(self) -> Face:
@@ -156,6 +171,7 @@ class Daemon:
         """End background work, then close connections and workers. May be called twice."""
         if self._fitter:
             await self._fitter.close()
+        await self._modes.close()
         await self._keeper.close()
         await self._upstreams.close()
         await self._images.close()

@@ -1,7 +1,7 @@
 """The gateway: one chat turn, from the client's bytes to the upstream's and back.
 
-Authenticate, expand, walk, resolve, hydrate, forward, stream back. What is decided stands in
-`turn.py` and `splice.py`; here is the order of the awaits. Nothing goes upstream before every
+Authenticate, expand, walk, resolve, hydrate, forward, stream back; the last three are those of
+`last_hop.py`. What is decided stands in `turn.py`; here is the order of the awaits. Nothing goes upstream before every
 blob that the turn names is known to be held.
 """
 
@@ -12,7 +12,7 @@ from functools import partial
 
 from aiohttp import web
 
-from coatcheck.protocol import Call, Dialect, Digest, Json, ShortJson, prompt_root
+from coatcheck.protocol import Call, Dialect, Digest, Json, prompt_root
 from coatcheck.web import (
     ProblemError,
     codings_of,
@@ -24,26 +24,25 @@ from coatcheck.web import (
 )
 
 from .account import Account
-from .body import Body, OpenBlob, RawBody, SplicedBody
 from .errors import (
     BlobsNotFoundError,
     BlobUnreadableError,
     DaemonError,
     PromptNotFoundError,
-    TooLargeError,
 )
 from .headers import own_authorities
 from .incoming import Incoming
 from .keeper import Keeper
+from .last_hop import LastHop
 from .meters import Meters
 from .navigation import refuse_navigation
-from .passage import Passage, headers_of, target_of
-from .relay import relay
+from .passage import Passage
+from .received import Received
 from .resolver import Resolver
+from .reuse import Modes
 from .source import PromptSource, Resolved
-from .splice import splice, splice_into
 from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
-from .upstream import Outgoing, Upstream, Upstreams
+from .upstream import Upstream, Upstreams
 from .variants import Fitted, Fitter, Wanted
 from .wish import Wish, awaited, kept_headers, wish_of
 
@@ -73,6 +72,7 @@ class Gateway:
         passage: Passage,
         meters: Meters,
         random: Callable[[int], bytes],
+        modes: Modes,
         fitter: Fitter | None = None,
     ) -> None:
         """Without a `fitter` no upstream has an image policy."""
@@ -82,9 +82,9 @@ class Gateway:
         self._upstreams = upstreams
         self._keeper = keeper
         self._passage = passage
-        self._meters = meters
-        self._random = random
         self._fitter = fitter
+        limit = config.max_upstream_bytes
+        self._last_hop = LastHop(modes, resolver, fitter, meters, random, limit)
 
     async def serve(self, dialect: Dialect, call: Call, request: web.Request) -> web.StreamResponse:
         """Serve one call, as a turn is.
@@ -147,7 +147,7 @@ class Gateway:
         dialect: Dialect,
         request: web.Request,
         upstream: Upstream,
-        received: "Received",
+        received: Received,
         account: Account,
     ) -> web.StreamResponse:
         parsed, tenant = received.parsed, received.tenant
@@ -157,14 +157,10 @@ class Gateway:
         copy = partial(turn.copy_appended, puts_back=wish.is_kept)
         sent = await in_thread_if(turn.size, copy) if is_used_again else []
         fitted = await self._fit(turn, received, upstream)
-        whole = None if parsed.envelope else parsed.text
-        body = await self._hydrate(turn, tenant, fitted, whole)
-        outgoing = _outgoing(request, upstream, received, body)
-        if body is not None and body.size is not None:
-            self._meters.saved(max(0, body.size - len(received.raw)))
+        leaving = await self._last_hop.prepare(request, upstream, received, turn, fitted)
         keeping = self._begin_keeping(turn, sent, received, dialect, wish)
         try:
-            return await self._forward(request, upstream, outgoing, _told(keeping, fitted), account)
+            return await self._last_hop.forward(leaving, _told(keeping, fitted), account)
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
             account.status = gone.problem.status
@@ -200,7 +196,7 @@ class Gateway:
         self,
         turn: Turn,
         sent: Sequence[Json],
-        received: "Received",
+        received: Received,
         dialect: Dialect,
         wish: Wish,
     ) -> "asyncio.Task[Mapping[str, str]] | None":
@@ -233,7 +229,7 @@ class Gateway:
         work = partial(build_turn, parsed, before, dialect, origins, self._config.turn)
         return await in_thread_if(parsed.size + sum(map(len, before)), work)
 
-    async def _fit(self, turn: Turn, received: "Received", upstream: Upstream) -> Fitted:
+    async def _fit(self, turn: Turn, received: Received, upstream: Upstream) -> Fitted:
         """Decide what goes into the turn's slots."""
         tenant, config = received.tenant, upstream.config
         resolved, files = await self._resolve(turn, tenant)
@@ -242,30 +238,6 @@ class Gateway:
             return Fitted(fillings)
         wanted = Wanted(config.images, config.provider.name, received.parsed.model)
         return await self._fitter.fit(tenant, wanted, turn, fillings)
-
-    async def _hydrate(
-        self, turn: Turn, tenant: str, fitted: Fitted, whole: ShortJson | None
-    ) -> Body | None:
-        """Return the upstream's body; None where nothing is replaced in what the client sent.
-
-        `whole` is what the client sent, where that is not an envelope.
-        """
-        if whole is not None and not fitted.fillings:
-            return None
-        write = splice if whole is None else partial(splice_into, whole)
-        segments = await in_thread_if(
-            turn.size, partial(write, turn.body, fitted.fillings, self._random(16))
-        )
-        open_blob: OpenBlob = partial(self._resolver.open, tenant)
-        if self._fitter and fitted.variants:
-            open_blob = self._fitter.opener(fitted, open_blob)
-        body = SplicedBody(segments, open_blob)
-        limit = self._config.max_upstream_bytes
-        if body.size > limit:
-            raise TooLargeError(
-                "bytes for the upstream", "upstream_body_too_large", max_bytes=limit
-            )
-        return body
 
     async def _resolve(
         self, turn: Turn, tenant: str
@@ -286,38 +258,6 @@ class Gateway:
             return missing
         return error
 
-    async def _forward(
-        self,
-        request: web.Request,
-        upstream: Upstream,
-        outgoing: Outgoing,
-        told: Callable[[], Awaitable[Mapping[str, str]]],
-        account: Account,
-    ) -> web.StreamResponse:
-        """Send the request; the answer's headers are joined by those that `told` returns."""
-        provider = upstream.config.provider
-        try:
-            async with upstream.send(outgoing) as answer:
-                account.status = answer.status
-                return await relay(provider, request, answer, await told(), account.give)
-        except BlobUnreadableError:
-            raise
-        except DaemonError as error:
-            account.status = error.problem.status
-            return provider_refusal(provider, error.problem, await told())
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A turn as it came: its body as sent (`raw`) and decoded (`text`), read, and whose it is."""
-
-    raw: bytes
-    text: bytes
-    parsed: ParsedRequest
-    tenant: str
-    end_user: str | None
-    """Whom it is for, as the request says."""
-
 
 def _told(
     keeping: "asyncio.Task[Mapping[str, str]] | None", fitted: Fitted
@@ -328,19 +268,6 @@ def _told(
         return {**await awaited(keeping), **fitted.headers}
 
     return headers
-
-
-def _outgoing(
-    request: web.Request, upstream: Upstream, received: Received, body: Body | None
-) -> Outgoing:
-    """Return the request for the upstream; without a `body` what came goes out, coding and all."""
-    is_recoded = body is not None or not upstream.config.is_remote
-    return Outgoing(
-        "POST",
-        target_of(request, upstream),
-        headers_of(request, upstream, is_recoded=is_recoded),
-        body or RawBody(received.text if is_recoded else received.raw),
-    )
 
 
 def _path_model(dialect: Dialect, request: web.Request) -> str | None:

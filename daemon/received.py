@@ -1,0 +1,17 @@
+"""A turn as it came."""
+
+from dataclasses import dataclass
+
+from .turn import ParsedRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A turn as it came: its body as sent (`raw`) and decoded (`text`), read, and whose it is."""
+
+    raw: bytes
+    text: bytes
+    parsed: ParsedRequest
+    tenant: str
+    end_user: str | None
+    """Whom it is for, as the request says."""
