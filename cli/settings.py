@@ -176,7 +176,7 @@ class Settings(BaseSettings):
                 to set, or is this server itself.
         """
         for item in self.upstream:
-            if self._is_own(item.base_url):
+            if any(map(self._is_own, item.urls)):
                 raise SettingsError(f"upstream {item.name}: its base_url is this server itself")
         return DaemonConfig(
             upstreams=tuple(item.config(environment) for item in self.upstream),

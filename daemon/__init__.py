@@ -7,7 +7,14 @@ from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
 from .headers import check_extra_headers
 from .inventory import Inventory
-from .meters import Meters, NoMeters, PromptOutcome, ResolveStep, VariantOutcome
+from .meters import (
+    Meters,
+    NoMeters,
+    PromptOutcome,
+    ReplicaChoice,
+    ResolveStep,
+    VariantOutcome,
+)
 from .observation import NoObserver, Observed, Observer
 from .observation_report import ObservedSum, read_observations
 from .observations import FILE_NAME as OBSERVATIONS_FILE
@@ -52,6 +59,7 @@ __all__ = [
     "RecordingObserver",
     "RemoteConfig",
     "RemoteStore",
+    "ReplicaChoice",
     "ResolveStep",
     "Resolved",
     "Terms",

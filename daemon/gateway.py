@@ -40,6 +40,7 @@ from .passage import Passage
 from .received import Received
 from .resolver import Resolver
 from .reuse import Modes
+from .root import conversation_root
 from .source import PromptSource, Resolved
 from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
 from .upstream import Upstream, Upstreams
@@ -157,7 +158,8 @@ class Gateway:
         copy = partial(turn.copy_appended, puts_back=wish.is_kept)
         sent = await in_thread_if(turn.size, copy) if is_used_again else []
         fitted = await self._fit(turn, received, upstream)
-        leaving = await self._last_hop.prepare(request, upstream, received, turn, fitted)
+        root = await _root(dialect, turn, upstream)
+        leaving = await self._last_hop.prepare(request, upstream, received, turn, fitted, root)
         keeping = self._begin_keeping(turn, sent, received, dialect, wish)
         try:
             return await self._last_hop.forward(leaving, _told(keeping, fitted), account)
@@ -268,6 +270,13 @@ def _told(
         return {**await awaited(keeping), **fitted.headers}
 
     return headers
+
+
+async def _root(dialect: Dialect, turn: Turn, upstream: Upstream) -> bytes | None:
+    """Return the root of a turn's conversation, where it says who takes the turn."""
+    if not upstream.config.base_urls:
+        return None
+    return await in_thread_if(turn.size, partial(conversation_root, dialect, turn))
 
 
 def _path_model(dialect: Dialect, request: web.Request) -> str | None:
