@@ -13,7 +13,7 @@ from coatcheck.protocol import (
     Digest,
     SignedUrl,
     SignedUrlRequest,
-    signed_query,
+    signed_url,
 )
 from coatcheck.store import BlobNotFoundError, Store
 from coatcheck.web import (
@@ -48,8 +48,11 @@ class SignedUrlHandlers:
         if digest not in await self._store.stat_many(tenant, [digest]):
             raise BlobNotFoundError(digest)
         signed = self._store.signed_urls.sign(tenant, digest, asked.expires_seconds)
-        query = signed_query(signed.expires_at, signed.signature)
-        answer = SignedUrl(url=f"{origin}{BLOB_PATH}{digest}?{query}", expires_at=signed.expires_at)
+        answer = SignedUrl(
+            url=signed_url(origin, digest, signed.expires_at, signed.signature),
+            expires_at=signed.expires_at,
+            same_until=signed.same_until,
+        )
         return json_response(answer, headers=_UNCACHED)
 
 

@@ -121,8 +121,10 @@ def unpin(digest: Digest) -> Exchange[BlobEntry]:
     return read(BlobEntry, (yield from Request("DELETE", f"{path_of(digest)}/pin")))
 
 
-def signed_url(digest: Digest, seconds: int | None) -> Exchange[SignedUrl]:
-    """Ask for a URL that opens the blob without a key.
+def signed_url(
+    digest: Digest, seconds: int | None, headers: Mapping[str, str] = NO_HEADERS
+) -> Exchange[SignedUrl]:
+    """Ask for a URL that opens the blob without a key; `headers` say for whom.
 
     Raises:
         BlobNotFoundError: this key holds no grant of it.
@@ -135,7 +137,8 @@ def signed_url(digest: Digest, seconds: int | None) -> Exchange[SignedUrl]:
             f"a signed URL lasts 1 to {MAX_SIGNED_URL_SECONDS} seconds, not {seconds!r}"
         ) from error
     body = asked.model_dump_json(exclude_none=True).encode()
-    return read(SignedUrl, (yield from Request("POST", signed_path(digest), JSON_HEADERS, body)))
+    reply = yield from Request("POST", signed_path(digest), {**JSON_HEADERS, **headers}, body)
+    return read(SignedUrl, reply)
 
 
 def page(cursor: str | None) -> Exchange[BlobPage]:

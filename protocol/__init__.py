@@ -149,7 +149,7 @@ from .signed_url import (
     SignedUrl,
     SignedUrlRequest,
     signed_path,
-    signed_query,
+    signed_url,
 )
 from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
@@ -333,7 +333,7 @@ __all__ = [
     "scale_headers",
     "shorten_json",
     "signed_path",
-    "signed_query",
+    "signed_url",
     "sniff",
     "split_download",
     "turn_dialect",

@@ -26,17 +26,19 @@ class SignedUrlRequest(BaseModel):
 
 
 class SignedUrl(BaseModel):
-    """A URL and its end, in Unix seconds. Within one window the same question has the same answer."""
+    """A URL and its end, in Unix seconds; until `same_until` the same question has the same answer."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     url: str
     expires_at: int
+    same_until: int
 
 
-def signed_query(expires_at: int, signature: str) -> str:
-    """Return the query of a signed URL."""
-    return f"{EXPIRES_PARAMETER}={expires_at}&{SIGNATURE_PARAMETER}={signature}"
+def signed_url(origin: str, digest: Digest, expires_at: int, signature: str) -> str:
+    """Return a signed URL; `origin` is `scheme://host[:port]`."""
+    query = f"{EXPIRES_PARAMETER}={expires_at}&{SIGNATURE_PARAMETER}={signature}"
+    return f"{origin}{BLOB_PATH}{digest}?{query}"
 
 
 def signed_path(digest: Digest) -> str:

@@ -36,9 +36,10 @@ _FORM: Final = b"coatcheck.signed-url.v1"
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A signature and its end, in Unix seconds."""
+    """A signature and its end, in Unix seconds; until `same_until` the next one is the same."""
 
     expires_at: int
+    same_until: int
     signature: str
 
 
@@ -78,11 +79,12 @@ class SignedUrls:
         window later.
         """
         wanted = self._window if seconds is None else seconds
-        expires_at = (int(self._clock()) // self._window + 1) * self._window + wanted
+        same_until = (int(self._clock()) // self._window + 1) * self._window
+        expires_at = same_until + wanted
         name = tenant.encode()
         tag = self._tag(digest, expires_at, name)
         token = base64.urlsafe_b64encode(tag + self._masked(tag, name)).rstrip(b"=")
-        return Signed(expires_at, token.decode())
+        return Signed(expires_at, same_until, token.decode())
 
     def read(self, digest: Digest, expires: str, signature: str) -> str:
         """Return the tenant for whom a blob's URL was signed.

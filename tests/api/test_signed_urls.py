@@ -124,6 +124,7 @@ async def test_it_is_the_same_text_within_a_window(site: Site, http: ClientSessi
     await put(site, http)
     first = await ask(site, http)
     assert first[1]["expires_at"] == 1_000_800
+    assert first[1]["same_until"] == 1_000_200
     site.times[0] = 1_000_199.9
     assert await ask(site, http) == first
     site.times[0] = 1_000_200.0

@@ -244,7 +244,7 @@ class Routes:
             return _not_found(digest)
         lasts = (await request.json())["expires_seconds"]
         url = f"{self._server.base_url}/v1/blobs/{digest}?expires={1000 + lasts}"
-        return web.json_response({"url": url, "expires_at": 1000 + lasts})
+        return web.json_response({"url": url, "expires_at": 1000 + lasts, "same_until": 1000})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = decode_json(await request.read())

@@ -50,6 +50,7 @@ def test_a_window_has_one_answer_and_its_end_is_far_enough(start: int, seconds: 
     ]
     assert len(set(answers)) == 1
     wanted = WINDOW if seconds is None else seconds
+    assert answers[0].same_until == begin + WINDOW
     assert answers[0].expires_at == begin + WINDOW + wanted
     assert at(begin + WINDOW).sign("acme", DIGEST, seconds) != answers[0]
 
