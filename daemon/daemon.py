@@ -7,7 +7,7 @@ work, and closes them; the sources belong to whoever made them.
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
@@ -32,6 +32,7 @@ from .models import Models
 from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
+from .replicas import Replicas
 from .resolver import Resolver
 from .reuse import Inline, Modes
 from .shared_inventory import SharedInventory
@@ -127,7 +128,7 @@ class Daemon:
         upstreams = Upstreams(
             [
                 MeteredUpstream(upstream, meters, time.monotonic)
-                for upstream in _upstreams(config, images, clock)
+                for upstream in _upstreams(config, images, clock, meters)
             ]
         )
         keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
@@ -255,12 +256,19 @@ class Daemon:
 
 
 def _upstreams(
-    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float]
+    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float], meters: Meters
 ) -> list[Upstream]:
     """Make every upstream. `echo` serves every model when it is alone, else its own name first.
 
     It has one voice for each dialect; `images` decodes for all of them.
     """
-    upstreams: list[Upstream] = [HttpUpstream.open(each) for each in config.upstreams]
+    upstreams: list[Upstream] = [_remote(each, meters) for each in config.upstreams]
     models = (ECHO,) if upstreams else ("*",)
     return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]
+
+
+def _remote(config: UpstreamConfig, meters: Meters) -> Upstream:
+    if len(config.base_urls) < 2:
+        return HttpUpstream.open(config)
+    replicas = [HttpUpstream.open(replace(config, base_url=url)) for url in config.base_urls]
+    return Replicas(config, replicas, meters, time.monotonic)

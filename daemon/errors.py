@@ -323,6 +323,10 @@ class UpstreamTimeoutError(UpstreamError):
     retryable = True
 
 
+class UpstreamConnectTimeoutError(UpstreamTimeoutError):
+    """Nobody answered at the upstream's address in time; nothing was sent."""
+
+
 class UpstreamCutError(UpstreamError):
     """The upstream's answer broke off after it had begun."""
 

@@ -52,6 +52,7 @@ from .received import Received
 from .relay import Tap
 from .resolver import Resolver
 from .reuse import Modes
+from .root import conversation_root
 from .sent import Sent, sent_of
 from .source import PromptSource, Resolved
 from .turn import (
@@ -187,8 +188,9 @@ class Gateway:
         copy = partial(sent_of, turn, received, dialect, is_kept=wish.is_kept)
         sent = await in_thread_if(turn.size, copy) if is_used_again else None
         fitted = await self._fit(turn, received, upstream)
+        root = await _root(dialect, turn, upstream)
         received = replace(received, parsed=continued.request)
-        leaving = await self._last_hop.prepare(request, upstream, received, turn, fitted)
+        leaving = await self._last_hop.prepare(request, upstream, received, turn, fitted, root)
         keeping = self._begin_keeping(sent, tenant, dialect, wish) if sent else None
         tap = partial(self._tap, dialect, received, sent)
         told = _told(keeping, fitted)
@@ -338,6 +340,13 @@ def _told(
         return {**await awaited(keeping), **fitted.headers}
 
     return headers
+
+
+async def _root(dialect: Dialect, turn: Turn, upstream: Upstream) -> bytes | None:
+    """Return the root of a turn's conversation, where it says who takes the turn."""
+    if not upstream.config.base_urls:
+        return None
+    return await in_thread_if(turn.size, partial(conversation_root, dialect, turn))
 
 
 def _path_model(dialect: Dialect, request: web.Request) -> str | None:

@@ -205,7 +205,7 @@ class RemoteStore:
         passage = StorePassage(self._passed, self._name, self._availability, self._released)
         return Face(
             routes=[
-                *blob_routes(BlobHandlers(self.blobs)),
+                *blob_routes(BlobHandlers(self.blobs, passage.serve)),
                 *passage.routes(),
                 *self._files(passage, providers).routes(),
             ],

@@ -43,6 +43,11 @@ class UpstreamConfig:
     name: str
     dialect: str = "openai.chat"
     base_url: str = ""
+    base_urls: tuple[str, ...] = ()
+    """Where the same models are served, `base_url` first, if at several addresses."""
+    spill_requests: int = 8
+    """Requests that one of several replicas may run whatever the others do: engines batch some, and a
+    conversation's cached beginning saves more than an idle neighbour."""
     api_key: str | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     models: tuple[str, ...] = ("*",)
@@ -89,6 +94,10 @@ class Outgoing:
     path: str
     headers: Sequence[tuple[str, str]]
     body: Body | None
+    is_turn: bool = False
+    """Whether any of several replicas may take it; else one of them that stays the same."""
+    root: bytes | None = None
+    """Of a turn's conversation, whose turns prefer one replica."""
 
 
 class Answer(Protocol):

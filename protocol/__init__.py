@@ -173,6 +173,15 @@ from .resolving import (
 )
 from .scale_header import SCALE_HEADER, SCALE_MORE_HEADER, scale_headers
 from .short_json import ShortJson, TakenText, shorten_json
+from .signed_url import (
+    EXPIRES_PARAMETER,
+    MAX_SIGNED_URL_SECONDS,
+    SIGNATURE_PARAMETER,
+    SignedUrl,
+    SignedUrlRequest,
+    signed_path,
+    signed_url,
+)
 from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, last_event_start, write_comment, write_event
@@ -191,6 +200,7 @@ __all__ = [
     "DIALECTS",
     "DIGEST_HEADER",
     "ENVELOPE_KEY",
+    "EXPIRES_PARAMETER",
     "FIELD_DIALECT",
     "FILE_ID_BYTES",
     "GEMINI",
@@ -211,6 +221,7 @@ __all__ = [
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
+    "MAX_SIGNED_URL_SECONDS",
     "MAX_START_BYTES",
     "MIN_FIELD_BYTES",
     "MODELS_MISSING_HEADER",
@@ -228,6 +239,7 @@ __all__ = [
     "SCALE_HEADER",
     "SCALE_MORE_HEADER",
     "SHA_256",
+    "SIGNATURE_PARAMETER",
     "SNIFF_BYTES",
     "TENANT_HEADER",
     "TUS_PATH",
@@ -308,6 +320,8 @@ __all__ = [
     "ResponseName",
     "Scope",
     "ShortJson",
+    "SignedUrl",
+    "SignedUrlRequest",
     "Slot",
     "SseError",
     "SseEvent",
@@ -379,6 +393,8 @@ __all__ = [
     "refs_headers",
     "scale_headers",
     "shorten_json",
+    "signed_path",
+    "signed_url",
     "sniff",
     "split_download",
     "turn_dialect",

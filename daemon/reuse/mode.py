@@ -40,6 +40,8 @@ class Hop:
     turn: Turn
     fillings: Sequence[Filling]
     open_blob: OpenBlob
+    root: bytes | None = None
+    """Of the turn's conversation, where its upstream has several replicas."""
 
 
 @dataclass(frozen=True, slots=True)
