@@ -101,7 +101,14 @@ from .model_list import MODELS_MISSING_HEADER, ListedModel, ModelList, ModelPage
 from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
 from .problem import PROBLEM_TYPE, Problem
-from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
+from .prompt import (
+    canonical_json,
+    message_hash,
+    prompt_digests,
+    prompt_link,
+    prompt_root,
+    prompt_step,
+)
 from .provider import Provider, error_event
 from .providers import ANTHROPIC, GEMINI, OPENAI, meant_provider
 from .ref import (
@@ -114,7 +121,7 @@ from .ref import (
     parse_blob_url,
     parse_ref,
 )
-from .ref_form import InlineBlob, RefForm, ref_form
+from .ref_form import InlineBlob, NameBytes, NamedBytes, RefForm, name_bytes, ref_form
 from .refs_header import REFS_HEADER, REFS_MORE_HEADER, refs_headers
 from .repr_digest import (
     SHA_256,
@@ -137,6 +144,7 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
+from .round_trip import comes_back
 from .scale_header import SCALE_HEADER, SCALE_MORE_HEADER, scale_headers
 from .short_json import ShortJson, TakenText, shorten_json
 from .slots import Base64Slot
@@ -237,6 +245,8 @@ __all__ = [
     "MissingRequest",
     "ModelList",
     "ModelPage",
+    "NameBytes",
+    "NamedBytes",
     "Path",
     "Pointer",
     "PointerInvalidError",
@@ -265,6 +275,7 @@ __all__ = [
     "canonical_json",
     "clean_filename",
     "clean_title",
+    "comes_back",
     "copy_json",
     "decode_json",
     "dialect",
@@ -287,6 +298,8 @@ __all__ = [
     "is_upload_id",
     "looks_like_ref",
     "meant_provider",
+    "message_hash",
+    "name_bytes",
     "parse_blob_url",
     "parse_digest_field",
     "parse_digest_preference",
@@ -302,6 +315,7 @@ __all__ = [
     "piece_count",
     "prompt_appends",
     "prompt_digests",
+    "prompt_link",
     "prompt_root",
     "prompt_step",
     "put_back",
