@@ -12,7 +12,7 @@ from functools import partial
 
 from aiohttp import web
 
-from coatcheck.protocol import Call, Dialect, Digest, Json, ShortJson, prompt_root
+from coatcheck.protocol import Call, Dialect, Digest, Json, ShortJson, Whole, prompt_root
 from coatcheck.web import (
     ProblemError,
     codings_of,
@@ -122,7 +122,7 @@ class Gateway:
         codings = codings_of(request)
         limit = self._config.max_request_bytes
         raw = await incoming.read(limit)
-        text = await asyncio.to_thread(inflate, raw, codings, limit) if codings else raw
+        text = await asyncio.to_thread(inflate, raw[:], codings, limit) if codings else raw
         parsed, upstream = await self._read(text, dialect, _path_model(dialect, request))
         if parsed is None:
             return await self._passage.forward(incoming, upstream, _observed(dialect, call))
@@ -175,7 +175,7 @@ class Gateway:
                 await asyncio.gather(keeping, return_exceptions=True)
 
     async def _read(
-        self, text: bytes, dialect: Dialect, path_model: str | None
+        self, text: Whole, dialect: Dialect, path_model: str | None
     ) -> tuple[ParsedRequest | None, Upstream]:
         """Parse a request and choose its upstream; None for one that is only forwarded.
 
@@ -311,8 +311,8 @@ class Gateway:
 class Received:
     """A turn as it came: its body as sent (`raw`) and decoded (`text`), read, and whose it is."""
 
-    raw: bytes
-    text: bytes
+    raw: Whole
+    text: Whole
     parsed: ParsedRequest
     tenant: str
     end_user: str | None

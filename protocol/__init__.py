@@ -16,7 +16,7 @@ from .attachment import (
     dotted,
     inline_ref,
 )
-from .buffer import Buffer
+from .buffer import Buffer, Whole
 from .checksum import CHECKSUM_BYTES, PIECE_BYTES, Hasher, piece_checksum, piece_count
 from .descriptor import Descriptor
 from .dialect import Call, Dialect
@@ -271,6 +271,7 @@ __all__ = [
     "SseReader",
     "TakenText",
     "UnknownDialectError",
+    "Whole",
     "altchars",
     "canonical_json",
     "clean_filename",
