@@ -19,7 +19,7 @@ from .errors import (
     InvalidAnswerError,
     TimedOutError,
 )
-from .exchange import MAX_ANSWER_BYTES, Exchange, Outgoing, Reply, Request, Sink, Step
+from .exchange import MAX_ANSWER_BYTES, Exchange, Join, Outgoing, Reply, Request, Sink, Step
 from .unread import unread
 
 T = TypeVar("T")
@@ -107,6 +107,8 @@ class AsyncDriver:
             await self._session.close()
 
     async def _perform(self, step: Step, opened: list[AsyncBody] | None = None) -> object:
+        if isinstance(step, Join):
+            return await asyncio.shield(asyncio.wrap_future(step.until))
         if not isinstance(step, Request):
             return await in_thread(step.run)
         response = await self._send(step)

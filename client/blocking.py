@@ -17,7 +17,7 @@ from .errors import (
     InvalidAnswerError,
     TimedOutError,
 )
-from .exchange import MAX_ANSWER_BYTES, Exchange, Outgoing, Reply, Request, Sink, Step
+from .exchange import MAX_ANSWER_BYTES, Exchange, Join, Outgoing, Reply, Request, Sink, Step
 
 T = TypeVar("T")
 
@@ -85,6 +85,8 @@ class BlockingDriver:
         self._pool.close()
 
     def _perform(self, step: Step, opened: list[BlockingBody] | None = None) -> object:
+        if isinstance(step, Join):
+            return step.until.result()
         if not isinstance(step, Request):
             return step.run()
         if self._is_closed:
