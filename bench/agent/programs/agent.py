@@ -206,7 +206,7 @@ class MessagesAgent(Agent):
         return text, calls, [{"role": "assistant", "content": answer.content}]
 
 
-_AGENTS: dict[str, Callable[[Part, Any], Agent]] = {
+AGENTS: dict[str, Callable[[Part, Any], Agent]] = {
     "openai.chat": ChatAgent,
     "openai.responses": ResponsesAgent,
     "anthropic.messages": MessagesAgent,
@@ -268,7 +268,7 @@ def _data_url(image: Path) -> str:
 def main() -> None:
     """Talk until the lines end."""
     told = json.loads(sys.stdin.readline())
-    agent = _AGENTS[told["dialect"]](told, make_client(told))
+    agent = AGENTS[told["dialect"]](told, make_client(told))
     for line in sys.stdin:
         print(json.dumps(agent.take(json.loads(line))), flush=True)
 
