@@ -18,16 +18,6 @@ from .upstream import Provider, providing
 
 Shape = Literal["plain", "inline", "edge"]
 
-_UPSTREAM = """
-[[upstream]]
-name = "{dialect}"
-dialect = "{dialect}"
-base_url = "{url}{base_path}"
-models = ["*"]
-reuse = "{reuse}"
-mode = "on"
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -81,14 +71,14 @@ async def chaining(folder: Path, shape: Shape, daemon_settings: str = "") -> Asy
             return
         upstream = await join("daemon-upstream", provider.url)
         store = await join("daemon-store", await run("store", "api", "--data", "data"))
-        settings = daemon_settings + _upstreams(upstream, "inline")
+        settings = daemon_settings + _toml(upstreams(upstream, "inline"))
         daemon = ("daemon", "--store", store, "--cache", "cache")
         url = await run("daemon", *daemon, settings=settings)
         if shape == "inline":
             await join("app-daemon", url)
             yield Chain(provider, hops, services, "app-daemon")
             return
-        beyond = _upstreams(await join("edge-daemon", url), "coatcheck")
+        beyond = _toml(upstreams(await join("edge-daemon", url), "coatcheck"))
         await join("app-edge", await run("edge", *_EDGE, settings=beyond))
         yield Chain(provider, hops, services, "app-edge")
 
@@ -97,13 +87,22 @@ _EDGE = ("daemon", "--cache", "cache")
 """How an edge is started: a daemon without a store of its own."""
 
 
-def _upstreams(url: str, reuse: str) -> str:
-    return "".join(
-        _UPSTREAM.format(
-            dialect=dialect,
-            url=url,
-            base_path="" if dialect == "anthropic.messages" else "/v1",
-            reuse=reuse,
-        )
+def upstreams(url: str, reuse: str) -> list[dict[str, str]]:
+    """Return the settings of one upstream for each dialect, all at one origin."""
+    return [
+        {
+            "name": dialect,
+            "dialect": dialect,
+            "base_url": url if dialect == "anthropic.messages" else f"{url}/v1",
+            "reuse": reuse,
+        }
         for dialect in DIALECTS
+    ]
+
+
+def _toml(tables: list[dict[str, str]]) -> str:
+    lines = (
+        ["[[upstream]]", *(f'{key} = "{value}"' for key, value in table.items())]
+        for table in tables
     )
+    return "\n".join(line for table in lines for line in (*table, ""))
