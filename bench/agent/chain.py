@@ -2,12 +2,12 @@
 
 `plain`: application, upstream. `inline`: application, daemon (and its store), upstream; the
 application sends images in base64, or has a wrapper around its SDK's client. `edge`: an edge beside the
-application, which it sends base64 to, and then the same.
+application, which it sends base64 to, and then the same; the daemon can be asked without the edge too.
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -40,47 +40,66 @@ class Chain:
         return {name: hop.up for name, hop in self.hops.items()}
 
 
+Front = Callable[[str], AbstractAsyncContextManager[str]]
+"""Puts another program in front of an origin, and gives the origin of that."""
+
+
 @asynccontextmanager
-async def chaining(folder: Path, shape: Shape, daemon_settings: str = "") -> AsyncGenerator[Chain]:
+async def chaining(
+    folder: Path, shape: Shape, daemon_settings: str = "", front: Front | None = None
+) -> AsyncGenerator[Chain]:
     """Run a chain with a store, a daemon and an edge that know nothing yet.
+
+    A `front` stands between the edge and the daemon; the hop `edge-daemon` is before it.
 
     Raises:
         ServiceError: a program of it did not start.
     """
     async with AsyncExitStack() as stack:
-        hops: dict[str, Hop] = {}
-        services: dict[str, Service] = {}
+        building = _Building(folder, stack)
         provider = await stack.enter_async_context(providing())
-
-        async def join(name: str, url: str) -> str:
-            hops[name] = await stack.enter_async_context(hopping(url))
-            return hops[name].url
-
-        async def run(name: str, *arguments: str, settings: str = "") -> str:
-            at = folder / name
-            at.mkdir()
-            service = await stack.enter_async_context(
-                serving(at, name, *arguments, settings=settings)
-            )
-            services[name] = service
-            return service.url
-
         if shape == "plain":
-            await join("app-upstream", provider.url)
-            yield Chain(provider, hops, services, "app-upstream")
+            await building.join("app-upstream", provider.url)
+            yield Chain(provider, building.hops, building.services, "app-upstream")
             return
-        upstream = await join("daemon-upstream", provider.url)
-        store = await join("daemon-store", await run("store", "api", "--data", "data"))
+        upstream = await building.join("daemon-upstream", provider.url)
+        store = await building.run("store", "api", "--data", "data")
+        store = await building.join("daemon-store", store)
         settings = daemon_settings + _toml(upstreams(upstream, "inline"))
         daemon = ("daemon", "--store", store, "--cache", "cache")
-        url = await run("daemon", *daemon, settings=settings)
-        if shape == "inline":
-            await join("app-daemon", url)
-            yield Chain(provider, hops, services, "app-daemon")
-            return
-        beyond = _toml(upstreams(await join("edge-daemon", url), "coatcheck"))
-        await join("app-edge", await run("edge", *_EDGE, settings=beyond))
-        yield Chain(provider, hops, services, "app-edge")
+        url = await building.run("daemon", *daemon, settings=settings)
+        await building.join("app-daemon", url)
+        if shape == "edge":
+            if front is not None:
+                url = await stack.enter_async_context(front(url))
+            beyond = _toml(upstreams(await building.join("edge-daemon", url), "coatcheck"))
+            edge = await building.run("edge", *_EDGE, settings=beyond)
+            await building.join("app-edge", edge)
+        entry = "app-edge" if shape == "edge" else "app-daemon"
+        yield Chain(provider, building.hops, building.services, entry)
+
+
+@dataclass(slots=True)
+class _Building:
+    """A chain that is being put together."""
+
+    folder: Path
+    stack: AsyncExitStack
+    hops: dict[str, Hop] = field(default_factory=dict[str, Hop])
+    services: dict[str, Service] = field(default_factory=dict[str, Service])
+
+    async def join(self, name: str, url: str) -> str:
+        """Put a hop before an origin; return the hop's."""
+        self.hops[name] = await self.stack.enter_async_context(hopping(url))
+        return self.hops[name].url
+
+    async def run(self, name: str, *arguments: str, settings: str = "") -> str:
+        """Run a command that serves, in a folder of its own; return its origin."""
+        at = self.folder / name
+        at.mkdir()
+        running = serving(at, name, *arguments, settings=settings)
+        self.services[name] = await self.stack.enter_async_context(running)
+        return self.services[name].url
 
 
 _EDGE = ("daemon", "--cache", "cache")

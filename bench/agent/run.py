@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from .chain import Shape, chaining
 from .program import Language, Told, node_command, python_command, running_program
 from .screenshots import total_bytes
@@ -26,6 +28,11 @@ class Way:
     """The hop whose bytes up are promised; empty where nothing is."""
 
 
+def up_limit(image_bytes: int, new_text_bytes: int, turns: int) -> int:
+    """Return how many bytes may go up to the daemon in a run."""
+    return round(MAX_IMAGES_RATIO * image_bytes) + new_text_bytes + MAX_BYTES_A_TURN * turns
+
+
 PLAIN = Way("plain, Python", "python", "plain")
 WAYS = (
     Way("edge, Python", "python", "edge", counted="edge-daemon"),
@@ -46,6 +53,8 @@ class Run:
     """The fingerprint of each request that the model got."""
     up: Mapping[str, int]
     """Bytes up each hop."""
+    cpu_seconds: float
+    """Processor time of the application."""
     by_turn: Sequence[int]
     """Bytes up the counted hop, turn by turn."""
     image_bytes: int
@@ -56,8 +65,7 @@ class Run:
     @property
     def limit(self) -> int:
         """What may go up the counted hop."""
-        images = round(MAX_IMAGES_RATIO * self.image_bytes)
-        return images + self.new_text_bytes + MAX_BYTES_A_TURN * len(self.told)
+        return up_limit(self.image_bytes, self.new_text_bytes, len(self.told))
 
     @property
     def texts(self) -> list[str]:
@@ -95,6 +103,7 @@ async def run_agent(
                 before = counted.up
                 told.append(await program.take(step))
                 by_turn.append(counted.up - before)
+            cpu_seconds = sum(psutil.Process(program.pid).cpu_times()[:2])
         seen, up = list(chain.provider.seen), chain.up
     images = {image for step in script for image in step.images}
     return Run(
@@ -103,6 +112,7 @@ async def run_agent(
         told=told,
         seen=seen,
         up=up,
+        cpu_seconds=cpu_seconds,
         by_turn=by_turn,
         image_bytes=total_bytes(sorted(images)),
         new_text_bytes=role.said_once_bytes + sum(turn.new_text_bytes for turn in told),

@@ -49,6 +49,11 @@ def agent(role: Role) -> Agent:
     return AGENTS[role.dialect](told, make_client(told))
 
 
+async def take(application: Agent, step: Step) -> Told:
+    """Take a turn, in a thread: the SDK's client waits."""
+    return Told.model_validate(await asyncio.to_thread(application.take, dict(step.to_json())))
+
+
 @dataclass
 class Conversation:
     """The application through the chain, and its twin that asks the model itself."""
@@ -72,15 +77,15 @@ class Conversation:
         Who is patient resends as its SDK does when it is told to be.
         """
         before = len(self.twins.seen)
-        expected = await asyncio.to_thread(self.twin.take, dict(step.to_json()))
+        expected = await take(self.twin, step)
         self.meant += self.twins.seen[before:]
-        return await self.again(step, is_patient=is_patient), Told.model_validate(expected)
+        return await self.again(step, is_patient=is_patient), expected
 
     async def again(self, step: Step, *, is_patient: bool = True) -> Told:
         """Take the application's part of a turn, for example when it was told an error before."""
         client, self.app.client = self.app.client, self.patient if is_patient else self.app.client
         try:
-            return Told.model_validate(await asyncio.to_thread(self.app.take, dict(step.to_json())))
+            return await take(self.app, step)
         finally:
             self.app.client = client
 

@@ -5,7 +5,7 @@ No SDK is in between, so that lists can be edited at will.
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from random import Random
@@ -45,25 +45,23 @@ class Manuscript:
     def user(self, text: str, pictures: Sequence[bytes]) -> None:
         """Append what a user says and shows; open calls are answered by it."""
         parts = [self._text(text), *map(self._image, pictures)]
-        if not self.open_calls:
-            self.messages.append({"role": "user", "content": parts})
-        elif self.dialect == "anthropic.messages":
+        self.messages += self._said(text, parts)
+        self.open_calls = []
+
+    def _said(self, text: str, parts: list[Value]) -> Iterator[Value]:
+        if self.open_calls and self.dialect == "anthropic.messages":
             results = [
                 {"type": "tool_result", "tool_use_id": call, "content": parts}
                 for call in self.open_calls
             ]
-            self.messages.append({"role": "user", "content": results})
-        elif self.dialect == "openai.responses":
-            self.messages += [
-                {"type": "function_call_output", "call_id": call, "output": parts}
-                for call in self.open_calls
-            ]
+            yield {"role": "user", "content": results}
+        elif self.open_calls and self.dialect == "openai.responses":
+            for call in self.open_calls:
+                yield {"type": "function_call_output", "call_id": call, "output": parts}
         else:
-            self.messages += [
-                {"role": "tool", "tool_call_id": call, "content": text} for call in self.open_calls
-            ]
-            self.messages.append({"role": "user", "content": parts})
-        self.open_calls = []
+            for call in self.open_calls:
+                yield {"role": "tool", "tool_call_id": call, "content": text}
+            yield {"role": "user", "content": parts}
 
     def body(self, *, is_streamed: bool) -> Value:
         """Return the request of the next turn."""

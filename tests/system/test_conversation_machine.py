@@ -18,9 +18,16 @@ from typing import Any
 
 import aiohttp
 import pytest
-from bench.agent import DIALECTS, fingerprint, reply_to, stream, whole
-from bench.agent.chain import upstreams
-from bench.agent.upstream import Provider, providing
+from bench.agent import (
+    DIALECTS,
+    Provider,
+    fingerprint,
+    providing,
+    reply_to,
+    stream,
+    upstreams,
+    whole,
+)
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule

@@ -14,9 +14,7 @@ from random import Random
 
 import pytest
 import pytest_asyncio
-from bench.agent import DIALECTS, Direction, Role, Told, providing
-from bench.agent.chain import Chain, chaining
-from bench.agent.upstream import Provider
+from bench.agent import DIALECTS, Chain, Direction, Provider, Role, Told, chaining, providing
 
 from .conversing import Album, Conversation, steps
 
