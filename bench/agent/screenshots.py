@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from .words import words
 
-SCREENSHOT_BYTES = 1_200_000
+SCREENSHOT_BYTES = 1_165_000
 """What a desktop of 1600 x 1000 pixels weighs with a photograph on it."""
 
 _SHAPE = 16 / 10
