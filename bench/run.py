@@ -15,12 +15,16 @@ from .large_upload import measure_large_upload
 from .linearity import measure_linearity
 from .neighbours import measure_neighbours
 from .peak_memory import measure_memory
+from .prompts import measure_prompts
 from .server_process import ServerProcess
 from .spooling import measure_spooling
 from .turn_bodies import CHAT, TURN_FORMS, photographs
 from .workers import measure_workers
 
-PARTS = ("gateway", "dialects", "spooling", "large-upload", "neighbours", "workers", "growth")
+PARTS = (
+    *("gateway", "dialects", "spooling", "large-upload", "neighbours", "workers", "growth"),
+    "prompts",
+)
 _IMAGES = 15
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,6 +68,8 @@ def run_bench(
         yield from measure_workers(folder)
     if part in (None, "growth"):
         yield from measure_growth(folder, say)
+    if part in (None, "prompts"):
+        yield from measure_prompts(folder, say)
 
 
 def _run_gateway(folder: Path, say: Callable[[str], None]) -> Iterator[Finding]:
