@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .finding import Finding
-from .prompts_process import LENGTH, turn_milliseconds
+from .prompts_process import turn_milliseconds
 
+LENGTH = 10_000
 SIZES = (1_000, 100_000, 1_000_000)
 TURNS = (1_000, 2_000, 4_000, 8_000)
 _MILLISECONDS = {
-    f"expanding {LENGTH:,} messages": ("expand", 30.0),
+    "expanding {:,} messages": ("expand", 30.0),
     "appending a message": ("append", 2.0),
     "appending a message, until it is written": ("written", 10.0),
 }
@@ -32,19 +33,25 @@ def measure_prompts(
     say: Callable[[str], None],
     sizes: Sequence[int] = SIZES,
     turns: Sequence[int] = TURNS,
+    length: int = LENGTH,
 ) -> Iterator[Finding]:
     """Yield a finding for each question: at the last size, and beside the first one."""
     taken: list[dict[str, float]] = []
     for size in sizes:
         say(f"a conversation among {size:,} kept messages")
-        taken.append(_measure(folder / f"prompts-{size}", size))
-    for question, (name, limit) in _MILLISECONDS.items():
+        taken.append(_measure(folder / f"prompts-{size}", size, length))
+    for asked, (name, limit) in _MILLISECONDS.items():
+        question = asked.format(length)
         compared = _amounts(sizes, [one[name] for one in taken])
         yield Finding(f"prompts: {question}", taken[-1][name], limit, "ms", compared)
-        ratio = taken[-1][name] / taken[0][name]
-        if name != "written":  # which the disk decides
-            grown = f"prompts: {question}, as the store grows"
-            yield Finding(grown, ratio, MAX_RATIO, "x", compared)
+        spent = [one[f"{name}_cpu"] for one in taken]
+        yield Finding(
+            f"prompts: {question}: CPU, as the store grows",
+            spent[-1] / spent[0],
+            MAX_RATIO,
+            "x",
+            _amounts(sizes, spent),
+        )
     say("turns of more and more messages")
     spent = [turn_milliseconds(count) for count in turns]
     each = [one / count for one, count in zip(spent, turns, strict=True)]
@@ -57,9 +64,10 @@ def measure_prompts(
     )
 
 
-def _measure(folder: Path, size: int) -> dict[str, float]:
+def _measure(folder: Path, size: int, length: int) -> dict[str, float]:
     folder.mkdir()
-    command = [sys.executable, "-m", "bench.prompts_process", str(folder / "data"), str(size)]
+    command = [sys.executable, "-m", "bench.prompts_process", str(folder / "data")]
+    command += [str(size), str(length)]
     try:
         done = subprocess.run(command, cwd=_ROOT, check=True, stdout=subprocess.PIPE, text=True)
         found: dict[str, float] = json.loads(done.stdout)

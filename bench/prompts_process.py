@@ -1,7 +1,7 @@
-"""One store with many kept messages: `python -m bench.prompts_process FOLDER MESSAGES`.
+"""One store with many kept messages: `python -m bench.prompts_process FOLDER MESSAGES LENGTH`.
 
 The messages are written behind the store's back, in the order of their keys, as conversations of fifty
-messages of the same tenant; the long one is appended as it would be. Prints one JSON object.
+messages of the same tenant; the long one, of LENGTH messages, is appended as it would be. Prints one JSON object.
 """
 
 import asyncio
@@ -9,9 +9,9 @@ import json
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 
 from coatcheck.daemon.turn import Recalled, TurnLimits, build_turn, parse_request
 from coatcheck.protocol import (
@@ -26,7 +26,6 @@ from coatcheck.protocol import (
 from coatcheck.store import PromptMessage, Store, StoreConfig
 from coatcheck.store.prompt_checksum import prompt_checksum
 
-LENGTH = 10_000
 _TENANT, _DIALECT = "acme", "openai.chat"
 _TURNS = 50
 _ROUNDS = 15
@@ -38,41 +37,47 @@ def message(number: int) -> Json:
     return {"role": "user", "content": f"message {number}: {'what next? ' * 20}"}
 
 
-async def measure(folder: Path, messages: int) -> dict[str, float]:
-    """Return the milliseconds of each question, each the median of some."""
+async def measure(folder: Path, messages: int, length: int) -> dict[str, float]:
+    """Return the milliseconds that each question takes, and of a processor (`_cpu`), each at best.
+
+    At best, since a machine that does other work too is no slower than that.
+    """
     config = StoreConfig(folder, prompt_seconds=int(_FAR))
     async with await Store.open(config):
         pass
     await asyncio.to_thread(_fill, folder / "prompts.sqlite", messages, time.time())
+    taken: dict[str, list[float]] = {}
     async with await Store.open(config) as store:
-        last = await _converse(store)
-        expanding: list[float] = []
-        appending: list[float] = []
-        writing: list[float] = []
+        last = await _converse(store, length)
         for number in range(_ROUNDS):
-            begun = time.perf_counter()
-            expanded = await store.prompts.expand(_TENANT, _DIALECT, last)
-            expanding.append(time.perf_counter() - begun)
+            with _timed(taken, "expand"):
+                expanded = await store.prompts.expand(_TENANT, _DIALECT, last)
             assert expanded is not None
-            assert len(expanded) == LENGTH + number
-            new = message(LENGTH + number)
+            assert len(expanded) == length + number
+            new = message(length + number)
             parent, last = last, prompt_step(last, new)
-            begun = time.perf_counter()
             step = PromptMessage(last, encode_json(new).decode())
-            await store.prompts.append(_TENANT, _DIALECT, parent, [step])
-            appending.append(time.perf_counter() - begun)
-            await store.prompts.flush()
-            writing.append(time.perf_counter() - begun)
-    taken = {"expand": expanding, "append": appending, "written": writing}
-    return {name: median(seconds) * 1e3 for name, seconds in taken.items()}
+            with _timed(taken, "written"):
+                with _timed(taken, "append"):
+                    await store.prompts.append(_TENANT, _DIALECT, parent, [step])
+                await store.prompts.flush()
+    return {name: min(seconds) * 1e3 for name, seconds in taken.items()}
 
 
-async def _converse(store: Store) -> Digest:
+@contextmanager
+def _timed(taken: dict[str, list[float]], name: str) -> Generator[None]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    taken.setdefault(f"{name}_cpu", []).append(time.process_time() - cpu)
+    taken.setdefault(name, []).append(time.perf_counter() - wall)
+
+
+async def _converse(store: Store, length: int) -> Digest:
     """Append the long conversation, some turns at a time; return its last digest."""
-    listed = [message(number) for number in range(LENGTH)]
+    listed = [message(number) for number in range(length)]
     digests = prompt_digests(_DIALECT, listed)
     parent = prompt_root(_DIALECT)
-    for start in range(0, LENGTH, _TURNS):
+    for start in range(0, length, _TURNS):
         steps = [
             PromptMessage(digests[at], encode_json(listed[at]).decode())
             for at in range(start, start + _TURNS)
@@ -145,7 +150,8 @@ def _spent(work: Callable[[], None]) -> float:
 
 def main() -> None:
     """Measure."""
-    print(json.dumps(asyncio.run(measure(Path(sys.argv[1]), int(sys.argv[2])))))
+    folder, messages, length = sys.argv[1:]
+    print(json.dumps(asyncio.run(measure(Path(folder), int(messages), int(length)))))
 
 
 if __name__ == "__main__":
