@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from coatcheck.protocol import (
+    ANSWER_HEADER,
     ENVELOPE_KEY,
     PROMPT_HEADER,
     USER_HEADER,
@@ -36,7 +37,6 @@ from .refusal import json_object, refusal
 
 DIALECT = "openai.chat"
 PATH = "/v1/chat/completions"
-ANSWER_HEADER = "Coatcheck-Answer"
 
 _OURS = ("messages", ENVELOPE_KEY, "stream")
 

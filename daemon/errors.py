@@ -125,6 +125,21 @@ class BlobsNotFoundError(DaemonError):
         return {"missing": [dict[str, Json](entry) for entry in self.missing]}
 
 
+class PreviousResponseNotFoundError(DaemonError):
+    """The request continues a response that is not kept here, or not for this tenant."""
+
+    status = 400
+    code = "previous_response_not_found"
+    title = "The previous response is not kept here"
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"Previous response with id '{response_id[:120]}' not found.")
+
+    @property
+    def extensions(self) -> Mapping[str, Json]:
+        return {"path": "previous_response_id"}
+
+
 class FieldsNotFoundError(DaemonError):
     """The envelope names values by digest that are not kept here; send them whole.
 
@@ -306,6 +321,10 @@ class UpstreamTimeoutError(UpstreamError):
     code = "upstream_timeout"
     title = "The upstream is too slow"
     retryable = True
+
+
+class UpstreamConnectTimeoutError(UpstreamTimeoutError):
+    """Nobody answered at the upstream's address in time; nothing was sent."""
 
 
 class UpstreamCutError(UpstreamError):

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 PromptOutcome = Literal["kept", "refused", "not_found"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
+ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
 ResolveStep = Literal["grants", "bytes"]
 
 
@@ -22,6 +23,12 @@ class Meters(Protocol):
 
     def first_byte(self, upstream: str, seconds: float) -> None:
         """An upstream's answer began, so long after the request was begun."""
+        ...
+
+    def replica(self, upstream: str, index: int, choice: ReplicaChoice) -> None:
+        """One of an upstream's replicas, by its place in the settings, took a request: since it is the
+        conversation's `own`, since another one had `spilled` it, since the `other` ones are left out,
+        or as `any` might. Or it took no connection: `unconnected`."""
         ...
 
     def answered(self, upstream: str, outcome: str, seconds: float) -> None:
@@ -64,6 +71,8 @@ class NoMeters:
     def resolved(self, step: ResolveStep, seconds: float) -> None: ...
 
     def first_byte(self, upstream: str, seconds: float) -> None: ...
+
+    def replica(self, upstream: str, index: int, choice: ReplicaChoice) -> None: ...
 
     def answered(self, upstream: str, outcome: str, seconds: float) -> None: ...
 

@@ -206,7 +206,7 @@ class RemoteBlobs:
             try:
                 await self._link.upload(tenant, data, digest, media_type, end_user=end_user)
             except (ServerError, DigestMismatchError) as error:
-                raise _not_kept(error) from error
+                raise not_kept(error) from error
         self._meters.store_bytes(sent=len(data))
         self._grants.forget((tenant, digest))  # its media type may be another now
         await self._cache.put(digest, data)
@@ -350,10 +350,10 @@ class RemotePrompts:
                 for wanted in prompt_appends(dialect, parent, steps):
                     await self._link.append(tenant, wanted, end_user=parcel.end_user)
             except (PromptNotFoundError, ServerError, DigestMismatchError) as error:
-                raise _not_kept(error) from error
+                raise not_kept(error) from error
 
 
-def _not_kept(error: ClientError) -> DaemonError | ClientError:
+def not_kept(error: ClientError) -> DaemonError | ClientError:
     """Return what a refusal means; what may pass, or is the daemon's own fault, stays as it is."""
     if isinstance(error, ServerError) and error.status not in _STAYS_REFUSED:
         return error

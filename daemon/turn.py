@@ -22,6 +22,7 @@ from coatcheck.protocol import (
     MalformedRequestError,
     ShortJson,
     Slot,
+    Whole,
     copy_json,
     decode_json,
     dotted,
@@ -165,7 +166,7 @@ class Turn:
 
 
 def parse_request(
-    raw: bytes, dialect: Dialect, limits: TurnLimits, path_model: str | None = None
+    raw: Whole, dialect: Dialect, limits: TurnLimits, path_model: str | None = None
 ) -> ParsedRequest:
     """Read a request body. `path_model` is the model that its path names.
 
@@ -197,12 +198,12 @@ def parse_request(
     return ParsedRequest(short, values, body, model, envelope)
 
 
-def loose_model(raw: bytes, dialect: Dialect, path_model: str | None) -> str:
+def loose_model(raw: Whole, dialect: Dialect, path_model: str | None) -> str:
     """Return the model of a request that breaks our rules; empty when it cannot be read."""
     if dialect.model_key is None:
         return path_model or ""
     try:
-        body: Json = json.loads(raw)
+        body: Json = json.loads(raw[:])
     except (ValueError, RecursionError):
         return ""
     model = body.get(dialect.model_key) if isinstance(body, dict) else None
