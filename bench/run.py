@@ -18,6 +18,7 @@ from .large_upload import measure_large_upload
 from .linearity import measure_linearity
 from .neighbours import measure_neighbours
 from .peak_memory import measure_memory
+from .prompts import measure_prompts
 from .server_process import ServerProcess
 from .spooling import measure_spooling
 from .turn_bodies import CHAT, TURN_FORMS, photographs
@@ -32,6 +33,7 @@ PARTS = (
     "workers",
     "growth",
     "agent",
+    "prompts",
 )
 _IMAGES = 15
 _ROOT = Path(__file__).resolve().parent.parent
@@ -76,6 +78,8 @@ def run_bench(
         yield from measure_workers(folder)
     if part in (None, "growth"):
         yield from measure_growth(folder, say)
+    if part in (None, "prompts"):
+        yield from measure_prompts(folder, say)
     if part in (None, "agent"):
         yield from measure_agent(folder, _node(), say)
 
