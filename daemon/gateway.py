@@ -235,7 +235,10 @@ class Gateway:
         call, prompt = received.call, told.get(PROMPT_HEADER)
         if prompt is None or not call.is_turn:
             return None
-        turn = AnsweredTurn(received.tenant, dialect, received.end_user, call.is_streamed)
+        has_envelope = received.parsed.envelope is not None
+        turn = AnsweredTurn(
+            received.tenant, dialect, received.end_user, call.is_streamed, has_envelope
+        )
         return self._answers.tap(turn, Digest(prompt))
 
     def _origins(self, request: web.Request) -> Collection[str]:
