@@ -58,6 +58,7 @@ async def assemble_serve(
         siblings=surroundings.siblings,
         clock=surroundings.clock,
         shelf=await open_shelf(settings, settings.data, stack, surroundings.clock),
+        responses=daemon.EmbeddedResponses(blobs),
     )
     stack.push_async_callback(resolving.close)
     keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)

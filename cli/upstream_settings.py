@@ -79,6 +79,7 @@ class UpstreamSettings(BaseModel):
     reuse: Literal["inline"] = "inline"
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
+    history: Literal["upstream", "coatcheck"] = "upstream"
     timeouts: TimeoutSettings = TimeoutSettings()
     images: ImageSettings | None = None
 
@@ -93,6 +94,15 @@ class UpstreamSettings(BaseModel):
     def _reads_what_it_scales(self) -> Self:
         if self.images is not None and self.mode != "on":
             raise ValueError(f"images: mode {self.mode!r} forwards what comes; it takes mode 'on'")
+        return self
+
+    @model_validator(mode="after")
+    def _reads_what_it_keeps(self) -> Self:
+        if self.history == "coatcheck":
+            if self.mode != "on":
+                raise ValueError(f"history: mode {self.mode!r} keeps nothing; it takes mode 'on'")
+            if self.dialect != "openai.responses":
+                raise ValueError(f"history: {self.dialect} has no ids; 'openai.responses' has")
         return self
 
     @field_validator("base_url")
@@ -122,6 +132,7 @@ class UpstreamSettings(BaseModel):
             reuse=self.reuse,
             mode=self.mode,
             observe=self.observe,
+            history=self.history,
             timeouts=Timeouts(**self.timeouts.model_dump()),
             images=ImagePolicy(**self.images.model_dump()) if self.images else None,
         )

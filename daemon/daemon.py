@@ -20,8 +20,10 @@ from .answers import Answers
 from .echo import EchoUpstream
 from .echo_voices import VOICES
 from .familiar import Familiar
+from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
+from .history import History, HistoryRoutes, ResponseSource
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
 from .metered import MeteredBlobs, MeteredPrompts, MeteredUpstream
@@ -65,6 +67,7 @@ class Daemon:
         keeper: Keeper,
         images: ImageWorkers,
         fitter: Fitter | None,
+        history: HistoryRoutes,
     ) -> None:
         self._gateway = gateway
         self.passage = passage
@@ -78,6 +81,7 @@ class Daemon:
         self._keeper = keeper
         self._images = images
         self._fitter = fitter
+        self._history = history
 
     @classmethod
     def open(
@@ -93,22 +97,28 @@ class Daemon:
         inventory: CacheView | None = None,
         siblings: Siblings | None = None,
         shelf: VariantShelf | None = None,
+        responses: ResponseSource | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
-        images, and belongs to whoever opened it.
+        images, and belongs to whoever opened it. `responses` are what responses are called, for
+        upstreams that leave their history to us.
 
         Raises:
-            ValueError: an upstream has an image policy, and there is no shelf.
+            ValueError: an upstream has an image policy, and there is no shelf; or it leaves its
+                history to us, and there is nowhere to keep it.
         """
+        if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
+            raise ValueError("history needs a place where ids of responses are kept")
         if shelf is None and any(each.images for each in config.upstreams):
             raise ValueError("an image policy needs a shelf for variants")
         uses = Inventory(blobs.name)
         noted = SharedInventory(uses, siblings or Siblings())
         meters = meters or NoMeters()
         blobs = MeteredBlobs(blobs, meters, time.monotonic)
+        fields = Fields(prompts, meters, clock)
         prompts = MeteredPrompts(prompts, meters)
         images = ImageWorkers(config.images)
         upstreams = Upstreams(
@@ -117,7 +127,7 @@ class Daemon:
                 for upstream in _upstreams(config, images, clock)
             ]
         )
-        keeper = Keeper(blobs, prompts, Familiar(int.from_bytes(random(8))))
+        keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         resolver = Resolver(blobs, inventory or noted, clock)
         fitter: Fitter | None = None
@@ -128,6 +138,7 @@ class Daemon:
             config.gateway,
             resolver=resolver,
             prompts=prompts,
+            fields=fields,
             upstreams=upstreams,
             keeper=keeper,
             answers=Answers(keeper, config.gateway.answers),
@@ -135,10 +146,22 @@ class Daemon:
             meters=meters,
             random=random,
             fitter=fitter,
+            history=History(prompts, responses, keeper) if responses else None,
         )
+        history = HistoryRoutes(responses, upstreams, passage)
         models = Models(upstreams, passage)
         return cls(
-            gateway, passage, models, uses, inventory, noted, upstreams, keeper, images, fitter
+            gateway,
+            passage,
+            models,
+            uses,
+            inventory,
+            noted,
+            upstreams,
+            keeper,
+            images,
+            fitter,
+            history,
         )
 
     def face(self) -> Face:
@@ -147,6 +170,7 @@ class Daemon:
             routes=[
                 *self._turn_routes(),
                 *self._model_routes(),
+                *self._history.routes(),
                 *self._passing_routes(),
                 *cache_routes(self._inventory),
             ],

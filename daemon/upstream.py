@@ -48,6 +48,8 @@ class UpstreamConfig:
     observe: bool = False
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for
     each; in mode `observe` they always are."""
+    history: Literal["upstream", "coatcheck"] = "upstream"
+    """Who knows what `previous_response_id` names, in dialect `openai.responses` and mode `on`."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     images: ImagePolicy | None = None
     """What becomes of images that are larger than it uses, in mode `on`; None: they go as they are."""
@@ -184,6 +186,10 @@ class Upstreams:
             if "*" in config.models:
                 break
         return first
+
+    def of_dialect(self, dialect: str) -> Sequence[Upstream]:
+        """Return the remote upstreams that take turns of a dialect, in order."""
+        return [upstream for upstream in self._serving[dialect] if upstream.config.is_remote]
 
     def remote(self, provider: Provider) -> Sequence[Upstream]:
         """Return the remote upstreams of a provider, in order."""

@@ -20,14 +20,22 @@ from .attachment import (
     dotted,
     inline_ref,
 )
-from .buffer import Buffer
+from .buffer import Buffer, Whole
 from .checksum import CHECKSUM_BYTES, PIECE_BYTES, Hasher, piece_checksum, piece_count
 from .descriptor import Descriptor
 from .dialect import Call, Dialect
 from .dialects import DIALECTS, dialect, turn_dialect
 from .digest import Digest
 from .end_user import MAX_END_USER_CHARACTERS, USER_HEADER, is_end_user, parse_end_user
-from .envelope import ENVELOPE_KEY, KEEP, PROMPT_HEADER, Envelope, read_envelope
+from .envelope import (
+    ENVELOPE_KEY,
+    KEEP,
+    MAX_FIELDS,
+    PROMPT_HEADER,
+    Envelope,
+    field_path,
+    read_envelope,
+)
 from .errors import (
     AnswerError,
     EnvelopeError,
@@ -44,6 +52,17 @@ from .errors import (
     ProtocolError,
     SseError,
     UnknownDialectError,
+)
+from .field import (
+    FIELD_DIALECT,
+    MAX_FIELD_BYTES,
+    MIN_FIELD_BYTES,
+    Field,
+    field_digest,
+    field_prompt,
+    fields_of,
+    may_be_field,
+    own_keys,
 )
 from .file_purpose import KEPT_PURPOSES, is_kept_purpose
 from .filename import MAX_FILENAME_CHARACTERS, clean_filename, clean_title
@@ -78,6 +97,7 @@ from .json_value import (
     encode_json,
     put_back,
 )
+from .kept_response import KEPT_RESPONSE_PATH, ResponseAnswer, ResponseName, is_response_id
 from .key import (
     ALL_SCOPES,
     DAEMON_HEADER,
@@ -105,6 +125,12 @@ from .media_type import OCTET_STREAM, parse_media_type
 from .model_list import MODELS_MISSING_HEADER, ListedModel, ModelList, ModelPage
 from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
+from .previous_response import (
+    PREVIOUS_RESPONSE_KEY,
+    continued,
+    is_stored,
+    previous_response,
+)
 from .problem import PROBLEM_TYPE, Problem
 from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
 from .provider import Provider, error_event
@@ -162,27 +188,33 @@ __all__ = [
     "DIALECTS",
     "DIGEST_HEADER",
     "ENVELOPE_KEY",
+    "FIELD_DIALECT",
     "FILE_ID_BYTES",
     "GEMINI",
     "GEMINI_VERSIONS",
     "IMAGE_TYPES",
     "KEEP",
     "KEPT_PURPOSES",
+    "KEPT_RESPONSE_PATH",
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
     "KEY_PREFIX",
     "MAX_DEPTH",
     "MAX_DIGESTS",
     "MAX_END_USER_CHARACTERS",
+    "MAX_FIELDS",
+    "MAX_FIELD_BYTES",
     "MAX_FILENAME_CHARACTERS",
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
     "MAX_START_BYTES",
+    "MIN_FIELD_BYTES",
     "MODELS_MISSING_HEADER",
     "OCTET_STREAM",
     "OPENAI",
     "PIECE_BYTES",
+    "PREVIOUS_RESPONSE_KEY",
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
     "PROMPT_PATH",
@@ -218,6 +250,7 @@ __all__ = [
     "Digest",
     "Envelope",
     "EnvelopeError",
+    "Field",
     "Found",
     "FoundFileId",
     "FoundInline",
@@ -266,6 +299,8 @@ __all__ = [
     "ResolveAnswer",
     "ResolveRequest",
     "ResolvedBlob",
+    "ResponseAnswer",
+    "ResponseName",
     "Scope",
     "ShortJson",
     "Slot",
@@ -274,11 +309,13 @@ __all__ = [
     "SseReader",
     "TakenText",
     "UnknownDialectError",
+    "Whole",
     "altchars",
     "announcement",
     "canonical_json",
     "clean_filename",
     "clean_title",
+    "continued",
     "copy_json",
     "decode_json",
     "dialect",
@@ -287,6 +324,10 @@ __all__ = [
     "encode_json",
     "error_event",
     "event_end",
+    "field_digest",
+    "field_path",
+    "field_prompt",
+    "fields_of",
     "file_id_of",
     "find_spans",
     "format_digest_field",
@@ -296,12 +337,16 @@ __all__ = [
     "is_end_user",
     "is_file_id",
     "is_kept_purpose",
+    "is_response_id",
     "is_start",
+    "is_stored",
     "is_tenant",
     "is_upload_id",
     "last_event_start",
     "looks_like_ref",
+    "may_be_field",
     "meant_provider",
+    "own_keys",
     "parse_blob_url",
     "parse_digest_field",
     "parse_digest_preference",
@@ -315,6 +360,7 @@ __all__ = [
     "peek_model",
     "piece_checksum",
     "piece_count",
+    "previous_response",
     "prompt_appends",
     "prompt_digests",
     "prompt_root",

@@ -85,6 +85,12 @@ class EnvelopeError(MalformedRequestError):
     code = "envelope_invalid"
 
 
+class ContinuationError(MalformedRequestError):
+    """A request says in two ways what it continues."""
+
+    code = "mutually_exclusive_parameters"
+
+
 class MalformedMessageError(MalformedRequestError):
     """A message, or a part of one, has a type that no reading of the dialect allows."""
 

@@ -27,6 +27,7 @@ from .keys import Keys
 from .memory_backend import MemoryBackend
 from .prompts import Prompts
 from .recovery import Recovery
+from .responses import Responses
 from .restore import INDEX_FILE, PROMPTS_FILE, Restore
 from .seed import Seeds, open_seeds
 from .shared_folder import SharedFolder
@@ -72,6 +73,7 @@ class Kept:
     keys: Keys
     prompts: Prompts
     prompts_database: Database
+    responses: Responses
     was_clean: bool
     """Whether nothing has to be reconciled."""
 
@@ -122,7 +124,10 @@ async def open_kept(opening: Opening) -> Kept:
     )
     if folder is not None:
         await loop.run_in_executor(opening.writing, _sync, folder)
-    return Kept(backend, database, seeds, index, keys, prompts, prompts_database, was_clean)
+    responses = Responses(prompts_database, prompts, clock)
+    return Kept(
+        backend, database, seeds, index, keys, prompts, prompts_database, responses, was_clean
+    )
 
 
 @disk_errors()

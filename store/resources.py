@@ -33,6 +33,7 @@ from .reception import Reception
 from .reconcile import Reconcile
 from .recovery import Recovery
 from .removal import Removal
+from .responses import Responses
 from .scrub import Scrub
 from .sections import Sections
 from .seed import Seeds
@@ -68,6 +69,7 @@ class Resources:
     bodies: BodySpools
     reading: ThreadPoolExecutor
     prompts: Prompts
+    responses: Responses
     keys: Keys
     sweep: Sweep
     counts: StoreCounts
@@ -146,6 +148,7 @@ async def open_resources(
         bodies=kept.backend.bodies,
         reading=opening.reading,
         prompts=kept.prompts,
+        responses=kept.responses,
         keys=kept.keys,
         sweep=sweep,
         counts=common.counts,
@@ -248,6 +251,7 @@ def _removal(opening: Opening, kept: Kept, common: _Common, upkeep: UploadUpkeep
         locks=common.locks,
         finisher=common.finisher,
         prompts=kept.prompts,
+        responses=kept.responses,
         uploads=upkeep,
         executor=opening.writing,
         counts=common.counts,

@@ -86,6 +86,9 @@ STORE: dict[str, Scope] = {
     "POST /v1/resolve": "gateway",
     "PUT /v1/prompts/{digest}": "gateway",
     "GET /v1/prompts/{digest}": "gateway",
+    "PUT /v1/prompts/responses/{response}": "gateway",
+    "GET /v1/prompts/responses/{response}": "gateway",
+    "DELETE /v1/prompts/responses/{response}": "gateway",
     "POST /v1/keys/verify": "gateway",
     "GET /admin/api/blobs": "admin",
     "GET /admin/api/stats": "admin",
@@ -156,6 +159,7 @@ SAMPLES = {
     "/v1/tus/{upload}": "/v1/tus/" + "0" * 32,
     **{f"/{v}/files/{{file}}": f"/{v}/files/file-cc{'a' * 24}" for v in ("v1beta", "v1alpha")},
     "/v1/files/{file}": "/v1/files/file-cc" + "a" * 24,
+    "/v1/prompts/responses/{response}": "/v1/prompts/responses/resp_1",
     **{
         f"/v1/uploads/{{upload}}/{end}": f"/v1/uploads/upload_cc{'0' * 32}/{end}"
         for end in ("parts", "complete", "cancel")

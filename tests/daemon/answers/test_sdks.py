@@ -72,7 +72,7 @@ async def test_openai_responses(
                 response: Any = await stream.get_final_response()
         else:
             response = await ai.responses.create(model="m", input=[hello])
-        again = [hello, *response.output, {"role": "user", "content": "More"}]
+        again: Any = [hello, *response.output, {"role": "user", "content": "More"}]
         with contextlib.suppress(openai.OpenAIError):
             await ai.responses.create(model="m", input=again)
     assert is_named(daemon, upstream, "openai.responses")
@@ -114,7 +114,7 @@ async def test_gemini_chats(
 
     def talk() -> None:
         with contextlib.closing(google):
-            chat = google.chats.create(model="m")
+            chat: Any = google.chats.create(model="m")
             for text in ("Hi", "More"):
                 if is_streamed:
                     for _ in chat.send_message_stream(text):
