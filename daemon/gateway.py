@@ -255,7 +255,10 @@ class Gateway:
         if prompt is None or not call.is_turn:
             return None
         end_user = sent.end_user if sent else received.end_user
-        turn = AnsweredTurn(received.tenant, dialect, end_user, call.is_streamed)
+        has_envelope = received.parsed.envelope is not None
+        turn = AnsweredTurn(
+            received.tenant, dialect, end_user, call.is_streamed, takes_comments=has_envelope
+        )
         return self._answers.tap(turn, Digest(prompt))
 
     def _origins(self, request: web.Request) -> Collection[str]:
