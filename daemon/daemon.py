@@ -143,7 +143,7 @@ class Daemon:
             meters=meters,
             random=random,
             fitter=fitter,
-            history=History(prompts, responses, keeper) if responses else None,
+            history=History(prompts, responses) if responses else None,
         )
         history = HistoryRoutes(responses, upstreams, passage)
         models = Models(upstreams, passage)

@@ -7,7 +7,7 @@ blob that the turn names is known to be held.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from aiohttp import web
@@ -32,7 +32,7 @@ from coatcheck.web import (
 )
 
 from .account import Account
-from .answers import AnsweredTurn, AnswerLimits, Answers
+from .answers import AnsweredTurn, AnswerLimits, Answers, Named
 from .body import Body, OpenBlob, RawBody, SplicedBody
 from .errors import (
     BlobsNotFoundError,
@@ -42,7 +42,7 @@ from .errors import (
     TooLargeError,
 )
 from .headers import own_authorities
-from .history import Continued, History
+from .history import Continued, History, NamedTurn
 from .incoming import Incoming
 from .keeper import Keeper
 from .meters import Meters
@@ -170,6 +170,8 @@ class Gateway:
         with continued.naming():
             turn = await self._expand(continued.request, tenant, dialect, self._origins(request))
         wish = wish_of(parsed, request)
+        if received.call.is_turn and self._keeps(parsed, dialect, upstream):
+            wish = replace(wish, is_kept=True)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
         copy = partial(turn.copy_appended, puts_back=wish.is_kept)
         sent = await in_thread_if(turn.size, copy) if is_used_again else []
@@ -180,7 +182,7 @@ class Gateway:
         if body is not None and body.size is not None:
             self._meters.saved(max(0, body.size - len(received.raw)))
         keeping = self._begin_keeping(turn, sent, received, dialect, wish)
-        tap = partial(self._tap, dialect, received)
+        tap = partial(self._tap, dialect, upstream, received)
         told = _told(keeping, fitted)
         try:
             return await self._forward(request, upstream, outgoing, told, account, tap)
@@ -235,17 +237,27 @@ class Gateway:
             self._keeper.absorb_later(tenant, dialect, sent, turn.origins, end_user)
         return None
 
-    def _tap(self, dialect: Dialect, received: "Received", told: Mapping[str, str]) -> Tap | None:
+    def _tap(
+        self, dialect: Dialect, upstream: Upstream, received: "Received", told: Mapping[str, str]
+    ) -> Tap | None:
         """Return what taps the answer to a turn, given what the client is told of it."""
         call, prompt = received.call, told.get(PROMPT_HEADER)
         if prompt is None or not call.is_turn:
             return None
-        turn = AnsweredTurn(received.tenant, dialect, received.end_user, call.is_streamed)
+        tenant, end_user = received.tenant, received.end_user
+        named: Named | None = None
+        if self._history and self._keeps(received.parsed, dialect, upstream):
+            named = partial(self._history.name, NamedTurn(tenant, upstream.config.name, end_user))
+        turn = AnsweredTurn(tenant, dialect, end_user, call.is_streamed, named)
         return self._answers.tap(turn, Digest(prompt))
 
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
         return self._config.public_origins | own_authorities(request.host)
+
+    def _keeps(self, parsed: ParsedRequest, dialect: Dialect, upstream: Upstream) -> bool:
+        """Whether a later request may continue the answer to this one by its id."""
+        return self._history is not None and History.keeps(parsed, dialect, upstream.config)
 
     async def _continued(
         self, parsed: ParsedRequest, tenant: str, dialect: Dialect, upstream: Upstream
