@@ -92,7 +92,7 @@ class StrictResponses:
             raise RefusedError("not found", "previous_response_id", "previous_response_not_found")
         if "previous_response_id" in body or "coatcheck" in body:
             raise RefusedError("an unknown key", "previous_response_id")
-        given = body.get("input")
+        given: Any = body.get("input")
         if isinstance(given, str) and given:
             return given.split()
         if not isinstance(given, list) or not given:
