@@ -65,6 +65,13 @@ class DaemonMeters:
             "Prompts that were kept, refused (not to be kept), or asked for and not_found.",
             "outcome",
         )
+        self._fields = _count(
+            metrics,
+            "coatcheck_fields_total",
+            "Large values of requests that were kept, refused (not to be kept), or named by their "
+            "digest and found or not_found.",
+            "outcome",
+        )
         self._observed = _count(
             metrics,
             "coatcheck_observations_total",
@@ -106,6 +113,10 @@ class DaemonMeters:
     def prompt(self, outcome: daemon.PromptOutcome) -> None:
         """See `daemon.Meters`."""
         self._prompts.labels(outcome).inc()
+
+    def field(self, outcome: daemon.FieldOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._fields.labels(outcome).inc()
 
     def observed(self, *, is_dropped: bool) -> None:
         """See `daemon.Meters`."""

@@ -8,7 +8,7 @@ from .gateway import GatewayConfig
 from .headers import check_extra_headers
 from .history import EmbeddedResponses, NamedResponse, ResponseSource
 from .inventory import Inventory
-from .meters import Meters, NoMeters, PromptOutcome, ResolveStep, VariantOutcome
+from .meters import FieldOutcome, Meters, NoMeters, PromptOutcome, ResolveStep, VariantOutcome
 from .observation import NoObserver, Observed, Observer
 from .observation_report import ObservedSum, read_observations
 from .observations import FILE_NAME as OBSERVATIONS_FILE
@@ -34,6 +34,7 @@ __all__ = [
     "EmbeddedBlobs",
     "EmbeddedPrompts",
     "EmbeddedResponses",
+    "FieldOutcome",
     "Figures",
     "GatewayConfig",
     "ImagePolicy",

@@ -20,6 +20,7 @@ from .answers import Answers
 from .echo import EchoUpstream
 from .echo_voices import VOICES
 from .familiar import Familiar
+from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
 from .history import History, HistoryRoutes, ResponseSource
@@ -117,6 +118,7 @@ class Daemon:
         noted = SharedInventory(uses, siblings or Siblings())
         meters = meters or NoMeters()
         blobs = MeteredBlobs(blobs, meters, time.monotonic)
+        fields = Fields(prompts, meters, clock)
         prompts = MeteredPrompts(prompts, meters)
         images = ImageWorkers(config.images)
         upstreams = Upstreams(
@@ -125,7 +127,7 @@ class Daemon:
                 for upstream in _upstreams(config, images, clock)
             ]
         )
-        keeper = Keeper(blobs, prompts, Familiar(int.from_bytes(random(8))))
+        keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         resolver = Resolver(blobs, inventory or noted, clock)
         fitter: Fitter | None = None
@@ -136,6 +138,7 @@ class Daemon:
             config.gateway,
             resolver=resolver,
             prompts=prompts,
+            fields=fields,
             upstreams=upstreams,
             keeper=keeper,
             answers=Answers(keeper, config.gateway.answers),

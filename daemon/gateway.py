@@ -17,8 +17,10 @@ from coatcheck.protocol import (
     Call,
     Dialect,
     Digest,
+    Envelope,
     Json,
     ShortJson,
+    Whole,
     prompt_root,
 )
 from coatcheck.web import (
@@ -41,6 +43,7 @@ from .errors import (
     PromptNotFoundError,
     TooLargeError,
 )
+from .fields import Fields
 from .headers import own_authorities
 from .history import Continued, History, NamedTurn
 from .incoming import Incoming
@@ -52,7 +55,17 @@ from .relay import Tap, relay
 from .resolver import Resolver
 from .source import PromptSource, Resolved
 from .splice import splice, splice_into
-from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
+from .turn import (
+    LargeValue,
+    ParsedRequest,
+    Recalled,
+    Turn,
+    TurnLimits,
+    build_turn,
+    fill,
+    loose_model,
+    parse_request,
+)
 from .upstream import Outgoing, Upstream, Upstreams
 from .variants import Fitted, Fitter, Wanted
 from .wish import Wish, awaited, kept_headers, wish_of
@@ -79,6 +92,7 @@ class Gateway:
         *,
         resolver: Resolver,
         prompts: PromptSource,
+        fields: Fields,
         upstreams: Upstreams,
         keeper: Keeper,
         answers: Answers,
@@ -92,6 +106,7 @@ class Gateway:
         self._config = config
         self._resolver = resolver
         self._prompts = prompts
+        self._fields = fields
         self._upstreams = upstreams
         self._keeper = keeper
         self._answers = answers
@@ -137,11 +152,10 @@ class Gateway:
         codings = codings_of(request)
         limit = self._config.max_request_bytes
         raw = await incoming.read(limit)
-        text = await asyncio.to_thread(inflate, raw, codings, limit) if codings else raw
+        text = await asyncio.to_thread(inflate, raw[:], codings, limit) if codings else raw
         parsed, upstream = await self._read(text, dialect, _path_model(dialect, request))
         if parsed is None:
             return await self._passage.forward(incoming, upstream, _observed(dialect, call))
-        end_user = end_user_of(request) or dialect.end_user(parsed.body)
         account = self._passage.account(request, upstream, _observed(dialect, call))
         if upstream.config.observe and call.is_turn:
             sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
@@ -149,7 +163,7 @@ class Gateway:
         else:
             account.count(len(raw))
         try:
-            received = Received(raw, text, parsed, tenant, end_user, call)
+            received = Received(raw, text, parsed, tenant, end_user_of(request), call)
             return await self._turn(dialect, request, upstream, received, account)
         except (DaemonError, ProblemError) as error:
             account.status = error.problem.status
@@ -173,16 +187,16 @@ class Gateway:
         if received.call.is_turn and self._keeps(parsed, dialect, upstream):
             wish = replace(wish, is_kept=True)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
-        copy = partial(turn.copy_appended, puts_back=wish.is_kept)
-        sent = await in_thread_if(turn.size, copy) if is_used_again else []
+        copy = partial(_copied, turn, received, dialect, is_kept=wish.is_kept)
+        sent = await in_thread_if(turn.size, copy) if is_used_again else None
         fitted = await self._fit(turn, received, upstream)
         whole = None if continued.request.envelope else parsed.text
         body = await self._hydrate(turn, tenant, fitted, whole)
         outgoing = _outgoing(request, upstream, received, body)
         if body is not None and body.size is not None:
             self._meters.saved(max(0, body.size - len(received.raw)))
-        keeping = self._begin_keeping(turn, sent, received, dialect, wish)
-        tap = partial(self._tap, dialect, upstream, received)
+        keeping = self._begin_keeping(sent, tenant, dialect, wish) if sent else None
+        tap = partial(self._tap, dialect, upstream, received, sent)
         told = _told(keeping, fitted)
         try:
             return await self._forward(request, upstream, outgoing, told, account, tap)
@@ -196,7 +210,7 @@ class Gateway:
                 await asyncio.gather(keeping, return_exceptions=True)
 
     async def _read(
-        self, text: bytes, dialect: Dialect, path_model: str | None
+        self, text: Whole, dialect: Dialect, path_model: str | None
     ) -> tuple[ParsedRequest | None, Upstream]:
         """Parse a request and choose its upstream; None for one that is only forwarded.
 
@@ -218,33 +232,35 @@ class Gateway:
         return parsed if upstream.config.mode == "on" else None, upstream
 
     def _begin_keeping(
-        self,
-        turn: Turn,
-        sent: Sequence[Json],
-        received: "Received",
-        dialect: Dialect,
-        wish: Wish,
+        self, sent: "Sent", tenant: str, dialect: Dialect, wish: Wish
     ) -> "asyncio.Task[Mapping[str, str]] | None":
         """Keep beside the forward what was asked for, which gives headers; else absorb images."""
-        tenant, end_user = received.tenant, received.end_user
+        messages, origins, end_user = sent.messages, sent.origins, sent.end_user
         if wish.is_kept:
-            keep = self._keeper.keep(tenant, dialect, turn.parent, sent, turn.origins, end_user)
-            return asyncio.create_task(kept_headers(keep, wish, turn.start))
+            keep = self._keeper.keep(
+                tenant, dialect, sent.parent, messages, origins, end_user, sent.beside
+            )
+            return asyncio.create_task(kept_headers(keep, wish, sent.start))
         if wish.is_named:
-            absorb = self._keeper.absorb(tenant, dialect, sent, turn.origins, end_user)
-            return asyncio.create_task(kept_headers(absorb, wish, turn.start))
-        if turn.has_inline:
-            self._keeper.absorb_later(tenant, dialect, sent, turn.origins, end_user)
+            absorb = self._keeper.absorb(tenant, dialect, messages, origins, end_user)
+            return asyncio.create_task(kept_headers(absorb, wish, sent.start))
+        self._keeper.absorb_later(tenant, dialect, messages, origins, end_user)
         return None
 
     def _tap(
-        self, dialect: Dialect, upstream: Upstream, received: "Received", told: Mapping[str, str]
+        self,
+        dialect: Dialect,
+        upstream: Upstream,
+        received: "Received",
+        sent: "Sent | None",
+        told: Mapping[str, str],
     ) -> Tap | None:
         """Return what taps the answer to a turn, given what the client is told of it."""
         call, prompt = received.call, told.get(PROMPT_HEADER)
         if prompt is None or not call.is_turn:
             return None
-        tenant, end_user = received.tenant, received.end_user
+        tenant = received.tenant
+        end_user = sent.end_user if sent else received.end_user
         named: Named | None = None
         if self._history and self._keeps(received.parsed, dialect, upstream):
             named = partial(self._history.name, NamedTurn(tenant, upstream.config.name, end_user))
@@ -270,21 +286,39 @@ class Gateway:
     async def _expand(
         self, parsed: ParsedRequest, tenant: str, dialect: Dialect, origins: Collection[str]
     ) -> Turn:
-        before: list[str] = []
-        parent = parsed.envelope.parent if parsed.envelope else None
-        if parent and parent != prompt_root(dialect.name):
-            kept = await self._prompts.expand(tenant, dialect.name, parent)
-            if kept is None:
-                raise PromptNotFoundError(parent)
-            before = kept
-        work = partial(build_turn, parsed, before, dialect, origins, self._config.turn)
-        return await in_thread_if(parsed.size + sum(map(len, before)), work)
+        recalled = await self._recall(parsed.envelope, tenant, dialect)
+        work = partial(build_turn, parsed, recalled, dialect, origins, self._config.turn)
+        return await in_thread_if(parsed.size + sum(map(len, recalled.texts())), work)
+
+    async def _recall(self, envelope: Envelope | None, tenant: str, dialect: Dialect) -> Recalled:
+        """Return what is kept of what the envelope names, without the fields that are not.
+
+        Raises:
+            PromptNotFoundError: the parent is not kept.
+        """
+        parent = envelope.parent if envelope else None
+        if parent == prompt_root(dialect.name):
+            parent = None
+        if envelope is None or (parent is None and not envelope.fields):
+            return Recalled()
+        finding = asyncio.create_task(self._fields.find(tenant, envelope.fields))
+        try:
+            kept = await self._prompts.expand(tenant, dialect.name, parent) if parent else []
+            fields = await finding
+        finally:
+            finding.cancel()
+            await asyncio.gather(finding, return_exceptions=True)
+        if kept is None:
+            assert parent is not None
+            absent = {key: item for key, item in envelope.fields.items() if key not in fields}
+            raise PromptNotFoundError(parent, absent)
+        return Recalled(kept, fields)
 
     async def _fit(self, turn: Turn, received: "Received", upstream: Upstream) -> Fitted:
         """Decide what goes into the turn's slots."""
         tenant, config = received.tenant, upstream.config
         resolved, files = await self._resolve(turn, tenant)
-        fillings = await in_thread_if(turn.size, partial(fill, turn.slots, resolved, files))
+        fillings = await in_thread_if(turn.size, partial(fill, turn, resolved, files))
         if config.images is None or self._fitter is None:
             return Fitted(fillings)
         wanted = Wanted(config.images, config.provider.name, received.parsed.model)
@@ -328,7 +362,7 @@ class Gateway:
         resolved, files = await self._resolve(turn, tenant)
         resolved.pop(error.digest, None)
         try:
-            fill(turn.slots, resolved, files)
+            fill(turn, resolved, files)
         except BlobsNotFoundError as missing:
             return missing
         return error
@@ -360,14 +394,40 @@ class Gateway:
 class Received:
     """A turn as it came: its body as sent (`raw`) and decoded (`text`), read, and whose it is."""
 
-    raw: bytes
-    text: bytes
+    raw: Whole
+    text: Whole
     parsed: ParsedRequest
     tenant: str
     end_user: str | None
-    """Whom it is for, as the request says."""
-
+    """Whom it is for, as its header says."""
     call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a client sent now, copied to be kept: messages after `parent`, of which there are `start`.
+
+    `beside` are large values beside the messages, `end_user` is whom the request is for.
+    """
+
+    parent: Digest | None
+    start: int
+    messages: Sequence[Json]
+    beside: Sequence[LargeValue]
+    origins: Collection[str]
+    end_user: str | None
+
+
+def _copied(turn: Turn, received: Received, dialect: Dialect, *, is_kept: bool) -> Sent:
+    """Copy what the client sent now, since hydration writes into it; with every string whole if kept."""
+    return Sent(
+        parent=turn.parent,
+        start=turn.start,
+        messages=turn.copy_appended(puts_back=is_kept),
+        beside=turn.copy_beside(dialect) if is_kept else [],
+        origins=turn.origins,
+        end_user=received.end_user or dialect.end_user(turn.body),
+    )
 
 
 def _told(

@@ -8,6 +8,7 @@ of the cache, is read there.
 from typing import Literal, Protocol
 
 PromptOutcome = Literal["kept", "refused", "not_found"]
+FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
 ResolveStep = Literal["grants", "bytes"]
 
@@ -48,6 +49,10 @@ class Meters(Protocol):
         """A prompt was kept, could not be, or was asked for and is not there."""
         ...
 
+    def field(self, outcome: FieldOutcome) -> None:
+        """A large value was kept, could not be, or was named by its digest and found or not."""
+        ...
+
     def observed(self, *, is_dropped: bool) -> None:
         """A request was observed; its body was dropped where there was no room or time for it."""
         ...
@@ -71,5 +76,7 @@ class NoMeters:
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None: ...
 
     def prompt(self, outcome: PromptOutcome) -> None: ...
+
+    def field(self, outcome: FieldOutcome) -> None: ...
 
     def observed(self, *, is_dropped: bool) -> None: ...

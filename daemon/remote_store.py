@@ -191,6 +191,7 @@ class RemoteStore:
 
     async def close(self) -> None:
         """End what is being fetched, and let go of connections and files. May be called twice."""
+        await self.prompts.close()
         await self._stack.aclose()
 
     def face(self, providers: Passage) -> Face:

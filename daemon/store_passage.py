@@ -15,6 +15,7 @@ from coatcheck.protocol import (
     DAEMON_HEADER,
     TENANT_HEADER,
     TUS_PATH,
+    Buffer,
     Digest,
     InvalidDigestError,
     Scope,
@@ -160,5 +161,5 @@ async def _relay(request: web.Request, answer: Answer) -> web.StreamResponse:
     return response
 
 
-def _uncounted(chunk: bytes) -> None:
+def _uncounted(chunk: Buffer) -> None:
     """Nobody observes what clients tell the store."""

@@ -20,14 +20,22 @@ from .attachment import (
     dotted,
     inline_ref,
 )
-from .buffer import Buffer
+from .buffer import Buffer, Whole
 from .checksum import CHECKSUM_BYTES, PIECE_BYTES, Hasher, piece_checksum, piece_count
 from .descriptor import Descriptor
 from .dialect import Call, Dialect
 from .dialects import DIALECTS, dialect, turn_dialect
 from .digest import Digest
 from .end_user import MAX_END_USER_CHARACTERS, USER_HEADER, is_end_user, parse_end_user
-from .envelope import ENVELOPE_KEY, KEEP, PROMPT_HEADER, Envelope, read_envelope
+from .envelope import (
+    ENVELOPE_KEY,
+    KEEP,
+    MAX_FIELDS,
+    PROMPT_HEADER,
+    Envelope,
+    field_path,
+    read_envelope,
+)
 from .errors import (
     AnswerError,
     EnvelopeError,
@@ -44,6 +52,17 @@ from .errors import (
     ProtocolError,
     SseError,
     UnknownDialectError,
+)
+from .field import (
+    FIELD_DIALECT,
+    MAX_FIELD_BYTES,
+    MIN_FIELD_BYTES,
+    Field,
+    field_digest,
+    field_prompt,
+    fields_of,
+    may_be_field,
+    own_keys,
 )
 from .file_purpose import KEPT_PURPOSES, is_kept_purpose
 from .filename import MAX_FILENAME_CHARACTERS, clean_filename, clean_title
@@ -169,6 +188,7 @@ __all__ = [
     "DIALECTS",
     "DIGEST_HEADER",
     "ENVELOPE_KEY",
+    "FIELD_DIALECT",
     "FILE_ID_BYTES",
     "GEMINI",
     "GEMINI_VERSIONS",
@@ -182,11 +202,14 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_DIGESTS",
     "MAX_END_USER_CHARACTERS",
+    "MAX_FIELDS",
+    "MAX_FIELD_BYTES",
     "MAX_FILENAME_CHARACTERS",
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
     "MAX_START_BYTES",
+    "MIN_FIELD_BYTES",
     "MODELS_MISSING_HEADER",
     "OCTET_STREAM",
     "OPENAI",
@@ -227,6 +250,7 @@ __all__ = [
     "Digest",
     "Envelope",
     "EnvelopeError",
+    "Field",
     "Found",
     "FoundFileId",
     "FoundInline",
@@ -285,6 +309,7 @@ __all__ = [
     "SseReader",
     "TakenText",
     "UnknownDialectError",
+    "Whole",
     "altchars",
     "announcement",
     "canonical_json",
@@ -299,6 +324,10 @@ __all__ = [
     "encode_json",
     "error_event",
     "event_end",
+    "field_digest",
+    "field_path",
+    "field_prompt",
+    "fields_of",
     "file_id_of",
     "find_spans",
     "format_digest_field",
@@ -315,7 +344,9 @@ __all__ = [
     "is_upload_id",
     "last_event_start",
     "looks_like_ref",
+    "may_be_field",
     "meant_provider",
+    "own_keys",
     "parse_blob_url",
     "parse_digest_field",
     "parse_digest_preference",

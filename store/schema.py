@@ -234,6 +234,11 @@ prompts = Table(
     Column("end_user", String),
     # Of all of the row that never changes; `prompt_checksum.py`.
     Column("checksum", LargeBinary, nullable=False, server_default=text("''")),
+    # In one row of many: the texts of those messages, what they continue; `prompt_span.py`. At the
+    # end of the row, where what is not asked for is not read.
+    Column("span_parent", String),
+    Column("span_checksum", LargeBinary),
+    Column("span", Text),
     Index("prompts_expiry", "expires_at"),
     # What follows a message that is erased.
     Index("prompts_parent", "tenant", "dialect", "parent"),

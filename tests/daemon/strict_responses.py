@@ -97,7 +97,7 @@ class StrictResponses:
             return given.split()
         if not isinstance(given, list) or not given:
             raise RefusedError("a string or a list is required", "input")
-        items: list[Item] = given
+        items: list[Item] = [*given]
         open_calls: dict[str, str] = {}
         seen: set[str] = set()
         text = ""

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Collection
 import pytest
 
 from coatcheck.daemon.familiar import Familiar
+from coatcheck.daemon.fields import Fields
 from coatcheck.daemon.keeper import Keeper
+from coatcheck.daemon.meters import NoMeters
 from coatcheck.daemon.source import Resolved
 from coatcheck.protocol import Digest, FoundInline, Json, dialect
 
@@ -42,7 +44,8 @@ def blobs() -> Counting:
 
 @pytest.fixture
 async def keeper(blobs: Counting) -> AsyncIterator[Keeper]:
-    keeper = Keeper(blobs, MemoryPrompts(), Familiar(1))
+    prompts = MemoryPrompts()
+    keeper = Keeper(blobs, prompts, Fields(prompts, NoMeters(), lambda: 0.0), Familiar(1))
     yield keeper
     await keeper.close()
 
@@ -77,7 +80,7 @@ async def test_what_is_not_held_any_more_is_taken_again(keeper: Keeper, blobs: C
     await absorb(keeper, messages(b"one", b"two"))
     del blobs.blobs[Digest.of(b"one")]
     await absorb(keeper, messages(b"one", b"two"))
-    assert blobs.taken == [("a", b"one"), ("a", b"two"), ("a", b"one")]
+    assert sorted(blobs.taken) == [("a", b"one"), ("a", b"one"), ("a", b"two")]
 
 
 async def test_another_tenant_is_not_believed(keeper: Keeper, blobs: Counting) -> None:

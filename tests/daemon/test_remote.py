@@ -136,8 +136,6 @@ async def test_a_store_that_is_away_is_remembered(
     )
     with pytest.raises(StoreUnavailableError):
         await remote.blobs.resolve("b", [DIGEST])
-    with pytest.raises(StoreUnavailableError):
-        await remote.prompts.append("a", CHAT, KEPT[0].digest, KEPT)
     store.clock.now += 200
     with pytest.raises(StoreUnavailableError):
         await remote.blobs.resolve("a", [DIGEST])
