@@ -152,7 +152,7 @@ class Daemon:
             random=random,
             modes=modes,
             fitter=fitter,
-            history=History(prompts, responses, keeper) if responses else None,
+            history=History(prompts, responses) if responses else None,
         )
         history = HistoryRoutes(responses, upstreams, passage)
         models = Models(upstreams, passage)
