@@ -31,6 +31,7 @@ from .errors import (
 from .exchange import Exchange, Join, Outgoing, Reply, Request, Sink, Step, Work
 from .familiar import Familiar, TextKey
 from .known import DEFAULT_REQUEST_BYTES, Known
+from .sdk import Fallback, async_http_client, http_client, wrap
 from .store_link import StoreLink
 from .stream import AsyncChatStream, ChatStream
 from .turn import Taken, Turn, take
@@ -56,6 +57,7 @@ __all__ = [
     "DigestMismatchError",
     "Endpoint",
     "Exchange",
+    "Fallback",
     "Familiar",
     "FieldNotFoundError",
     "FileChangedError",
@@ -84,6 +86,9 @@ __all__ = [
     "TimedOutError",
     "Turn",
     "Work",
+    "async_http_client",
+    "http_client",
     "take",
     "unread",
+    "wrap",
 ]
