@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from coatcheck.client import DEFAULT_REQUEST_BYTES, MIN_REQUEST_BYTES
 from coatcheck.daemon import ImagePolicy, Timeouts, UpstreamConfig, check_extra_headers
 from coatcheck.protocol import DIALECTS
 
@@ -76,11 +77,12 @@ class UpstreamSettings(BaseModel):
     api_key_env: str | None = None
     headers: Mapping[str, HeaderValue] = Field(default_factory=dict[str, HeaderValue], repr=False)
     models: tuple[str, ...] = ("*",)
-    reuse: Literal["inline"] = "inline"
+    reuse: Literal["inline", "coatcheck"] = "inline"
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
     timeouts: TimeoutSettings = TimeoutSettings()
     images: ImageSettings | None = None
+    max_piece_bytes: int = Field(default=DEFAULT_REQUEST_BYTES, ge=MIN_REQUEST_BYTES)
 
     @field_validator("dialect")
     @classmethod
@@ -93,6 +95,14 @@ class UpstreamSettings(BaseModel):
     def _reads_what_it_scales(self) -> Self:
         if self.images is not None and self.mode != "on":
             raise ValueError(f"images: mode {self.mode!r} forwards what comes; it takes mode 'on'")
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_reading_to_the_remote(self) -> Self:
+        if self.reuse == "coatcheck":
+            for name, is_set in (("images", self.images is not None), ("observe", self.observe)):
+                if is_set:
+                    raise ValueError(f"{name}: with reuse 'coatcheck' it is the remote's to set")
         return self
 
     @field_validator("base_url")
@@ -124,6 +134,7 @@ class UpstreamSettings(BaseModel):
             observe=self.observe,
             timeouts=Timeouts(**self.timeouts.model_dump()),
             images=ImagePolicy(**self.images.model_dump()) if self.images else None,
+            max_piece_bytes=self.max_piece_bytes,
         )
         try:
             check_extra_headers(config.headers, config.credential)

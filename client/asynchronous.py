@@ -87,13 +87,13 @@ class AsyncDriver:
         Raises:
             what the exchange raises.
         """
-        return await _drive(exchange, self._perform)
+        return await carry_out(exchange, self._perform)
 
     async def open(self, exchange: Exchange[T]) -> tuple[T, AsyncBody]:
         """Carry out an exchange that leaves an answer open; the caller closes the body."""
         opened: list[AsyncBody] = []
         try:
-            result = await _drive(exchange, lambda step: self._perform(step, opened))
+            result = await carry_out(exchange, lambda step: self._perform(step, opened))
         except BaseException:
             for body in opened:
                 body.close()
@@ -218,7 +218,12 @@ class _OutgoingBody:
         return piece
 
 
-async def _drive(exchange: Exchange[T], perform: Callable[[Step], Awaitable[object]]) -> T:
+async def carry_out(exchange: Exchange[T], perform: Callable[[Step], Awaitable[object]]) -> T:
+    """Carry out an exchange whose steps are done by `perform`; see the rules of `exchange.py`.
+
+    Raises:
+        what the exchange raises.
+    """
     try:
         step = next(exchange)
         while True:

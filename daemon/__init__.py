@@ -2,6 +2,7 @@
 
 from .cache import CacheConfig, CacheError, DiskCache
 from .daemon import Daemon, DaemonConfig
+from .edge import NoBlobs, NoPrompts, RemoteFace
 from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
@@ -38,8 +39,10 @@ __all__ = [
     "Inventory",
     "KeptMessage",
     "Meters",
+    "NoBlobs",
     "NoMeters",
     "NoObserver",
+    "NoPrompts",
     "ObservationLimits",
     "ObservationsUnreadableError",
     "Observed",
@@ -51,6 +54,7 @@ __all__ = [
     "PromptSource",
     "RecordingObserver",
     "RemoteConfig",
+    "RemoteFace",
     "RemoteStore",
     "ResolveStep",
     "Resolved",

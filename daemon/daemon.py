@@ -19,6 +19,7 @@ from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
 from .admin import cache_routes, cache_section
 from .echo import EchoUpstream
 from .echo_voices import VOICES
+from .edge import Edge
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
 from .inventory import CacheView, Inventory
@@ -47,6 +48,8 @@ class DaemonConfig:
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     images: ImageWorkerConfig = field(default_factory=ImageWorkerConfig)
     """Of the workers that decode, for `echo` and for image policies."""
+    has_echo: bool = True
+    """False for an edge: the model `echo` is its remote's."""
 
 
 class Daemon:
@@ -123,13 +126,16 @@ class Daemon:
         if shelf:
             maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
+        limits = config.gateway
+        edge = Edge(passage, meters, random, limits.max_request_bytes, limits.public_origins)
         gateway = Gateway(
-            config.gateway,
+            limits,
             resolver=resolver,
             prompts=prompts,
             upstreams=upstreams,
             keeper=keeper,
             passage=passage,
+            edge=edge,
             meters=meters,
             random=random,
             fitter=fitter,
@@ -229,5 +235,7 @@ def _upstreams(
     It has one voice for each dialect; `images` decodes for all of them.
     """
     upstreams: list[Upstream] = [HttpUpstream.open(each) for each in config.upstreams]
+    if not config.has_echo:
+        return upstreams
     models = (ECHO,) if upstreams else ("*",)
     return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]
