@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from coatcheck.client import DEFAULT_REQUEST_BYTES, MIN_REQUEST_BYTES
 from coatcheck.daemon import ImagePolicy, Timeouts, UpstreamConfig, check_extra_headers
 from coatcheck.protocol import DIALECTS
 
@@ -90,12 +91,13 @@ class UpstreamSettings(BaseModel):
     api_key_env: str | None = None
     headers: Mapping[str, HeaderValue] = Field(default_factory=dict[str, HeaderValue], repr=False)
     models: tuple[str, ...] = ("*",)
-    reuse: Literal["inline"] = "inline"
+    reuse: Literal["inline", "coatcheck"] = "inline"
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
     history: Literal["upstream", "coatcheck"] = "upstream"
     timeouts: TimeoutSettings = TimeoutSettings()
     images: ImageSettings | None = None
+    max_piece_bytes: int = Field(default=DEFAULT_REQUEST_BYTES, ge=MIN_REQUEST_BYTES)
 
     @field_validator("dialect")
     @classmethod
@@ -127,6 +129,14 @@ class UpstreamSettings(BaseModel):
             raise ValueError("base_urls: one of them is there twice")
         return self
 
+    @model_validator(mode="after")
+    def _leaves_reading_to_the_remote(self) -> Self:
+        if self.reuse == "coatcheck":
+            for name, is_set in (("images", self.images is not None), ("observe", self.observe)):
+                if is_set:
+                    raise ValueError(f"{name}: with reuse 'coatcheck' it is the remote's to set")
+        return self
+
     @property
     def urls(self) -> tuple[str, ...]:
         """Where it is, at least once."""
@@ -156,6 +166,7 @@ class UpstreamSettings(BaseModel):
             history=self.history,
             timeouts=Timeouts(**self.timeouts.model_dump()),
             images=ImagePolicy(**self.images.model_dump()) if self.images else None,
+            max_piece_bytes=self.max_piece_bytes,
         )
         try:
             check_extra_headers(config.headers, config.credential)

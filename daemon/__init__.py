@@ -2,6 +2,7 @@
 
 from .cache import CacheConfig, CacheError, DiskCache
 from .daemon import Daemon, DaemonConfig
+from .edge import NoBlobs, NoPrompts, RemoteFace
 from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
@@ -50,8 +51,10 @@ __all__ = [
     "KeptMessage",
     "Meters",
     "NamedResponse",
+    "NoBlobs",
     "NoMeters",
     "NoObserver",
+    "NoPrompts",
     "ObservationLimits",
     "ObservationsUnreadableError",
     "Observed",
@@ -63,6 +66,7 @@ __all__ = [
     "PromptSource",
     "RecordingObserver",
     "RemoteConfig",
+    "RemoteFace",
     "RemoteStore",
     "ReplicaChoice",
     "ResolveStep",

@@ -20,6 +20,7 @@ from .admin import cache_routes, cache_section
 from .answers import Answers
 from .echo import EchoUpstream
 from .echo_voices import VOICES
+from .edge import Edge
 from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
@@ -52,6 +53,8 @@ class DaemonConfig:
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     images: ImageWorkerConfig = field(default_factory=ImageWorkerConfig)
     """Of the workers that decode, for `echo` and for image policies."""
+    has_echo: bool = True
+    """False for an edge: the model `echo` is its remote's."""
 
 
 class Daemon:
@@ -139,8 +142,10 @@ class Daemon:
             maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
         modes = Modes({"inline": Inline()})
+        limits = config.gateway
+        edge = Edge(passage, meters, random, limits.max_request_bytes, limits.public_origins)
         gateway = Gateway(
-            config.gateway,
+            limits,
             resolver=resolver,
             prompts=prompts,
             fields=fields,
@@ -148,6 +153,7 @@ class Daemon:
             keeper=keeper,
             answers=Answers(keeper, config.gateway.answers),
             passage=passage,
+            edge=edge,
             meters=meters,
             random=random,
             modes=modes,
@@ -263,6 +269,8 @@ def _upstreams(
     It has one voice for each dialect; `images` decodes for all of them.
     """
     upstreams: list[Upstream] = [_remote(each, meters) for each in config.upstreams]
+    if not config.has_echo:
+        return upstreams
     models = (ECHO,) if upstreams else ("*",)
     return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]
 

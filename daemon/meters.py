@@ -47,6 +47,10 @@ class Meters(Protocol):
         """A turn was so much shorter on the client's side than what stands for it upstream."""
         ...
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None:
+        """A turn went to a remote: so many blobs were uploaded for it, and so often it was sent again."""
+        ...
+
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None:
         """An image met an upstream's policy: a variant was `found`, or `made` in so long; the original
         was `kept` for what it is, or sent since none could be made now: `failed`."""
@@ -81,6 +85,8 @@ class NoMeters:
     def store_bytes(self, *, sent: int = 0, received: int = 0) -> None: ...
 
     def saved(self, size: int) -> None: ...
+
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None: ...
 
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None: ...
 
