@@ -6,8 +6,17 @@ from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
 from .headers import check_extra_headers
+from .history import EmbeddedResponses, NamedResponse, ResponseSource
 from .inventory import Inventory
-from .meters import Meters, NoMeters, PromptOutcome, ResolveStep, VariantOutcome
+from .meters import (
+    FieldOutcome,
+    Meters,
+    NoMeters,
+    PromptOutcome,
+    ReplicaChoice,
+    ResolveStep,
+    VariantOutcome,
+)
 from .observation import NoObserver, Observed, Observer
 from .observation_report import ObservedSum, read_observations
 from .observations import FILE_NAME as OBSERVATIONS_FILE
@@ -32,12 +41,15 @@ __all__ = [
     "DiskCache",
     "EmbeddedBlobs",
     "EmbeddedPrompts",
+    "EmbeddedResponses",
+    "FieldOutcome",
     "Figures",
     "GatewayConfig",
     "ImagePolicy",
     "Inventory",
     "KeptMessage",
     "Meters",
+    "NamedResponse",
     "NoMeters",
     "NoObserver",
     "ObservationLimits",
@@ -52,8 +64,10 @@ __all__ = [
     "RecordingObserver",
     "RemoteConfig",
     "RemoteStore",
+    "ReplicaChoice",
     "ResolveStep",
     "Resolved",
+    "ResponseSource",
     "Terms",
     "Timeouts",
     "TurnLimits",
