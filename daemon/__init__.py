@@ -7,7 +7,7 @@ from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
 from .headers import check_extra_headers
 from .inventory import Inventory
-from .meters import Meters, NoMeters, PromptOutcome, ResolveStep, VariantOutcome
+from .meters import Meters, NoMeters, PromptOutcome, ResolveStep, ReuseOutcome, VariantOutcome
 from .observation import NoObserver, Observed, Observer
 from .observation_report import ObservedSum, read_observations
 from .observations import FILE_NAME as OBSERVATIONS_FILE
@@ -15,13 +15,15 @@ from .observations import ObservationLimits
 from .observed_figures import Figures, Terms
 from .observer import ObserverConfig, RecordingObserver
 from .remote_store import RemoteConfig, RemoteStore
+from .reuse import LEDGER_FILE, Ledger
 from .source import BlobSource, KeptMessage, PieceReader, PromptSource, Resolved
 from .turn import TurnLimits
-from .upstream import ECHO, Timeouts, UpstreamConfig
+from .upstream import ECHO, Reuse, Timeouts, UpstreamConfig
 from .variants import ImagePolicy, VariantShelf
 
 __all__ = [
     "ECHO",
+    "LEDGER_FILE",
     "OBSERVATIONS_FILE",
     "BlobSource",
     "CacheConfig",
@@ -37,6 +39,7 @@ __all__ = [
     "ImagePolicy",
     "Inventory",
     "KeptMessage",
+    "Ledger",
     "Meters",
     "NoMeters",
     "NoObserver",
@@ -54,6 +57,8 @@ __all__ = [
     "RemoteStore",
     "ResolveStep",
     "Resolved",
+    "Reuse",
+    "ReuseOutcome",
     "Terms",
     "Timeouts",
     "TurnLimits",

@@ -30,7 +30,7 @@ from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
 from .resolver import Resolver
-from .reuse import Inline, Modes
+from .reuse import Ledger, Modes, open_modes
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -95,15 +95,17 @@ class Daemon:
         inventory: CacheView | None = None,
         siblings: Siblings | None = None,
         shelf: VariantShelf | None = None,
+        ledger: Ledger | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
-        images, and belongs to whoever opened it.
+        images, the `ledger` knows what providers keep; both belong to whoever opened them.
 
         Raises:
-            ValueError: an upstream has an image policy, and there is no shelf.
+            ValueError: an upstream has an image policy, and there is no shelf; or one has a reuse mode
+                that needs a ledger, and there is none.
         """
         if shelf is None and any(each.images for each in config.upstreams):
             raise ValueError("an image policy needs a shelf for variants")
@@ -126,7 +128,14 @@ class Daemon:
         if shelf:
             maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
-        modes = Modes({"inline": Inline()})
+        modes = open_modes(
+            ledger,
+            upstreams=upstreams,
+            blobs=blobs,
+            meters=meters,
+            clock=clock,
+            random=random,
+        )
         gateway = Gateway(
             config.gateway,
             resolver=resolver,

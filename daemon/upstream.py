@@ -17,7 +17,7 @@ from .variants.policy import ImagePolicy
 
 ECHO = "echo"
 
-Reuse: TypeAlias = Literal["inline"]
+Reuse: TypeAlias = Literal["inline", "file-id", "uuid"]
 """How an upstream gets blobs; see `daemon/reuse/`."""
 
 
@@ -47,6 +47,9 @@ class UpstreamConfig:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     models: tuple[str, ...] = ("*",)
     reuse: Reuse = "inline"
+    file_seconds: int = 172_800
+    """How long files are to be at the provider, where `reuse` is `file-id`: two days, which is what
+    Gemini gives, and longer than most conversations last."""
     mode: Mode = "on"
     observe: bool = False
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for
@@ -206,6 +209,14 @@ class Upstreams:
         if not found:
             raise UpstreamNotFoundError(f"no upstream of {provider.name} is configured")
         return sorted(found, key=lambda upstream: upstream.config.dialect != dialect)
+
+    def having(self, reuse: Reuse) -> Sequence[Upstream]:
+        """Return the upstreams that get blobs in one way."""
+        return [upstream for upstream in self._upstreams if upstream.config.reuse == reuse]
+
+    def reuses(self) -> Sequence[str]:
+        """Return the ways in which any upstream gets blobs."""
+        return list(dict.fromkeys(upstream.config.reuse for upstream in self._upstreams))
 
     def of_model(self, provider: Provider, model: str) -> Upstream | None:
         """Return who takes turns of a model, in the first of a provider's dialects that has one."""
