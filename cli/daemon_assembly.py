@@ -59,6 +59,7 @@ async def assemble_daemon(
         clock=surroundings.clock,
         shelf=await open_shelf(settings, settings.cache, stack, surroundings.clock),
         ledger=await open_ledger(settings, settings.cache, stack),
+        responses=remote.responses,
     )
     stack.push_async_callback(resolving.close)
     measure_copies(metrics, remote.cache, remote_config.cache)

@@ -6,8 +6,18 @@ from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
 from .headers import check_extra_headers
+from .history import EmbeddedResponses, NamedResponse, ResponseSource
 from .inventory import Inventory
-from .meters import Meters, NoMeters, PromptOutcome, ResolveStep, ReuseOutcome, VariantOutcome
+from .meters import (
+    FieldOutcome,
+    Meters,
+    NoMeters,
+    PromptOutcome,
+    ReplicaChoice,
+    ResolveStep,
+    ReuseOutcome,
+    VariantOutcome,
+)
 from .observation import NoObserver, Observed, Observer
 from .observation_report import ObservedSum, read_observations
 from .observations import FILE_NAME as OBSERVATIONS_FILE
@@ -34,6 +44,8 @@ __all__ = [
     "DiskCache",
     "EmbeddedBlobs",
     "EmbeddedPrompts",
+    "EmbeddedResponses",
+    "FieldOutcome",
     "Figures",
     "GatewayConfig",
     "ImagePolicy",
@@ -41,6 +53,7 @@ __all__ = [
     "KeptMessage",
     "Ledger",
     "Meters",
+    "NamedResponse",
     "NoMeters",
     "NoObserver",
     "ObservationLimits",
@@ -55,8 +68,10 @@ __all__ = [
     "RecordingObserver",
     "RemoteConfig",
     "RemoteStore",
+    "ReplicaChoice",
     "ResolveStep",
     "Resolved",
+    "ResponseSource",
     "Reuse",
     "ReuseOutcome",
     "Terms",

@@ -7,20 +7,23 @@ work, and closes them; the sources belong to whoever made them.
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
+from coatcheck.client import Familiar
 from coatcheck.protocol import DIALECTS, Call, Dialect
 from coatcheck.store import ImageWorkerConfig, ImageWorkers
 from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
 
 from .admin import cache_routes, cache_section
+from .answers import Answers
 from .echo import EchoUpstream
 from .echo_voices import VOICES
-from .familiar import Familiar
+from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
+from .history import History, HistoryRoutes, ResponseSource
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
 from .metered import MeteredBlobs, MeteredPrompts, MeteredUpstream
@@ -29,6 +32,7 @@ from .models import Models
 from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
+from .replicas import Replicas
 from .resolver import Resolver
 from .reuse import Ledger, Modes, open_modes
 from .shared_inventory import SharedInventory
@@ -65,6 +69,7 @@ class Daemon:
         keeper: Keeper,
         images: ImageWorkers,
         fitter: Fitter | None,
+        history: HistoryRoutes,
         modes: Modes,
     ) -> None:
         self._gateway = gateway
@@ -79,6 +84,7 @@ class Daemon:
         self._keeper = keeper
         self._images = images
         self._fitter = fitter
+        self._history = history
         self._modes = modes
 
     @classmethod
@@ -96,32 +102,38 @@ class Daemon:
         siblings: Siblings | None = None,
         shelf: VariantShelf | None = None,
         ledger: Ledger | None = None,
+        responses: ResponseSource | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
-        images, the `ledger` knows what providers keep; both belong to whoever opened them.
+        images, the `ledger` knows what providers keep; both belong to whoever opened them. `responses`
+        are what responses are called, for upstreams that leave their history to us.
 
         Raises:
             ValueError: an upstream has an image policy, and there is no shelf; or one has a reuse mode
-                that needs a ledger, and there is none.
+                that needs a ledger, and there is none; or it leaves its history to us, and there is
+                nowhere to keep it.
         """
+        if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
+            raise ValueError("history needs a place where ids of responses are kept")
         if shelf is None and any(each.images for each in config.upstreams):
             raise ValueError("an image policy needs a shelf for variants")
         uses = Inventory(blobs.name)
         noted = SharedInventory(uses, siblings or Siblings())
         meters = meters or NoMeters()
         blobs = MeteredBlobs(blobs, meters, time.monotonic)
+        fields = Fields(prompts, meters, clock)
         prompts = MeteredPrompts(prompts, meters)
         images = ImageWorkers(config.images)
         upstreams = Upstreams(
             [
                 MeteredUpstream(upstream, meters, time.monotonic)
-                for upstream in _upstreams(config, images, clock)
+                for upstream in _upstreams(config, images, clock, meters)
             ]
         )
-        keeper = Keeper(blobs, prompts, Familiar(int.from_bytes(random(8))))
+        keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         resolver = Resolver(blobs, inventory or noted, clock)
         fitter: Fitter | None = None
@@ -140,14 +152,18 @@ class Daemon:
             config.gateway,
             resolver=resolver,
             prompts=prompts,
+            fields=fields,
             upstreams=upstreams,
             keeper=keeper,
+            answers=Answers(keeper, config.gateway.answers),
             passage=passage,
             meters=meters,
             random=random,
             modes=modes,
             fitter=fitter,
+            history=History(prompts, responses) if responses else None,
         )
+        history = HistoryRoutes(responses, upstreams, passage)
         models = Models(upstreams, passage)
         return cls(
             gateway,
@@ -160,6 +176,7 @@ class Daemon:
             keeper,
             images,
             fitter,
+            history,
             modes,
         )
 
@@ -169,6 +186,7 @@ class Daemon:
             routes=[
                 *self._turn_routes(),
                 *self._model_routes(),
+                *self._history.routes(),
                 *self._passing_routes(),
                 *cache_routes(self._inventory),
             ],
@@ -247,12 +265,19 @@ class Daemon:
 
 
 def _upstreams(
-    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float]
+    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float], meters: Meters
 ) -> list[Upstream]:
     """Make every upstream. `echo` serves every model when it is alone, else its own name first.
 
     It has one voice for each dialect; `images` decodes for all of them.
     """
-    upstreams: list[Upstream] = [HttpUpstream.open(each) for each in config.upstreams]
+    upstreams: list[Upstream] = [_remote(each, meters) for each in config.upstreams]
     models = (ECHO,) if upstreams else ("*",)
     return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]
+
+
+def _remote(config: UpstreamConfig, meters: Meters) -> Upstream:
+    if len(config.base_urls) < 2:
+        return HttpUpstream.open(config)
+    replicas = [HttpUpstream.open(replace(config, base_url=url)) for url in config.base_urls]
+    return Replicas(config, replicas, meters, time.monotonic)

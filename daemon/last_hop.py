@@ -23,7 +23,7 @@ from .part_snapshot import PartSnapshot
 from .passage import headers_of, target_of
 from .peeked import peek
 from .received import Received
-from .relay import relay
+from .relay import Tap, relay
 from .resolver import Resolver
 from .reuse import Hop, Modes, Plan
 from .splice import splice, splice_into
@@ -33,6 +33,8 @@ from .variants import Fitted, Fitter
 
 Told: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 """Returns the headers that join an answer's."""
+Tapping: TypeAlias = Callable[[Mapping[str, str]], Tap | None]
+"""Returns what taps an answer, given those headers."""
 
 _MAX_SENDS = 16
 """Of one turn; plans end before that by themselves."""
@@ -77,8 +79,9 @@ class LastHop:
         received: Received,
         turn: Turn,
         fitted: Fitted,
+        root: bytes | None,
     ) -> Leaving:
-        """Write a turn for its upstream, which changes its messages.
+        """Write a turn for its upstream, which changes its messages; `root` is its conversation's.
 
         Raises:
             TooLargeError: its body would be too long.
@@ -86,7 +89,7 @@ class LastHop:
         open_blob: OpenBlob = partial(self._resolver.open, received.tenant)
         if self._fitter and fitted.variants:
             open_blob = self._fitter.opener(fitted, open_blob)
-        hop = Hop(received.tenant, request, upstream, turn, fitted.fillings, open_blob)
+        hop = Hop(received.tenant, request, upstream, turn, fitted.fillings, open_blob, root)
         plan = await self._modes.of(upstream).plan(hop)
         try:
             before = PartSnapshot(turn.body, plan.fillings) if plan.watched else None
@@ -97,7 +100,9 @@ class LastHop:
             plan.close()
             raise
 
-    async def forward(self, leaving: Leaving, told: Told, account: Account) -> web.StreamResponse:
+    async def forward(
+        self, leaving: Leaving, told: Told, account: Account, tapping: Tapping
+    ) -> web.StreamResponse:
         """Send it; the answer's headers are joined by those that `told` returns.
 
         Raises:
@@ -115,7 +120,9 @@ class LastHop:
                         answer, instead = await self._judge(answer, leaving.plan)
                     if instead is None:
                         leaving.plan.answered(answer.status)
-                        return await relay(provider, request, answer, await told(), account.give)
+                        extra = await told()
+                        tap = tapping(extra)
+                        return await relay(provider, request, answer, extra, account.give, tap)
                 await self._write_again(leaving, instead)
             raise AssertionError("plans come to an end")
         except BlobUnreadableError:
@@ -166,6 +173,8 @@ class LastHop:
             target_of(hop.request, hop.upstream),
             plan.headers(headers),
             plan.body(body or RawBody(received.text if is_recoded else received.raw)),
+            is_turn=True,
+            root=hop.root,
         )
 
     async def _hydrate(self, hop: Hop, received: Received, plan: Plan) -> Body | None:

@@ -15,6 +15,7 @@ from coatcheck.protocol import (
     DAEMON_HEADER,
     TENANT_HEADER,
     TUS_PATH,
+    Buffer,
     Digest,
     InvalidDigestError,
     Scope,
@@ -51,6 +52,7 @@ _ROUTES: tuple[tuple[str, str, Scope], ...] = (
     ("DELETE", _BLOB, "write"),
     ("PUT", f"{_BLOB}/pin", "write"),
     ("DELETE", f"{_BLOB}/pin", "write"),
+    ("POST", f"{_BLOB}/signed-url", "read"),
     (ANY_METHOD, f"{BLOB_PATH}{{path:(?s:.*)}}", "read"),
     ("GET", f"{TUS_PATH}/{{upload}}", "read"),
     ("HEAD", f"{TUS_PATH}/{{upload}}", "write"),
@@ -160,5 +162,5 @@ async def _relay(request: web.Request, answer: Answer) -> web.StreamResponse:
     return response
 
 
-def _uncounted(chunk: bytes) -> None:
+def _uncounted(chunk: Buffer) -> None:
     """Nobody observes what clients tell the store."""

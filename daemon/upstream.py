@@ -43,6 +43,11 @@ class UpstreamConfig:
     name: str
     dialect: str = "openai.chat"
     base_url: str = ""
+    base_urls: tuple[str, ...] = ()
+    """Where the same models are served, `base_url` first, if at several addresses."""
+    spill_requests: int = 8
+    """Requests that one of several replicas may run whatever the others do: engines batch some, and a
+    conversation's cached beginning saves more than an idle neighbour."""
     api_key: str | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     models: tuple[str, ...] = ("*",)
@@ -54,6 +59,8 @@ class UpstreamConfig:
     observe: bool = False
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for
     each; in mode `observe` they always are."""
+    history: Literal["upstream", "coatcheck"] = "upstream"
+    """Who knows what `previous_response_id` names, in dialect `openai.responses` and mode `on`."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     images: ImagePolicy | None = None
     """What becomes of images that are larger than it uses, in mode `on`; None: they go as they are."""
@@ -90,6 +97,10 @@ class Outgoing:
     path: str
     headers: Sequence[tuple[str, str]]
     body: Body | None
+    is_turn: bool = False
+    """Whether any of several replicas may take it; else one of them that stays the same."""
+    root: bytes | None = None
+    """Of a turn's conversation, whose turns prefer one replica."""
 
 
 class Answer(Protocol):
@@ -190,6 +201,10 @@ class Upstreams:
             if "*" in config.models:
                 break
         return first
+
+    def of_dialect(self, dialect: str) -> Sequence[Upstream]:
+        """Return the remote upstreams that take turns of a dialect, in order."""
+        return [upstream for upstream in self._serving[dialect] if upstream.config.is_remote]
 
     def remote(self, provider: Provider) -> Sequence[Upstream]:
         """Return the remote upstreams of a provider, in order."""

@@ -39,6 +39,8 @@ class Hop:
     turn: Turn
     fillings: Sequence[Filling]
     open_blob: OpenBlob
+    root: bytes | None = None
+    """Of the turn's conversation, where its upstream has several replicas."""
 
 
 class Plan(Protocol):
