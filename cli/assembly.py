@@ -12,6 +12,7 @@ from typing import TypeAlias
 from coatcheck import api, daemon, store, web
 
 from .daemon_meters import DaemonMeters
+from .ledger import open_ledger
 from .measures import measure_store, measure_uses
 from .observing import open_observer
 from .settings import Settings
@@ -58,6 +59,7 @@ async def assemble_serve(
         siblings=surroundings.siblings,
         clock=surroundings.clock,
         shelf=await open_shelf(settings, settings.data, stack, surroundings.clock),
+        ledger=await open_ledger(settings, settings.data, stack),
         responses=daemon.EmbeddedResponses(blobs),
     )
     stack.push_async_callback(resolving.close)

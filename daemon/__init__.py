@@ -16,6 +16,7 @@ from .meters import (
     PromptOutcome,
     ReplicaChoice,
     ResolveStep,
+    ReuseOutcome,
     VariantOutcome,
 )
 from .observation import NoObserver, Observed, Observer
@@ -25,13 +26,15 @@ from .observations import ObservationLimits
 from .observed_figures import Figures, Terms
 from .observer import ObserverConfig, RecordingObserver
 from .remote_store import RemoteConfig, RemoteStore
+from .reuse import LEDGER_FILE, Ledger
 from .source import BlobSource, KeptMessage, PieceReader, PromptSource, Resolved
 from .turn import TurnLimits
-from .upstream import ECHO, Timeouts, UpstreamConfig
+from .upstream import ECHO, Reuse, Timeouts, UpstreamConfig
 from .variants import ImagePolicy, VariantShelf
 
 __all__ = [
     "ECHO",
+    "LEDGER_FILE",
     "OBSERVATIONS_FILE",
     "BlobSource",
     "CacheConfig",
@@ -49,6 +52,7 @@ __all__ = [
     "ImagePolicy",
     "Inventory",
     "KeptMessage",
+    "Ledger",
     "Meters",
     "NamedResponse",
     "NoBlobs",
@@ -72,6 +76,8 @@ __all__ = [
     "ResolveStep",
     "Resolved",
     "ResponseSource",
+    "Reuse",
+    "ReuseOutcome",
     "Terms",
     "Timeouts",
     "TurnLimits",

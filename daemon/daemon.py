@@ -35,7 +35,7 @@ from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
 from .replicas import Replicas
 from .resolver import Resolver
-from .reuse import Inline, Modes
+from .reuse import Ledger, Modes, open_modes
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -104,18 +104,20 @@ class Daemon:
         inventory: CacheView | None = None,
         siblings: Siblings | None = None,
         shelf: VariantShelf | None = None,
+        ledger: Ledger | None = None,
         responses: ResponseSource | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
-        images, and belongs to whoever opened it. `responses` are what responses are called, for
-        upstreams that leave their history to us.
+        images, the `ledger` knows what providers keep; both belong to whoever opened them. `responses`
+        are what responses are called, for upstreams that leave their history to us.
 
         Raises:
-            ValueError: an upstream has an image policy, and there is no shelf; or it leaves its
-                history to us, and there is nowhere to keep it.
+            ValueError: an upstream has an image policy, and there is no shelf; or one has a reuse mode
+                that needs a ledger, and there is none; or it leaves its history to us, and there is
+                nowhere to keep it.
         """
         if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
             raise ValueError("history needs a place where ids of responses are kept")
@@ -141,7 +143,14 @@ class Daemon:
         if shelf:
             maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
-        modes = Modes({"inline": Inline()})
+        modes = open_modes(
+            ledger,
+            upstreams=upstreams,
+            blobs=blobs,
+            meters=meters,
+            clock=clock,
+            random=random,
+        )
         limits = config.gateway
         edge = Edge(passage, meters, random, limits.max_request_bytes, limits.public_origins)
         gateway = Gateway(

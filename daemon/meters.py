@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 PromptOutcome = Literal["kept", "refused", "not_found"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
+ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
 ResolveStep = Literal["grants", "bytes"]
 
@@ -56,6 +57,11 @@ class Meters(Protocol):
         was `kept` for what it is, or sent since none could be made now: `failed`."""
         ...
 
+    def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None:
+        """A blob met an upstream's reuse mode: a name of it was `found` to stand for so many bytes, or
+        they were `uploaded`; that `failed`, and they went inline; or a turn `recovered` from a refusal."""
+        ...
+
     def prompt(self, outcome: PromptOutcome) -> None:
         """A prompt was kept, could not be, or was asked for and is not there."""
         ...
@@ -89,6 +95,8 @@ class NoMeters:
     def edge(self, uploads: int, upload_bytes: int, replays: int) -> None: ...
 
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None: ...
+
+    def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None: ...
 
     def prompt(self, outcome: PromptOutcome) -> None: ...
 
