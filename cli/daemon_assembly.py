@@ -57,6 +57,8 @@ async def assemble_daemon(
         inventory=remote.inventory,
         clock=surroundings.clock,
         shelf=await open_shelf(settings, settings.cache, stack, surroundings.clock),
+        links=remote.links,
+        files=daemon.copies_folder(settings.cache),
     )
     stack.push_async_callback(resolving.close)
     measure_copies(metrics, remote.cache, remote_config.cache)

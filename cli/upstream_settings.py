@@ -4,6 +4,7 @@ What is secret stands in the environment and is named here; no complaint shows a
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -17,7 +18,14 @@ from pydantic import (
     model_validator,
 )
 
-from coatcheck.daemon import ImagePolicy, Timeouts, UpstreamConfig, check_extra_headers
+from coatcheck.daemon import (
+    FileAccess,
+    ImagePolicy,
+    Reuse,
+    Timeouts,
+    UpstreamConfig,
+    check_extra_headers,
+)
 from coatcheck.protocol import DIALECTS
 
 from .errors import SettingsError
@@ -90,7 +98,9 @@ class UpstreamSettings(BaseModel):
     api_key_env: str | None = None
     headers: Mapping[str, HeaderValue] = Field(default_factory=dict[str, HeaderValue], repr=False)
     models: tuple[str, ...] = ("*",)
-    reuse: Literal["inline"] = "inline"
+    reuse: Reuse = "inline"
+    file_root: Path | None = None
+    file_access: FileAccess = "owner"
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
     timeouts: TimeoutSettings = TimeoutSettings()
@@ -108,6 +118,13 @@ class UpstreamSettings(BaseModel):
         if self.images is not None and self.mode != "on":
             raise ValueError(f"images: mode {self.mode!r} forwards what comes; it takes mode 'on'")
         return self
+
+    @field_validator("file_root")
+    @classmethod
+    def _is_absolute(cls, root: Path | None) -> Path | None:
+        if root is not None and not root.is_absolute():
+            raise ValueError("must be an absolute path")
+        return root
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> Self:
@@ -141,6 +158,8 @@ class UpstreamSettings(BaseModel):
             ),
             models=self.models,
             reuse=self.reuse,
+            file_root=self.file_root,
+            file_access=self.file_access,
             mode=self.mode,
             observe=self.observe,
             timeouts=Timeouts(**self.timeouts.model_dump()),

@@ -1,12 +1,13 @@
 """The daemon: resolves refs beside the model, and forwards what came to an upstream."""
 
-from .cache import CacheConfig, CacheError, DiskCache
+from .cache import CacheConfig, CacheError, DiskCache, copies_folder
 from .daemon import Daemon, DaemonConfig
 from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
 from .headers import check_extra_headers
 from .inventory import Inventory
+from .links import BlobLinks, EmbeddedLinks
 from .meters import (
     Meters,
     NoMeters,
@@ -24,12 +25,13 @@ from .observer import ObserverConfig, RecordingObserver
 from .remote_store import RemoteConfig, RemoteStore
 from .source import BlobSource, KeptMessage, PieceReader, PromptSource, Resolved
 from .turn import TurnLimits
-from .upstream import ECHO, Timeouts, UpstreamConfig
+from .upstream import ECHO, FileAccess, Reuse, Timeouts, UpstreamConfig
 from .variants import ImagePolicy, VariantShelf
 
 __all__ = [
     "ECHO",
     "OBSERVATIONS_FILE",
+    "BlobLinks",
     "BlobSource",
     "CacheConfig",
     "CacheError",
@@ -38,8 +40,10 @@ __all__ = [
     "DaemonError",
     "DiskCache",
     "EmbeddedBlobs",
+    "EmbeddedLinks",
     "EmbeddedPrompts",
     "Figures",
+    "FileAccess",
     "GatewayConfig",
     "ImagePolicy",
     "Inventory",
@@ -62,6 +66,7 @@ __all__ = [
     "ReplicaChoice",
     "ResolveStep",
     "Resolved",
+    "Reuse",
     "Terms",
     "Timeouts",
     "TurnLimits",
@@ -69,5 +74,6 @@ __all__ = [
     "VariantOutcome",
     "VariantShelf",
     "check_extra_headers",
+    "copies_folder",
     "read_observations",
 ]

@@ -30,6 +30,7 @@ from .disk_inventory import DiskInventory
 from .errors import DaemonError, StoreLoopError, StoreUnavailableError
 from .files_passage import FilesPassage
 from .forward import HttpUpstream
+from .links import RemoteLinks
 from .metered import MeteredUpstream
 from .meters import Meters, NoMeters
 from .passage import Passage
@@ -123,6 +124,8 @@ class RemoteStore:
         """The blobs that it has, through the cache."""
         self.prompts = RemotePrompts(link, availability, clock)
         """The prompts that it keeps."""
+        self.links = RemoteLinks(link, availability, clock)
+        """URLs of the blobs, for whoever fetches them from the store."""
         self.inventory = DiskInventory(cache, self.blobs.name, siblings)
         """What the cache inspection shows."""
         self.keyring = keyring

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from multidict import CIMultiDict
@@ -17,8 +18,11 @@ from .variants.policy import ImagePolicy
 
 ECHO = "echo"
 
-Reuse: TypeAlias = Literal["inline"]
+Reuse: TypeAlias = Literal["inline", "url", "file"]
 """How an upstream gets blobs; see `daemon/reuse/`."""
+
+FileAccess: TypeAlias = Literal["owner", "group", "others"]
+"""Who may read the files that engines are named, beside their owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,10 @@ class UpstreamConfig:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     models: tuple[str, ...] = ("*",)
     reuse: Reuse = "inline"
+    file_root: Path | None = None
+    """Where an engine has the folder of our files, in reuse mode `file`; None: where we have it."""
+    file_access: FileAccess = "owner"
+    """Who may read the files that it is named."""
     mode: Mode = "on"
     observe: bool = False
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for
