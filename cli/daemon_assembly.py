@@ -64,6 +64,8 @@ async def assemble_daemon(
         shelf=await open_shelf(settings, settings.cache, stack, surroundings.clock),
         ledger=await open_ledger(settings, settings.cache, stack),
         responses=remote.responses,
+        links=remote.links,
+        files=daemon.copies_folder(settings.cache),
     )
     stack.push_async_callback(resolving.close)
     measure_copies(metrics, remote.cache, remote_config.cache)

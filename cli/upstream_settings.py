@@ -4,6 +4,7 @@ What is secret stands in the environment and is named here; no complaint shows a
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
@@ -19,7 +20,14 @@ from pydantic import (
 )
 
 from coatcheck.client import DEFAULT_REQUEST_BYTES, MIN_REQUEST_BYTES
-from coatcheck.daemon import ImagePolicy, Reuse, Timeouts, UpstreamConfig, check_extra_headers
+from coatcheck.daemon import (
+    FileAccess,
+    ImagePolicy,
+    Reuse,
+    Timeouts,
+    UpstreamConfig,
+    check_extra_headers,
+)
 from coatcheck.protocol import DIALECTS
 
 from .errors import SettingsError
@@ -100,6 +108,8 @@ class UpstreamSettings(BaseModel):
     models: tuple[str, ...] = ("*",)
     reuse: Reuse = "inline"
     file_seconds: int = Field(default=_UPSTREAM.file_seconds, ge=3600, le=2_592_000)
+    file_root: Path | None = None
+    file_access: FileAccess = "owner"
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
     history: Literal["upstream", "coatcheck"] = "upstream"
@@ -119,6 +129,13 @@ class UpstreamSettings(BaseModel):
         if self.images is not None and self.mode != "on":
             raise ValueError(f"images: mode {self.mode!r} forwards what comes; it takes mode 'on'")
         return self
+
+    @field_validator("file_root")
+    @classmethod
+    def _is_absolute(cls, root: Path | None) -> Path | None:
+        if root is not None and not root.is_absolute():
+            raise ValueError("must be an absolute path")
+        return root
 
     @model_validator(mode="after")
     def _reuses_what_it_can(self) -> Self:
@@ -182,6 +199,8 @@ class UpstreamSettings(BaseModel):
             models=self.models,
             reuse=self.reuse,
             file_seconds=self.file_seconds,
+            file_root=self.file_root,
+            file_access=self.file_access,
             mode=self.mode,
             observe=self.observe,
             history=self.history,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 from coatcheck.client import Familiar
@@ -27,6 +28,7 @@ from .gateway import Gateway, GatewayConfig
 from .history import History, HistoryRoutes, ResponseSource
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
+from .links import BlobLinks
 from .metered import MeteredBlobs, MeteredPrompts, MeteredUpstream
 from .meters import Meters, NoMeters
 from .models import Models
@@ -35,7 +37,7 @@ from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
 from .replicas import Replicas
 from .resolver import Resolver
-from .reuse import Ledger, Modes, open_modes
+from .reuse import Ledger, Means, Modes, open_modes
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -106,18 +108,22 @@ class Daemon:
         shelf: VariantShelf | None = None,
         ledger: Ledger | None = None,
         responses: ResponseSource | None = None,
+        links: BlobLinks | None = None,
+        files: Path | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
         images, the `ledger` knows what providers keep; both belong to whoever opened them. `responses`
-        are what responses are called, for upstreams that leave their history to us.
+        are what responses are called, for upstreams that leave their history to us. `links` are for
+        upstreams that fetch; `files` is the folder below which each blob is a plain file, for engines
+        that read it.
 
         Raises:
-            ValueError: an upstream has an image policy, and there is no shelf; or one has a reuse mode
-                that needs a ledger, and there is none; or it leaves its history to us, and there is
-                nowhere to keep it.
+            ValueError: an upstream has an image policy, and there is no shelf; or a reuse mode, and
+                there is not what that takes; or it leaves its history to us, and there is nowhere to
+                keep it.
         """
         if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
             raise ValueError("history needs a place where ids of responses are kept")
@@ -144,7 +150,7 @@ class Daemon:
             maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
         modes = open_modes(
-            ledger,
+            Means(ledger, links, files),
             upstreams=upstreams,
             blobs=blobs,
             meters=meters,

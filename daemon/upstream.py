@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from multidict import CIMultiDict
@@ -19,8 +20,11 @@ from .variants.policy import ImagePolicy
 
 ECHO = "echo"
 
-Reuse: TypeAlias = Literal["inline", "coatcheck", "file-id", "uuid"]
+Reuse: TypeAlias = Literal["inline", "coatcheck", "file-id", "uuid", "url", "file"]
 """How an upstream gets blobs; see `daemon/reuse/`."""
+
+FileAccess: TypeAlias = Literal["owner", "group", "others"]
+"""Who may read the files that engines are named, beside their owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,10 @@ class UpstreamConfig:
     file_seconds: int = 172_800
     """How long files are to be at the provider, where `reuse` is `file-id`: two days, which is what
     Gemini gives, and longer than most conversations last."""
+    file_root: Path | None = None
+    """Where an engine has the folder of our files, in reuse mode `file`; None: where we have it."""
+    file_access: FileAccess = "owner"
+    """Who may read the files that it is named."""
     mode: Mode = "on"
     observe: bool = False
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for

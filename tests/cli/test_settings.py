@@ -116,6 +116,30 @@ def test_addresses_that_are_none_are_named(fields: dict[str, object], complaint:
         _upstream(**fields)
 
 
+def test_how_an_upstream_gets_blobs_is_said() -> None:
+    config = _upstream(
+        base_url="http://a", reuse="file", file_root="/mnt/blobs", file_access="group"
+    ).config({})
+    assert (config.reuse, config.file_root, config.file_access) == (
+        "file",
+        Path("/mnt/blobs"),
+        "group",
+    )
+    with pytest.raises(SettingsError, match=r"file_root.*absolute"):
+        _upstream(base_url="http://a", reuse="file", file_root="blobs")
+    with pytest.raises(SettingsError, match="file_access"):
+        _upstream(base_url="http://a", reuse="file", file_access="all")
+    with pytest.raises(SettingsError, match="reuse"):
+        _upstream(base_url="http://a", reuse="magic")
+
+
+def test_who_fetches_has_to_know_where() -> None:
+    upstream = UpstreamSettings(name="far", base_url="http://a.example", reuse="url")
+    with pytest.raises(SettingsError, match=r"far.*public_urls"):
+        Settings(upstream=(upstream,)).check_reach()
+    Settings(upstream=(upstream,), public_urls=("https://coat.example",)).check_reach()
+
+
 def test_one_of_several_addresses_that_is_this_server_itself_is_refused() -> None:
     upstream = UpstreamSettings(name="u", base_urls=("http://far.example", "http://127.0.0.1:8420"))
     with pytest.raises(SettingsError, match="itself"):
