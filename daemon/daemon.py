@@ -33,6 +33,7 @@ from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
 from .resolver import Resolver
+from .reuse import Inline, Modes
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -68,6 +69,7 @@ class Daemon:
         images: ImageWorkers,
         fitter: Fitter | None,
         history: HistoryRoutes,
+        modes: Modes,
     ) -> None:
         self._gateway = gateway
         self.passage = passage
@@ -82,6 +84,7 @@ class Daemon:
         self._images = images
         self._fitter = fitter
         self._history = history
+        self._modes = modes
 
     @classmethod
     def open(
@@ -134,6 +137,7 @@ class Daemon:
         if shelf:
             maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
+        modes = Modes({"inline": Inline()})
         gateway = Gateway(
             config.gateway,
             resolver=resolver,
@@ -145,6 +149,7 @@ class Daemon:
             passage=passage,
             meters=meters,
             random=random,
+            modes=modes,
             fitter=fitter,
             history=History(prompts, responses) if responses else None,
         )
@@ -162,6 +167,7 @@ class Daemon:
             images,
             fitter,
             history,
+            modes,
         )
 
     def face(self) -> Face:
@@ -182,6 +188,7 @@ class Daemon:
         """End background work, then close connections and workers. May be called twice."""
         if self._fitter:
             await self._fitter.close()
+        await self._modes.close()
         await self._keeper.close()
         await self._upstreams.close()
         await self._images.close()

@@ -1,12 +1,12 @@
 """The gateway: one chat turn, from the client's bytes to the upstream's and back.
 
-Authenticate, expand, walk, resolve, hydrate, forward, stream back. What is decided stands in
-`turn.py` and `splice.py`; here is the order of the awaits. Nothing goes upstream before every
+Authenticate, expand, walk, resolve, hydrate, forward, stream back; the last three are those of
+`last_hop.py`. What is decided stands in `turn.py`; here is the order of the awaits. Nothing goes upstream before every
 blob that the turn names is known to be held.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -18,8 +18,6 @@ from coatcheck.protocol import (
     Dialect,
     Digest,
     Envelope,
-    Json,
-    ShortJson,
     Whole,
     prompt_root,
 )
@@ -35,28 +33,28 @@ from coatcheck.web import (
 
 from .account import Account
 from .answers import AnsweredTurn, AnswerLimits, Answers, Named
-from .body import Body, OpenBlob, RawBody, SplicedBody
 from .errors import (
     BlobsNotFoundError,
     BlobUnreadableError,
     DaemonError,
     PromptNotFoundError,
-    TooLargeError,
 )
 from .fields import Fields
 from .headers import own_authorities
 from .history import Continued, History, NamedTurn
 from .incoming import Incoming
 from .keeper import Keeper
+from .last_hop import LastHop
 from .meters import Meters
 from .navigation import refuse_navigation
-from .passage import Passage, headers_of, target_of
-from .relay import Tap, relay
+from .passage import Passage
+from .received import Received
+from .relay import Tap
 from .resolver import Resolver
+from .reuse import Modes
+from .sent import Sent, sent_of
 from .source import PromptSource, Resolved
-from .splice import splice, splice_into
 from .turn import (
-    LargeValue,
     ParsedRequest,
     Recalled,
     Turn,
@@ -66,7 +64,7 @@ from .turn import (
     loose_model,
     parse_request,
 )
-from .upstream import Outgoing, Upstream, Upstreams
+from .upstream import Upstream, Upstreams
 from .variants import Fitted, Fitter, Wanted
 from .wish import Wish, awaited, kept_headers, wish_of
 
@@ -99,6 +97,7 @@ class Gateway:
         passage: Passage,
         meters: Meters,
         random: Callable[[int], bytes],
+        modes: Modes,
         fitter: Fitter | None = None,
         history: History | None = None,
     ) -> None:
@@ -111,10 +110,10 @@ class Gateway:
         self._keeper = keeper
         self._answers = answers
         self._passage = passage
-        self._meters = meters
-        self._random = random
         self._fitter = fitter
         self._history = history
+        limit = config.max_upstream_bytes
+        self._last_hop = LastHop(modes, resolver, fitter, meters, random, limit)
 
     async def serve(self, dialect: Dialect, call: Call, request: web.Request) -> web.StreamResponse:
         """Serve one call, as a turn is.
@@ -176,7 +175,7 @@ class Gateway:
         dialect: Dialect,
         request: web.Request,
         upstream: Upstream,
-        received: "Received",
+        received: Received,
         account: Account,
     ) -> web.StreamResponse:
         parsed, tenant = received.parsed, received.tenant
@@ -187,19 +186,16 @@ class Gateway:
         if received.call.is_turn and self._keeps(parsed, dialect, upstream):
             wish = replace(wish, is_kept=True)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
-        copy = partial(_copied, turn, received, dialect, is_kept=wish.is_kept)
+        copy = partial(sent_of, turn, received, dialect, is_kept=wish.is_kept)
         sent = await in_thread_if(turn.size, copy) if is_used_again else None
         fitted = await self._fit(turn, received, upstream)
-        whole = None if continued.request.envelope else parsed.text
-        body = await self._hydrate(turn, tenant, fitted, whole)
-        outgoing = _outgoing(request, upstream, received, body)
-        if body is not None and body.size is not None:
-            self._meters.saved(max(0, body.size - len(received.raw)))
+        received = replace(received, parsed=continued.request)
+        leaving = await self._last_hop.prepare(request, upstream, received, turn, fitted)
         keeping = self._begin_keeping(sent, tenant, dialect, wish) if sent else None
         tap = partial(self._tap, dialect, upstream, received, sent)
         told = _told(keeping, fitted)
         try:
-            return await self._forward(request, upstream, outgoing, told, account, tap)
+            return await self._last_hop.forward(leaving, told, account, tap)
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
             account.status = gone.problem.status
@@ -232,7 +228,7 @@ class Gateway:
         return parsed if upstream.config.mode == "on" else None, upstream
 
     def _begin_keeping(
-        self, sent: "Sent", tenant: str, dialect: Dialect, wish: Wish
+        self, sent: Sent, tenant: str, dialect: Dialect, wish: Wish
     ) -> "asyncio.Task[Mapping[str, str]] | None":
         """Keep beside the forward what was asked for, which gives headers; else absorb images."""
         messages, origins, end_user = sent.messages, sent.origins, sent.end_user
@@ -251,8 +247,8 @@ class Gateway:
         self,
         dialect: Dialect,
         upstream: Upstream,
-        received: "Received",
-        sent: "Sent | None",
+        received: Received,
+        sent: Sent | None,
         told: Mapping[str, str],
     ) -> Tap | None:
         """Return what taps the answer to a turn, given what the client is told of it."""
@@ -314,7 +310,7 @@ class Gateway:
             raise PromptNotFoundError(parent, absent)
         return Recalled(kept, fields)
 
-    async def _fit(self, turn: Turn, received: "Received", upstream: Upstream) -> Fitted:
+    async def _fit(self, turn: Turn, received: Received, upstream: Upstream) -> Fitted:
         """Decide what goes into the turn's slots."""
         tenant, config = received.tenant, upstream.config
         resolved, files = await self._resolve(turn, tenant)
@@ -323,30 +319,6 @@ class Gateway:
             return Fitted(fillings)
         wanted = Wanted(config.images, config.provider.name, received.parsed.model)
         return await self._fitter.fit(tenant, wanted, turn, fillings)
-
-    async def _hydrate(
-        self, turn: Turn, tenant: str, fitted: Fitted, whole: ShortJson | None
-    ) -> Body | None:
-        """Return the upstream's body; None where nothing is replaced in what the client sent.
-
-        `whole` is what the client sent, where that is not an envelope.
-        """
-        if whole is not None and not fitted.fillings:
-            return None
-        write = splice if whole is None else partial(splice_into, whole)
-        segments = await in_thread_if(
-            turn.size, partial(write, turn.body, fitted.fillings, self._random(16))
-        )
-        open_blob: OpenBlob = partial(self._resolver.open, tenant)
-        if self._fitter and fitted.variants:
-            open_blob = self._fitter.opener(fitted, open_blob)
-        body = SplicedBody(segments, open_blob)
-        limit = self._config.max_upstream_bytes
-        if body.size > limit:
-            raise TooLargeError(
-                "bytes for the upstream", "upstream_body_too_large", max_bytes=limit
-            )
-        return body
 
     async def _resolve(
         self, turn: Turn, tenant: str
@@ -367,68 +339,6 @@ class Gateway:
             return missing
         return error
 
-    async def _forward(
-        self,
-        request: web.Request,
-        upstream: Upstream,
-        outgoing: Outgoing,
-        told: Callable[[], Awaitable[Mapping[str, str]]],
-        account: Account,
-        tap: Callable[[Mapping[str, str]], Tap | None],
-    ) -> web.StreamResponse:
-        """Send the request; the answer's headers are joined by those that `told` returns."""
-        provider = upstream.config.provider
-        try:
-            async with upstream.send(outgoing) as answer:
-                account.status = answer.status
-                extra = await told()
-                return await relay(provider, request, answer, extra, account.give, tap(extra))
-        except BlobUnreadableError:
-            raise
-        except DaemonError as error:
-            account.status = error.problem.status
-            return provider_refusal(provider, error.problem, await told())
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A turn as it came: its body as sent (`raw`) and decoded (`text`), read, and whose it is."""
-
-    raw: Whole
-    text: Whole
-    parsed: ParsedRequest
-    tenant: str
-    end_user: str | None
-    """Whom it is for, as its header says."""
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What a client sent now, copied to be kept: messages after `parent`, of which there are `start`.
-
-    `beside` are large values beside the messages, `end_user` is whom the request is for.
-    """
-
-    parent: Digest | None
-    start: int
-    messages: Sequence[Json]
-    beside: Sequence[LargeValue]
-    origins: Collection[str]
-    end_user: str | None
-
-
-def _copied(turn: Turn, received: Received, dialect: Dialect, *, is_kept: bool) -> Sent:
-    """Copy what the client sent now, since hydration writes into it; with every string whole if kept."""
-    return Sent(
-        parent=turn.parent,
-        start=turn.start,
-        messages=turn.copy_appended(puts_back=is_kept),
-        beside=turn.copy_beside(dialect) if is_kept else [],
-        origins=turn.origins,
-        end_user=received.end_user or dialect.end_user(turn.body),
-    )
-
 
 def _told(
     keeping: "asyncio.Task[Mapping[str, str]] | None", fitted: Fitted
@@ -439,19 +349,6 @@ def _told(
         return {**await awaited(keeping), **fitted.headers}
 
     return headers
-
-
-def _outgoing(
-    request: web.Request, upstream: Upstream, received: Received, body: Body | None
-) -> Outgoing:
-    """Return the request for the upstream; without a `body` what came goes out, coding and all."""
-    is_recoded = body is not None or not upstream.config.is_remote
-    return Outgoing(
-        "POST",
-        target_of(request, upstream),
-        headers_of(request, upstream, is_recoded=is_recoded),
-        body or RawBody(received.text if is_recoded else received.raw),
-    )
 
 
 def _path_model(dialect: Dialect, request: web.Request) -> str | None:

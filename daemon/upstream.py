@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from multidict import CIMultiDict
 
@@ -16,6 +16,9 @@ from .observation import Mode
 from .variants.policy import ImagePolicy
 
 ECHO = "echo"
+
+Reuse: TypeAlias = Literal["inline"]
+"""How an upstream gets blobs; see `daemon/reuse/`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class UpstreamConfig:
     api_key: str | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     models: tuple[str, ...] = ("*",)
-    reuse: Literal["inline"] = "inline"
+    reuse: Reuse = "inline"
     mode: Mode = "on"
     observe: bool = False
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "prompts_0004"
-down_revision = "prompts_0003"
+revision = "prompts_0005"
+down_revision = "prompts_0004"
 branch_labels = None
 depends_on = None
 
