@@ -23,6 +23,7 @@ from .familiar import Familiar
 from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
+from .guardian import Guardian
 from .history import History, HistoryRoutes, ResponseSource
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
@@ -32,6 +33,7 @@ from .models import Models
 from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
+from .prefix_guard import KEY_BYTES, PrefixGuard
 from .replicas import Replicas
 from .resolver import Resolver
 from .reuse import Inline, Modes
@@ -150,6 +152,7 @@ class Daemon:
             passage=passage,
             meters=meters,
             random=random,
+            guardian=Guardian(PrefixGuard(random(KEY_BYTES)), meters),
             modes=modes,
             fitter=fitter,
             history=History(prompts, responses, keeper) if responses else None,
