@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
+from coatcheck.client import Familiar
 from coatcheck.protocol import DIALECTS, Call, Dialect
 from coatcheck.store import ImageWorkerConfig, ImageWorkers
 from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
@@ -19,7 +20,6 @@ from .admin import cache_routes, cache_section
 from .answers import Answers
 from .echo import EchoUpstream
 from .echo_voices import VOICES
-from .familiar import Familiar
 from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
@@ -155,7 +155,7 @@ class Daemon:
             guardian=Guardian(PrefixGuard(random(KEY_BYTES)), meters),
             modes=modes,
             fitter=fitter,
-            history=History(prompts, responses, keeper) if responses else None,
+            history=History(prompts, responses) if responses else None,
         )
         history = HistoryRoutes(responses, upstreams, passage)
         models = Models(upstreams, passage)

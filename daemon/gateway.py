@@ -32,7 +32,7 @@ from coatcheck.web import (
 )
 
 from .account import Account
-from .answers import AnsweredTurn, AnswerLimits, Answers
+from .answers import AnsweredTurn, AnswerLimits, Answers, Named
 from .errors import (
     BlobsNotFoundError,
     BlobUnreadableError,
@@ -42,7 +42,7 @@ from .errors import (
 from .fields import Fields
 from .guardian import Guardian
 from .headers import own_authorities
-from .history import Continued, History
+from .history import Continued, History, NamedTurn
 from .incoming import Incoming
 from .keeper import Keeper
 from .last_hop import LastHop
@@ -187,19 +187,21 @@ class Gateway:
         with continued.naming():
             turn = await self._expand(continued.request, tenant, dialect, self._origins(request))
         wish = wish_of(parsed, request)
+        if received.call.is_turn and self._keeps(parsed, dialect, upstream):
+            wish = replace(wish, is_kept=True)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
         copy = partial(sent_of, turn, received, dialect, is_kept=wish.is_kept)
         sent = await in_thread_if(turn.size, copy) if is_used_again else None
         outline = await self._guardian.outline(turn, received, dialect) if wish.is_guarded else None
         fitted = await self._fit(turn, received, upstream)
         root = await _root(dialect, turn, upstream)
-        received = replace(received, parsed=continued.request)
-        leaving = await self._last_hop.prepare(request, upstream, received, turn, fitted, root)
+        served = replace(received, parsed=continued.request)
+        leaving = await self._last_hop.prepare(request, upstream, served, turn, fitted, root)
         keeping = self._begin_keeping(sent, tenant, dialect, wish) if sent else None
         guarding = (
             asyncio.create_task(self._guardian.headers(outline, upstream)) if outline else None
         )
-        tap = partial(self._tap, dialect, received, sent)
+        tap = partial(self._tap, dialect, upstream, received, sent)
         told = _told(keeping, guarding, fitted)
         try:
             return await self._last_hop.forward(leaving, told, account, tap)
@@ -254,6 +256,7 @@ class Gateway:
     def _tap(
         self,
         dialect: Dialect,
+        upstream: Upstream,
         received: Received,
         sent: Sent | None,
         told: Mapping[str, str],
@@ -262,13 +265,28 @@ class Gateway:
         call, prompt = received.call, told.get(PROMPT_HEADER)
         if prompt is None or not call.is_turn:
             return None
+        tenant = received.tenant
         end_user = sent.end_user if sent else received.end_user
-        turn = AnsweredTurn(received.tenant, dialect, end_user, call.is_streamed)
+        named: Named | None = None
+        if self._history and self._keeps(received.parsed, dialect, upstream):
+            named = partial(self._history.name, NamedTurn(tenant, upstream.config.name, end_user))
+        turn = AnsweredTurn(
+            tenant,
+            dialect,
+            end_user,
+            call.is_streamed,
+            takes_comments=received.parsed.envelope is not None,
+            named=named,
+        )
         return self._answers.tap(turn, Digest(prompt))
 
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
         return self._config.public_origins | own_authorities(request.host)
+
+    def _keeps(self, parsed: ParsedRequest, dialect: Dialect, upstream: Upstream) -> bool:
+        """Whether a later request may continue the answer to this one by its id."""
+        return self._history is not None and History.keeps(parsed, dialect, upstream.config)
 
     async def _continued(
         self, parsed: ParsedRequest, tenant: str, dialect: Dialect, upstream: Upstream

@@ -143,7 +143,14 @@ from .previous_response import (
     previous_response,
 )
 from .problem import PROBLEM_TYPE, Problem
-from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
+from .prompt import (
+    canonical_json,
+    message_hash,
+    prompt_digests,
+    prompt_link,
+    prompt_root,
+    prompt_step,
+)
 from .provider import Provider, error_event
 from .providers import ANTHROPIC, GEMINI, OPENAI, meant_provider
 from .ref import (
@@ -156,7 +163,7 @@ from .ref import (
     parse_blob_url,
     parse_ref,
 )
-from .ref_form import InlineBlob, RefForm, ref_form
+from .ref_form import InlineBlob, NameBytes, NamedBytes, RefForm, name_bytes, ref_form
 from .refs_header import REFS_HEADER, REFS_MORE_HEADER, refs_headers
 from .repr_digest import (
     SHA_256,
@@ -179,6 +186,7 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
+from .round_trip import comes_back
 from .scale_header import SCALE_HEADER, SCALE_MORE_HEADER, scale_headers
 from .short_json import ShortJson, TakenText, shorten_json
 from .signed_url import (
@@ -311,6 +319,8 @@ __all__ = [
     "ModelAnswer",
     "ModelList",
     "ModelPage",
+    "NameBytes",
+    "NamedBytes",
     "Path",
     "Pointer",
     "PointerInvalidError",
@@ -348,6 +358,7 @@ __all__ = [
     "canonical_json",
     "clean_filename",
     "clean_title",
+    "comes_back",
     "continued",
     "copy_json",
     "decode_json",
@@ -379,6 +390,8 @@ __all__ = [
     "looks_like_ref",
     "may_be_field",
     "meant_provider",
+    "message_hash",
+    "name_bytes",
     "own_keys",
     "parse_blob_url",
     "parse_digest_field",
@@ -396,6 +409,7 @@ __all__ = [
     "previous_response",
     "prompt_appends",
     "prompt_digests",
+    "prompt_link",
     "prompt_root",
     "prompt_step",
     "put_back",

@@ -43,7 +43,8 @@ class _ResponseParts:
 
     def is_failure(self, event: JsonObject, name: str) -> bool:
         """Say whether the response failed; see `AnswerParts.is_failure`."""
-        return event.get("type", name) in _FAILURES
+        kind = event.get("type", name)
+        return isinstance(kind, str) and kind in _FAILURES
 
     def take(self, event: JsonObject) -> None:
         """Take the next event."""

@@ -9,10 +9,10 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from coatcheck.protocol import ANSWER_FORMS, Dialect, Digest, ModelAnswer, ProtocolError
+from coatcheck.protocol import ANSWER_FORMS, Dialect, Digest, Json, ModelAnswer, ProtocolError
 from coatcheck.web import ProblemError, parse_codings
 
 from ..keeper import Keeper
@@ -22,19 +22,27 @@ from .limits import AnswerLimits
 from .whole import WholeAnswer
 
 _log = logging.getLogger(__name__)
+Named = Callable[[str, Digest, int], Awaitable[None]]
+"""Told of an answer that is kept: what its provider calls it, what the list with it is called, and how
+many messages at that list's end it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweredTurn:
     """The turn whose answer comes: whose it is, and in which dialect.
 
-    An answer that is streamed is so in JSON too: then nothing of it is held.
+    An answer that is streamed is so in JSON too: then nothing of it is held. Where the client used an
+    envelope, a stream has a comment with the answer's name; not every reader of events knows comments
+    (the `google-genai` package does not, in version 3), so others get none.
     """
 
     tenant: str
     dialect: Dialect
     end_user: str | None
     is_streamed: bool = False
+    takes_comments: bool = False
+    named: Named | None = None
+    """Who is told of it before the client has its end."""
 
 
 class Answers:
@@ -52,19 +60,26 @@ class Answers:
         self, turn: AnsweredTurn, prompt: Digest, answer: ModelAnswer
     ) -> Digest | None:
         """Keep an answer behind its prompt, and return what both are called; None: it is not kept."""
-        if not answer.messages:
-            return None
-        keep = self._keeper.keep(
-            turn.tenant, turn.dialect, prompt, answer.messages, (), turn.end_user
-        )
         try:
             async with asyncio.timeout(self.limits.append_seconds):
-                return (await keep).prompt
+                kept = await self._keep(turn, prompt, answer.messages)
+                if kept is not None and answer.id is not None and turn.named is not None:
+                    await turn.named(answer.id, kept, len(answer.messages))
+                return kept if answer.messages else None
         except TimeoutError:
             _log.warning("answer not kept: it took over %g seconds", self.limits.append_seconds)
         except ProtocolError as error:
             _log.warning("answer not kept: %s", error)
         return None
+
+    async def _keep(
+        self, turn: AnsweredTurn, prompt: Digest, messages: Sequence[Json]
+    ) -> Digest | None:
+        """Return the list with the answer; an answer of no messages leaves it as it is."""
+        if not messages:
+            return prompt
+        keep = self._keeper.keep(turn.tenant, turn.dialect, prompt, messages, (), turn.end_user)
+        return (await keep).prompt
 
 
 class AnswerTap:
@@ -89,7 +104,9 @@ class AnswerTap:
         codings = _codings_of(answer)
         if codings is None:
             return None
-        return AnswerEvents(self._form, codings, self.append, self._limits)
+        return AnswerEvents(
+            self._form, codings, self.append, self._limits, self._turn.takes_comments
+        )
 
     async def append(self, answer: ModelAnswer) -> Digest | None:
         """Keep the answer."""

@@ -282,3 +282,24 @@ def test_a_policy_that_cannot_be_is_named(tmp_path: Path, lines: list[str], plac
     _upstream_file(tmp_path, *lines)
     with pytest.raises(SettingsError, match=place):
         load_settings(None, {})
+
+
+def test_history_is_the_upstreams_unless_it_is_left_to_us(tmp_path: Path) -> None:
+    _upstream_file(tmp_path, 'dialect = "openai.responses"')
+    assert load_settings(None, {}).daemon_config({}).upstreams[0].history == "upstream"
+    _upstream_file(tmp_path, 'dialect = "openai.responses"', 'history = "coatcheck"')
+    assert load_settings(None, {}).daemon_config({}).upstreams[0].history == "coatcheck"
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (['history = "coatcheck"'], "openai.chat has no ids"),
+        (['history = "coatcheck"', 'mode = "observe"'], "mode 'observe' keeps nothing"),
+        (['history = "provider"'], r"upstream\.0\.history"),
+    ],
+)
+def test_history_that_cannot_be_kept_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
+    _upstream_file(tmp_path, *lines)
+    with pytest.raises(SettingsError, match=place):
+        load_settings(None, {})
