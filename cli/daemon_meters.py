@@ -5,6 +5,7 @@ from typing import get_args
 from prometheus_client import Counter, Histogram
 
 from coatcheck import daemon, web
+from coatcheck.protocol import PrefixOutcome
 
 __all__ = ["DaemonMeters"]
 
@@ -107,6 +108,13 @@ class DaemonMeters:
             "digest and found or not_found.",
             "outcome",
         )
+        self._prefixes = _count(
+            metrics,
+            "coatcheck_prefixes_total",
+            "Turns that were compared with the one before them in their conversation: its prefix was "
+            "kept, or broken; new where none was known.",
+            *("upstream", "outcome"),
+        )
         self._observed = _count(
             metrics,
             "coatcheck_observations_total",
@@ -168,6 +176,10 @@ class DaemonMeters:
     def field(self, outcome: daemon.FieldOutcome) -> None:
         """See `daemon.Meters`."""
         self._fields.labels(outcome).inc()
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._prefixes.labels(upstream, outcome).inc()
 
     def observed(self, *, is_dropped: bool) -> None:
         """See `daemon.Meters`."""

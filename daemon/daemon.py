@@ -25,6 +25,7 @@ from .edge import Edge
 from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
+from .guardian import Guardian
 from .history import History, HistoryRoutes, ResponseSource
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
@@ -35,6 +36,7 @@ from .models import Models
 from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
+from .prefix_guard import KEY_BYTES, PrefixGuard
 from .replicas import Replicas
 from .resolver import Resolver
 from .reuse import Ledger, Means, Modes, open_modes
@@ -171,6 +173,7 @@ class Daemon:
             edge=edge,
             meters=meters,
             random=random,
+            guardian=Guardian(PrefixGuard(random(KEY_BYTES)), meters),
             modes=modes,
             fitter=fitter,
             history=History(prompts, responses) if responses else None,
