@@ -190,7 +190,7 @@ class Gateway:
         received = replace(received, parsed=continued.request)
         leaving = await self._last_hop.prepare(request, upstream, received, turn, fitted)
         keeping = self._begin_keeping(sent, tenant, dialect, wish) if sent else None
-        tap = partial(self._tap, dialect, received, sent)
+        tap = partial(self._tap, dialect, received, sent, wish)
         told = _told(keeping, fitted)
         try:
             return await self._last_hop.forward(leaving, told, account, tap)
@@ -246,18 +246,24 @@ class Gateway:
         dialect: Dialect,
         received: Received,
         sent: Sent | None,
+        wish: Wish,
         told: Mapping[str, str],
     ) -> Tap | None:
         """Return what taps the answer to a turn, given what the client is told of it."""
         call, prompt = received.call, told.get(PROMPT_HEADER)
-        if prompt is None or not call.is_turn:
+        if not call.is_turn:
             return None
-        end_user = sent.end_user if sent else received.end_user
-        has_envelope = received.parsed.envelope is not None
-        turn = AnsweredTurn(
-            received.tenant, dialect, end_user, call.is_streamed, takes_comments=has_envelope
+        return self._answers.tap(
+            AnsweredTurn(
+                received.tenant,
+                dialect,
+                sent.end_user if sent else received.end_user,
+                Digest(prompt) if prompt else None,
+                is_streamed=call.is_streamed,
+                takes_comments=received.parsed.envelope is not None,
+                wants_refs=wish.wants_refs,
+            )
         )
-        return self._answers.tap(turn, Digest(prompt))
 
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
