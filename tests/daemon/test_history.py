@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
+from aiohttp import web as aioweb
 
 from coatcheck.daemon import (
     Daemon,
@@ -19,13 +20,15 @@ from coatcheck.daemon import (
     EmbeddedBlobs,
     EmbeddedPrompts,
     EmbeddedResponses,
+    GatewayConfig,
     RemoteStore,
     UpstreamConfig,
 )
+from coatcheck.daemon.answers import AnswerLimits
 from coatcheck.store import Store, StoreConfig
 from coatcheck.web import Server, build_app, join_faces
 
-from .remote import ALICE, BOB, Keyring, StoreServer, open_remote
+from .remote import ALICE, BOB, Keyring, StoreServer, forever, open_remote
 from .responses_talk import ask, converse, converse_whole, data_url, items_of, user
 from .strict_responses import Item, StrictResponses, noisy, painted, strict_responses
 
@@ -44,6 +47,7 @@ class Rig:
     remote: StoreServer | None = None
     history: str = "coatcheck"
     folder: Path = Path()
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
     _running: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self) -> None:
@@ -60,7 +64,7 @@ class Rig:
             remote = await open_remote(self.remote, self.folder)
             self._running.push_async_callback(remote.close)
         daemon = Daemon.open(
-            DaemonConfig(upstreams=(config,)),
+            DaemonConfig(upstreams=(config,), gateway=self.gateway),
             remote.blobs if remote else EmbeddedBlobs(self.store),
             remote.prompts if remote else EmbeddedPrompts(self.store),
             responses=remote.responses if remote else EmbeddedResponses(self.store),
@@ -421,6 +425,49 @@ async def test_a_blob_that_is_gone_is_named_in_the_whole_list(rig: Rig) -> None:
             )
     told: Any = refused.value.body
     assert told["missing"][0]["path"] == "input.2.content.0.image_url"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_cannot_be_kept_comes_all_the_same(
+    provider: StrictResponses, tmp_path: Path, stream: bool
+) -> None:
+    """The store is away from the start, or hangs when the id is put; the client has its answer."""
+    store = await StoreServer.open()
+    limits = GatewayConfig(answers=AnswerLimits(append_seconds=0.2))
+    rig = Rig(store.store, provider, [0.0], "remote", remote=store, folder=tmp_path, gateway=limits)
+    await rig.start()
+    try:
+        async with rig.sdk() as ai:
+            known = await ask(ai, stream=stream, input="say one")
+
+            async def hang(request: aioweb.Request) -> aioweb.StreamResponse | None:
+                is_put = request.method == "PUT" and "/responses/" in request.path
+                return await forever(request) if is_put else None
+
+            store.before = hang
+            hung = await ask(ai, stream=stream, input="say two", previous_response_id=known.id)
+            assert items_of(hung)
+            store.before = None
+            await expect_unknown(rig, ai, hung.id)
+            await store.stop()
+            away = await ask(ai, stream=stream, input="say two", previous_response_id=known.id)
+            assert items_of(away)
+            with pytest.raises(openai.InternalServerError) as refused:
+                await ask(
+                    ai.with_options(max_retries=0),
+                    stream=stream,
+                    input="say three",
+                    previous_response_id=away.id,
+                )
+            assert refused.value.status_code == 503  # it might be known to another daemon
+            await store.start()
+        await rig.start()
+        async with rig.sdk() as ai:
+            await expect_unknown(rig, ai, away.id)
+            await ask(ai, stream=stream, input="say two", previous_response_id=known.id)
+    finally:
+        await rig.stop()
+        await store.close()
 
 
 async def test_history_that_is_the_upstreams_is_left_alone(
