@@ -31,13 +31,16 @@ many messages at that list's end it has."""
 class AnsweredTurn:
     """The turn whose answer comes: whose it is, and in which dialect.
 
-    An answer that is streamed is so in JSON too: then nothing of it is held.
+    An answer that is streamed is so in JSON too: then nothing of it is held. Where the client used an
+    envelope, a stream has a comment with the answer's name; not every reader of events knows comments
+    (the `google-genai` package does not, in version 3), so others get none.
     """
 
     tenant: str
     dialect: Dialect
     end_user: str | None
     is_streamed: bool = False
+    takes_comments: bool = False
     named: Named | None = None
     """Who is told of it before the client has its end."""
 
@@ -101,7 +104,9 @@ class AnswerTap:
         codings = _codings_of(answer)
         if codings is None:
             return None
-        return AnswerEvents(self._form, codings, self.append, self._limits)
+        return AnswerEvents(
+            self._form, codings, self.append, self._limits, self._turn.takes_comments
+        )
 
     async def append(self, answer: ModelAnswer) -> Digest | None:
         """Keep the answer."""

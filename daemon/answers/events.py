@@ -1,6 +1,6 @@
-"""Streamed answers: read as they pass, and named before the event that ends them.
+"""Streamed answers: read as they pass, and kept and named before the event that ends them.
 
-Where a stream has no such event, or it was too long to be held, the name comes behind the last event.
+Where a stream has no such event, or it was too long to be held, that comes behind the last event.
 """
 
 from collections import deque
@@ -24,11 +24,17 @@ class AnswerEvents:
     """Reads one stream; see `StreamReading`."""
 
     def __init__(
-        self, form: AnswerForm, codings: Sequence[str], append: Append, limits: AnswerLimits
+        self,
+        form: AnswerForm,
+        codings: Sequence[str],
+        append: Append,
+        limits: AnswerLimits,
+        takes_comments: bool,
     ) -> None:
         self.codings = codings
         self.hold_bytes = limits.hold_bytes
         self._append = append
+        self._takes_comments = takes_comments
         self._stream: AnswerStream | None = AnswerStream(form.parts())
         self._left_bytes = limits.max_stream_bytes
 
@@ -53,7 +59,7 @@ class AnswerEvents:
         stream, self._stream = self._stream, None
         answer = stream.answer() if stream and stream.is_whole else None
         named = await self._append(answer) if answer else None
-        return announcement(named) if named else b""
+        return announcement(named) if named and self._takes_comments else b""
 
 
 def _feed(stream: AnswerStream, data: bytes) -> bool:

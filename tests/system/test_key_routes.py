@@ -61,6 +61,7 @@ STORE: dict[str, Scope] = {
     "DELETE /v1/blobs/{digest}": "write",
     "PUT /v1/blobs/{digest}/pin": "write",
     "DELETE /v1/blobs/{digest}/pin": "write",
+    "POST /v1/blobs/{digest}/signed-url": "read",
     "OPTIONS /v1/tus": "write",
     "POST /v1/tus": "write",
     "OPTIONS /v1/tus/{upload}": "write",

@@ -5,7 +5,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import brotli  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
@@ -19,102 +19,16 @@ from coatcheck.daemon.errors import StoreUnavailableError
 from coatcheck.protocol import (
     DIALECTS,
     Digest,
-    Json,
     JsonObject,
     announcement,
     decode_json,
     encode_json,
-    prompt_digests,
-    ref_form,
     write_event,
 )
 
+from .scripted import SPOKEN, Scripted, Spoken, events_of, in_every_dialect, rows
+
 Fixture = Callable[..., Any]
-Rows = Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """One dialect, as the tests ask in it."""
-
-    dialect: str
-    path: str
-    stream_path: str
-    hello: JsonObject
-    fields: JsonObject
-
-    def envelope(self) -> JsonObject:
-        return {**self.fields, "coatcheck": {"parent": None, "append": [self.hello]}}
-
-    def whole_list(self) -> JsonObject:
-        return {**self.fields, DIALECTS[self.dialect].messages_key: [self.hello]}
-
-    def digests(self, messages: Sequence[Json]) -> list[Digest]:
-        """Return what the list with an answer is called, up to each message."""
-        form = ref_form(DIALECTS[self.dialect], messages)
-        return prompt_digests(self.dialect, [self.hello, *form.messages])
-
-    def named(self, messages: Sequence[Json]) -> Digest:
-        return self.digests(messages)[-1]
-
-
-_HELLO: JsonObject = {"role": "user", "content": "Hi"}
-_CHAT, _RESPONSES, _MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
-_MODELS = "/v1beta/models/m"
-SPOKEN = [
-    Spoken("openai.chat", _CHAT, _CHAT, _HELLO, {"model": "m"}),
-    Spoken("openai.responses", _RESPONSES, _RESPONSES, _HELLO, {"model": "m"}),
-    Spoken("anthropic.messages", _MESSAGES, _MESSAGES, _HELLO, {"model": "m", "max_tokens": 9}),
-    Spoken(
-        "gemini.generate",
-        f"{_MODELS}:generateContent",
-        f"{_MODELS}:streamGenerateContent?alt=sse",
-        {"role": "user", "parts": [{"text": "Hi"}]},
-        {},
-    ),
-]
-in_every_dialect = pytest.mark.parametrize("spoken", SPOKEN, ids=lambda spoken: spoken.dialect)
-
-
-def events_of(row: Mapping[str, Any]) -> list[bytes]:
-    return [
-        write_event(
-            event["data"]
-            if isinstance(event["data"], str)
-            else encode_json(event["data"]).decode(),
-            event.get("event"),
-        )
-        for event in row["events"]
-    ]
-
-
-@dataclass
-class Scripted:
-    """Answers what it is told to, in pieces."""
-
-    pieces: Sequence[bytes] = ()
-    kind: str = "application/json"
-    status: int = 200
-    coding: str = ""
-    breaks_off: bool = False
-
-    async def __call__(self, request: aioweb.Request) -> aioweb.StreamResponse:
-        headers = {"Content-Type": self.kind}
-        if self.coding:
-            headers["Content-Encoding"] = self.coding
-        response = aioweb.StreamResponse(status=self.status, headers=headers)
-        await response.prepare(request)
-        for piece in self.pieces:
-            await response.write(piece)
-        if self.breaks_off and request.transport:
-            request.transport.abort()
-        return response
-
-    def say(self, body: Json) -> None:
-        self.pieces, self.kind = [encode_json(body)], "application/json"
-
-    def stream(self, pieces: Sequence[bytes]) -> None:
-        self.pieces, self.kind = pieces, "text/event-stream; charset=utf-8"
 
 
 @dataclass
@@ -138,10 +52,6 @@ async def ask(
         http.post(daemon.url + path, data=encode_json(body), headers=fields) as response,
     ):
         return Asked(response.headers, await response.read())
-
-
-def rows(vectors: Fixture, kind: str, spoken: Spoken) -> Rows:
-    return [row for row in vectors("answer")[kind] if row["dialect"] == spoken.dialect]
 
 
 def is_kept(daemon: Any, spoken: Spoken, digest: Digest) -> bool:
@@ -175,11 +85,10 @@ class TestAnswers:
         script = Scripted()
         upstream = await run_upstream(script, dialect=spoken.dialect)
         daemon = await run_daemon(upstream.config)
-        keep = {"Coatcheck-Prompt": "keep"}
         for row in rows(vectors, "streamed", spoken):
             events = events_of(row)
             script.stream(events)
-            asked = await ask(daemon, spoken.stream_path, spoken.whole_list(), keep)
+            asked = await ask(daemon, spoken.stream_path, spoken.envelope())
             expected = events
             if row["messages"]:
                 name = announcement(spoken.named(row["messages"]))
@@ -188,6 +97,23 @@ class TestAnswers:
                     expected = [*events[:-1], name, events[-1]]
             assert asked.body == b"".join(expected), row["about"]
             assert asked.named is None
+
+    async def test_without_an_envelope_an_answer_is_kept_and_a_stream_as_it_came(
+        self, spoken: Spoken, run_daemon: Fixture, run_upstream: Fixture, vectors: Fixture
+    ) -> None:
+        script = Scripted()
+        upstream = await run_upstream(script, dialect=spoken.dialect)
+        daemon = await run_daemon(upstream.config)
+        keep = {"Coatcheck-Prompt": "keep"}
+        row = rows(vectors, "streamed", spoken)[1]
+        script.stream(events_of(row))
+        asked = await ask(daemon, spoken.stream_path, spoken.whole_list(), keep)
+        assert asked.body == b"".join(script.pieces)
+        assert is_kept(daemon, spoken, spoken.named(row["messages"]))
+        row = rows(vectors, "whole", spoken)[0]
+        script.say(row["body"])
+        asked = await ask(daemon, spoken.path, spoken.whole_list(), keep)
+        assert asked.named == spoken.named(row["messages"])
 
     async def test_a_turn_that_is_not_kept_has_its_answer_as_it_came(
         self, spoken: Spoken, run_daemon: Fixture, run_upstream: Fixture, vectors: Fixture
@@ -263,7 +189,7 @@ class TestAnswers:
 def compressed(coding: str, pieces: Sequence[bytes]) -> list[bytes]:
     """Compress pieces so that each can be read when it has come."""
     if coding == "br":
-        brotlied: Any = brotli.Compressor()  # pyright: ignore[reportUnknownMemberType]
+        brotlied = cast("Any", brotli).Compressor()
         done = [brotlied.process(piece) + brotlied.flush() for piece in pieces]
         return [*done, brotlied.finish()]
     if coding == "zstd":
