@@ -48,6 +48,7 @@ class Rig:
     history: str = "coatcheck"
     folder: Path = Path()
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    source: RemoteStore | None = None
     _running: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self) -> None:
@@ -61,7 +62,7 @@ class Rig:
         )
         remote: RemoteStore | None = None
         if self.remote is not None:
-            remote = await open_remote(self.remote, self.folder)
+            self.source = remote = await open_remote(self.remote, self.folder)
             self._running.push_async_callback(remote.close)
         daemon = Daemon.open(
             DaemonConfig(upstreams=(config,), gateway=self.gateway),
@@ -427,47 +428,71 @@ async def test_a_blob_that_is_gone_is_named_in_the_whole_list(rig: Rig) -> None:
     assert told["missing"][0]["path"] == "input.2.content.0.image_url"
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_an_answer_that_cannot_be_kept_comes_all_the_same(
-    provider: StrictResponses, tmp_path: Path, stream: bool
-) -> None:
-    """The store is away from the start, or hangs when the id is put; the client has its answer."""
+@pytest.fixture
+async def far(provider: StrictResponses, tmp_path: Path) -> AsyncIterator[Rig]:
+    """A daemon whose store can be stopped."""
     store = await StoreServer.open()
-    limits = GatewayConfig(answers=AnswerLimits(append_seconds=0.2))
-    rig = Rig(store.store, provider, [0.0], "remote", remote=store, folder=tmp_path, gateway=limits)
+    rig = Rig(store.store, provider, [0.0], "remote", remote=store, folder=tmp_path)
     await rig.start()
-    try:
-        async with rig.sdk() as ai:
-            known = await ask(ai, stream=stream, input="say one")
+    yield rig
+    await rig.stop()
+    await store.close()
 
-            async def hang(request: aioweb.Request) -> aioweb.StreamResponse | None:
-                is_put = request.method == "PUT" and "/responses/" in request.path
-                return await forever(request) if is_put else None
 
-            store.before = hang
-            hung = await ask(ai, stream=stream, input="say two", previous_response_id=known.id)
-            assert items_of(hung)
-            store.before = None
-            await expect_unknown(rig, ai, hung.id)
-            await store.stop()
-            away = await ask(ai, stream=stream, input="say two", previous_response_id=known.id)
-            assert items_of(away)
-            with pytest.raises(openai.InternalServerError) as refused:
-                await ask(
-                    ai.with_options(max_retries=0),
-                    stream=stream,
-                    input="say three",
-                    previous_response_id=away.id,
-                )
-            assert refused.value.status_code == 503  # it might be known to another daemon
-            await store.start()
-        await rig.start()
-        async with rig.sdk() as ai:
-            await expect_unknown(rig, ai, away.id)
-            await ask(ai, stream=stream, input="say two", previous_response_id=known.id)
-    finally:
-        await rig.stop()
-        await store.close()
+async def test_while_the_store_is_away_a_conversation_goes_on_and_is_told_it_later(
+    far: Rig,
+) -> None:
+    assert far.remote is not None
+    async with far.sdk() as ai:
+        known = await ask(ai, stream=False, input="say one")
+        await far.remote.stop()
+        away = await ask(ai, stream=False, input="say two", previous_response_id=known.id)
+        more = await ask(ai, stream=True, input="say three", previous_response_id=away.id)
+        with pytest.raises(openai.InternalServerError) as refused:
+            await ask(
+                ai.with_options(max_retries=0),
+                stream=False,
+                input="say x",
+                previous_response_id="resp_of_another_daemon",
+            )
+        assert refused.value.status_code == 503
+        await far.remote.start()
+        assert far.source is not None
+        await far.source.responses.flush()
+    await far.start()
+    async with far.sdk() as ai:
+        await ask(ai, stream=False, input="say on", previous_response_id=more.id)
+    texts = [item["content"] for item in far.provider.inputs[-1] if item.get("role") == "user"]
+    assert texts == ["say one", "say two", "say three", "say on"]
+
+
+async def test_what_a_daemon_could_not_tell_its_store_before_it_ended_is_unknown(far: Rig) -> None:
+    assert far.remote is not None
+    async with far.sdk() as ai:
+        known = await ask(ai, stream=False, input="say one")
+        await far.remote.stop()
+        away = await ask(ai, stream=False, input="say two", previous_response_id=known.id)
+    await far.start()
+    await far.remote.start()
+    async with far.sdk() as ai:
+        await expect_unknown(far, ai, away.id)
+        await ask(ai, stream=False, input="say two", previous_response_id=known.id)
+
+
+async def test_an_answer_waits_for_a_slow_store_for_a_moment_only(far: Rig) -> None:
+    async def hang(request: aioweb.Request) -> aioweb.StreamResponse | None:
+        is_put = request.method == "PUT" and "/responses/" in request.path
+        return await forever(request) if is_put else None
+
+    assert far.remote is not None
+    far.gateway = GatewayConfig(answers=AnswerLimits(append_seconds=0.2))
+    await far.start()
+    far.remote.before = hang
+    async with far.sdk() as ai:
+        hung = await ask(ai, stream=True, input="say one")
+        await ask(ai, stream=True, input="say two", previous_response_id=hung.id)
+        await ai.responses.delete(hung.id)
+        await expect_unknown(far, ai, hung.id)
 
 
 async def test_history_that_is_the_upstreams_is_left_alone(
