@@ -21,6 +21,10 @@ from coatcheck.daemon import (
     EmbeddedPrompts,
     EmbeddedResponses,
     GatewayConfig,
+    NoBlobs,
+    NoMeters,
+    NoPrompts,
+    RemoteFace,
     RemoteStore,
     UpstreamConfig,
 )
@@ -493,6 +497,42 @@ async def test_an_answer_waits_for_a_slow_store_for_a_moment_only(far: Rig) -> N
         await ask(ai, stream=True, input="say two", previous_response_id=hung.id)
         await ai.responses.delete(hung.id)
         await expect_unknown(far, ai, hung.id)
+
+
+async def test_an_edge_leaves_ids_to_the_daemon_behind_it(rig: Rig) -> None:
+    """What it names of a prompt that the daemon keeps stands behind what the id stands for."""
+    config = UpstreamConfig(
+        "far", dialect="openai.responses", base_url=f"{rig.url}/v1", reuse="coatcheck"
+    )
+    async with AsyncExitStack() as stack:
+        edge = Daemon.open(
+            DaemonConfig(upstreams=(config,), has_echo=False), NoBlobs(), NoPrompts()
+        )
+        stack.push_async_callback(edge.close)
+        far = RemoteFace.open((config,), NoMeters())
+        stack.push_async_callback(far.close)
+        table = join_faces([far.face(), edge.face()], title="t", version="0")
+        server = Server(build_app(table))
+        url = (await server.start()).url
+        stack.push_async_callback(server.stop, 0)
+        ai = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=ALICE)
+        stack.push_async_callback(ai.close)
+        answers = await converse(ai, stream=True)
+        again = {"role": "user", "content": "say again"}
+        alone = await ask(ai, stream=False, input=[again])
+        await ask(ai, stream=False, input=[again, again], previous_response_id=alone.id)
+        await expect_unknown(rig, ai, "resp_unknown")
+        await ai.responses.delete(alone.id)
+        await expect_unknown(rig, ai, alone.id)
+    async with (
+        strict_responses() as direct,
+        openai.AsyncOpenAI(base_url=direct.url, api_key="k") as ai,
+    ):
+        expected = await converse_whole(ai, stream=True)
+        assert rig.provider.inputs[:10] == direct.inputs
+    assert [items_of(answer) for answer in answers] == [items_of(answer) for answer in expected]
+    assert rig.provider.inputs[11] == [again, *items_of(alone), again, again]
+    assert not rig.provider.refused
 
 
 async def test_history_that_is_the_upstreams_is_left_alone(
