@@ -203,6 +203,7 @@ from .sniff import SNIFF_BYTES, sniff
 from .sse import SseEvent, SseReader, event_end, last_event_start, write_comment, write_event
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
+from .usage import PromptUsage, read_usage
 
 __all__ = [
     "ALL_SCOPES",
@@ -331,6 +332,7 @@ __all__ = [
     "PromptAppend",
     "PromptDigestError",
     "PromptStep",
+    "PromptUsage",
     "ProtocolError",
     "Provider",
     "Ref",
@@ -416,6 +418,7 @@ __all__ = [
     "read_envelope",
     "read_part_id",
     "read_upload_id",
+    "read_usage",
     "ref_form",
     "refs_headers",
     "scale_headers",
