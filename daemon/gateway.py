@@ -33,6 +33,7 @@ from coatcheck.web import (
 
 from .account import Account
 from .answers import AnsweredTurn, AnswerLimits, Answers, Named
+from .edge import Edge
 from .errors import (
     BlobsNotFoundError,
     BlobUnreadableError,
@@ -97,6 +98,7 @@ class Gateway:
         keeper: Keeper,
         answers: Answers,
         passage: Passage,
+        edge: Edge,
         meters: Meters,
         random: Callable[[int], bytes],
         guardian: Guardian,
@@ -113,6 +115,7 @@ class Gateway:
         self._keeper = keeper
         self._answers = answers
         self._passage = passage
+        self._edge = edge
         self._fitter = fitter
         self._history = history
         self._guardian = guardian
@@ -130,15 +133,28 @@ class Gateway:
         incoming = Incoming(request)
         try:
             if upstream := await self._passing(dialect, incoming):
-                return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+                return await self._pass(dialect, call, incoming, upstream)
             return await self._serve(dialect, call, incoming)
         except DaemonError as error:
             raise ProblemError(error.problem) from error
         finally:
             await incoming.close()
 
+    async def _pass(
+        self,
+        dialect: Dialect,
+        call: Call,
+        incoming: Incoming,
+        upstream: Upstream,
+        raw: Whole | None = None,
+    ) -> web.StreamResponse:
+        """Serve a call that is not read here; `raw` is its body, where that came already."""
+        if upstream.config.is_edge:
+            return await self._edge.serve(dialect, call, incoming, upstream, raw)
+        return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+
     async def _passing(self, dialect: Dialect, incoming: Incoming) -> Upstream | None:
-        """Return the upstream that takes the turn as it comes.
+        """Return the upstream that takes the turn without its being read here.
 
         None when it is to be read, or when too little of it has come to know.
         """
@@ -147,7 +163,7 @@ class Gateway:
         model = _path_model(dialect, incoming.request) or await incoming.model()
         found = None if model is None else self._upstreams.find(dialect.name, model)
         upstream = found or self._upstreams.blind(dialect.name)
-        return upstream if upstream and upstream.config.mode != "on" else None
+        return upstream if upstream and not upstream.config.reads_turns else None
 
     async def _serve(self, dialect: Dialect, call: Call, incoming: Incoming) -> web.StreamResponse:
         request = incoming.request
@@ -158,7 +174,7 @@ class Gateway:
         text = await asyncio.to_thread(inflate, raw[:], codings, limit) if codings else raw
         parsed, upstream = await self._read(text, dialect, _path_model(dialect, request))
         if parsed is None:
-            return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+            return await self._pass(dialect, call, incoming, upstream, raw)
         account = self._passage.account(request, upstream, _observed(dialect, call))
         if upstream.config.observe and call.is_turn:
             sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
@@ -231,11 +247,11 @@ class Gateway:
             loose = partial(loose_model, text, dialect, path_model)
             model = await in_thread_if(len(text), loose)
             found = self._upstreams.find(dialect.name, model)
-            if found is None or found.config.mode == "on":
+            if found is None or found.config.reads_turns:
                 raise
             return None, found
         upstream = self._upstreams.choose(dialect.name, parsed.model)
-        return parsed if upstream.config.mode == "on" else None, upstream
+        return parsed if upstream.config.reads_turns else None, upstream
 
     def _begin_keeping(
         self, sent: Sent, tenant: str, dialect: Dialect, wish: Wish
