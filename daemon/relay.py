@@ -108,10 +108,10 @@ async def relay(
     request: web.Request,
     answer: Answer,
     extra: Mapping[str, str],
-    count: Callable[[int], None],
+    count: Callable[[bytes], None],
     tap: Tap | None = None,
 ) -> web.StreamResponse:
-    """Pass an answer on, its headers joined by `extra`; `count` is told the bytes of its body.
+    """Pass an answer on, its headers joined by `extra`; `count` is shown the bytes of its body.
 
     Raises:
         BrokenAnswerError: the upstream broke off; what there was to say has been written.
@@ -138,14 +138,14 @@ class _Way:
 
     request: web.Request
     response: PassedAnswer
-    count: Callable[[int], None]
+    count: Callable[[bytes], None]
 
     async def begin(self) -> None:
         await self.response.prepare(self.request)
 
     async def give(self, data: bytes) -> None:
         if data:
-            self.count(len(data))
+            self.count(data)
             await self.response.write(data)
 
 
