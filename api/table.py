@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from coatcheck.protocol import (
     BLOB_PATH,
+    EXPIRES_PARAMETER,
     PROBLEM_TYPE,
+    SIGNATURE_PARAMETER,
     BlobEntry,
     BlobPage,
     Descriptor,
@@ -44,6 +46,8 @@ from .openai_routes import upload_routes
 from .openai_uploads import OpenAIUploads
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
+from .responses import ResponseHandlers, response_routes
+from .signed_urls import SignedUrlHandlers, signed_url_route
 from .tus_routes import tus_routes
 from .work import work_route
 
@@ -55,6 +59,11 @@ _UPLOAD_FIELDS = (
     Parameter("Content-Digest", "SHA-256 of the body (RFC 9530); compared", "header"),
     Parameter("Expect", "`100-continue`: wait to be asked for the body", "header"),
     END_USER_FIELD,
+)
+_READ_FIELDS = (
+    *BLOB_CONDITIONS,
+    Parameter(SIGNATURE_PARAMETER, "of a signed URL, in place of a key"),
+    Parameter(EXPIRES_PARAMETER, "of a signed URL"),
 )
 _PAGING = (
     Parameter("limit", "blobs in the page", schema={"type": "integer", "minimum": 1}),
@@ -78,12 +87,14 @@ def routes(
         *_upload_routes(BlobHandlers(store, config)),
         *_read_routes(BlobHandlers(store, config)),
         *_hold_routes(BlobHandlers(store, config)),
+        signed_url_route(SignedUrlHandlers(store, config)),
         *tus_routes(store),
         *files_routes(fronts, elsewhere),
         *upload_routes(OpenAIUploads(store, config, elsewhere)),
         *gemini_routes(gemini, GeminiUploads(store, elsewhere)),
         *resolve_routes(store, config),
         *prompt_routes(PromptHandlers(store, config)),
+        *response_routes(ResponseHandlers(store)),
         *key_routes(store.keys, config),
         *_admin_routes(AdminHandlers(store, config)),
         *maintenance_routes(store),
@@ -188,8 +199,9 @@ def _read_routes(blobs: BlobHandlers) -> list[Route]:
             "GET",
             _BLOB,
             blobs.get,
-            Operation("Get a blob", "blobs", answers, None, BLOB_CONDITIONS),
+            Operation("Get a blob", "blobs", answers, None, _READ_FIELDS),
             scope="read",
+            capability=SIGNATURE_PARAMETER,
         ),
         Route(
             "HEAD",
@@ -200,9 +212,10 @@ def _read_routes(blobs: BlobHandlers) -> list[Route]:
                 "blobs",
                 {status: Answer(answer.description) for status, answer in answers.items()},
                 None,
-                BLOB_CONDITIONS,
+                _READ_FIELDS,
             ),
             scope="read",
+            capability=SIGNATURE_PARAMETER,
         ),
         Route(
             "GET",

@@ -58,12 +58,13 @@ async def assemble_serve(
         siblings=surroundings.siblings,
         clock=surroundings.clock,
         shelf=await open_shelf(settings, settings.data, stack, surroundings.clock),
+        responses=daemon.EmbeddedResponses(blobs),
     )
     stack.push_async_callback(resolving.close)
     keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)
     measure_store(metrics, blobs)
     measure_uses(metrics, resolving.uses)
-    store_face = api.face(blobs, elsewhere=resolving.passage)
+    store_face = api.face(blobs, settings.api_config(), elsewhere=resolving.passage)
     return Assembly([store_face, resolving.face(), metrics.face()], keyring, metrics)
 
 
@@ -79,7 +80,7 @@ async def assemble_api(
     keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)
     metrics = web.Metrics(surroundings.siblings)
     measure_store(metrics, blobs)
-    return Assembly([api.face(blobs), metrics.face()], keyring, metrics)
+    return Assembly([api.face(blobs, settings.api_config()), metrics.face()], keyring, metrics)
 
 
 async def _open_store(

@@ -61,6 +61,7 @@ async def assemble_daemon(
         inventory=remote.inventory,
         clock=surroundings.clock,
         shelf=await open_shelf(settings, settings.cache, stack, surroundings.clock),
+        responses=remote.responses,
     )
     stack.push_async_callback(resolving.close)
     measure_copies(metrics, remote.cache, remote_config.cache)

@@ -37,6 +37,12 @@ class DaemonMeters:
             "Requests to an upstream, by the status that it answered or the error's code.",
             *("upstream", "outcome"),
         )
+        self._replicas = _count(
+            metrics,
+            "coatcheck_replica_requests_total",
+            "Requests that one of several base_urls took, by its place among them, and why it did.",
+            *("upstream", "replica", "choice"),
+        )
         self._hop_bytes = metrics.http.hop_bytes
         self._hops: dict[tuple[str, str], Counter] = {}  # to look one up costs more than to count
         self._saved = _count(
@@ -78,6 +84,13 @@ class DaemonMeters:
             "Prompts that were kept, refused (not to be kept), or asked for and not_found.",
             "outcome",
         )
+        self._fields = _count(
+            metrics,
+            "coatcheck_fields_total",
+            "Large values of requests that were kept, refused (not to be kept), or named by their "
+            "digest and found or not_found.",
+            "outcome",
+        )
         self._observed = _count(
             metrics,
             "coatcheck_observations_total",
@@ -92,6 +105,10 @@ class DaemonMeters:
     def first_byte(self, upstream: str, seconds: float) -> None:
         """See `daemon.Meters`."""
         self._first_byte.labels(upstream).observe(seconds)
+
+    def replica(self, upstream: str, index: int, choice: daemon.ReplicaChoice) -> None:
+        """See `daemon.Meters`."""
+        self._replicas.labels(upstream, str(index), choice).inc()
 
     def answered(self, upstream: str, outcome: str, seconds: float) -> None:
         """See `daemon.Meters`."""
@@ -125,6 +142,10 @@ class DaemonMeters:
     def prompt(self, outcome: daemon.PromptOutcome) -> None:
         """See `daemon.Meters`."""
         self._prompts.labels(outcome).inc()
+
+    def field(self, outcome: daemon.FieldOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._fields.labels(outcome).inc()
 
     def observed(self, *, is_dropped: bool) -> None:
         """See `daemon.Meters`."""

@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from coatcheck.api import ApiConfig
 from coatcheck.daemon import (
     CacheConfig,
     DaemonConfig,
@@ -51,7 +52,7 @@ _NO_DEFAULTS: Mapping[str, object] = MappingProxyType({})
 
 def _checked(url: str) -> str:
     authority(url)
-    return url
+    return url.removesuffix("/")
 
 
 Origin: TypeAlias = Annotated[str, AfterValidator(_checked)]
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
     scrub_days: float = Field(default=30, ge=0)
     review_seconds: int = Field(default=_STORE.review_seconds, ge=0)
     quarantine_seconds: int = Field(default=_STORE.quarantine_seconds, ge=0)
+    signed_url_seconds: int = Field(default=_STORE.signed_url_seconds, gt=0)
     upload_seconds: int = Field(default=_STORE.upload_seconds, gt=0)
     max_uploads_per_tenant: int = Field(default=_STORE.max_uploads_per_tenant, gt=0)
     max_request_bytes: int = Field(default=_GATEWAY.max_request_bytes, gt=0)
@@ -132,9 +134,14 @@ class Settings(BaseSettings):
             quotas=Quotas(self.tenant_quota_bytes, self.tenant_quotas),
             review_seconds=self.review_seconds,
             quarantine_seconds=self.quarantine_seconds,
+            signed_url_seconds=self.signed_url_seconds,
             upload_seconds=self.upload_seconds,
             max_uploads_per_tenant=self.max_uploads_per_tenant,
         )
+
+    def api_config(self) -> ApiConfig:
+        """Return what the store's face is told."""
+        return ApiConfig(public_origin=self.public_urls[0] if self.public_urls else None)
 
     def maintenance_config(self) -> MaintenanceConfig:
         """Return what the store does by itself."""
@@ -184,7 +191,7 @@ class Settings(BaseSettings):
                 to set, or is this server itself.
         """
         for item in self.upstream:
-            if self._is_own(item.base_url):
+            if any(map(self._is_own, item.urls)):
                 raise SettingsError(f"upstream {item.name}: its base_url is this server itself")
         own = (item.config(environment) for item in self.upstream)
         return DaemonConfig(

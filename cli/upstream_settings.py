@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,6 +24,7 @@ from coatcheck.protocol import DIALECTS
 from .errors import SettingsError
 
 _TIMEOUTS = Timeouts()
+_UPSTREAM = UpstreamConfig("")
 
 
 class TimeoutSettings(BaseModel):
@@ -63,6 +65,16 @@ def _written(value: object) -> object:
     raise ValueError('must be a text, or { env = "NAME" }')
 
 
+def _has_host(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.port == 0:  # asking for the port checks it
+        raise ValueError("must be a URL with a host")
+    return url
+
+
+BaseUrl: TypeAlias = Annotated[
+    str, Field(pattern=r"^https?://[^\s?#]+$"), AfterValidator(_has_host)
+]
 HeaderValue: TypeAlias = Annotated[str | FromEnvironment, BeforeValidator(_written)]
 
 
@@ -73,13 +85,16 @@ class UpstreamSettings(BaseModel):
 
     name: str = Field(min_length=1)
     dialect: str = "openai.chat"
-    base_url: str = Field(pattern=r"^https?://[^\s?#]+$")
+    base_url: BaseUrl | None = None
+    base_urls: tuple[BaseUrl, ...] = Field(default=(), max_length=64)
+    spill_requests: int = Field(default=_UPSTREAM.spill_requests, ge=1)
     api_key_env: str | None = None
     headers: Mapping[str, HeaderValue] = Field(default_factory=dict[str, HeaderValue], repr=False)
     models: tuple[str, ...] = ("*",)
     reuse: Literal["inline", "coatcheck"] = "inline"
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
+    history: Literal["upstream", "coatcheck"] = "upstream"
     timeouts: TimeoutSettings = TimeoutSettings()
     images: ImageSettings | None = None
     max_piece_bytes: int = Field(default=DEFAULT_REQUEST_BYTES, ge=MIN_REQUEST_BYTES)
@@ -99,19 +114,40 @@ class UpstreamSettings(BaseModel):
 
     @model_validator(mode="after")
     def _leaves_reading_to_the_remote(self) -> Self:
-        if self.reuse == "coatcheck":
-            for name, is_set in (("images", self.images is not None), ("observe", self.observe)):
-                if is_set:
-                    raise ValueError(f"{name}: with reuse 'coatcheck' it is the remote's to set")
+        if self.reuse != "coatcheck":
+            return self
+        for name, is_set in (
+            ("images", self.images is not None),
+            ("observe", self.observe),
+            ("history", self.history != "upstream"),
+        ):
+            if is_set:
+                raise ValueError(f"{name}: with reuse 'coatcheck' it is the remote's to set")
+        if self.base_urls:
+            raise ValueError("base_urls: reuse 'coatcheck' takes one base_url, of one store")
         return self
 
-    @field_validator("base_url")
-    @classmethod
-    def _has_host(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if not parts.hostname or parts.port == 0:  # asking for the port checks it
-            raise ValueError("must be a URL with a host")
-        return url
+    @model_validator(mode="after")
+    def _reads_what_it_keeps(self) -> Self:
+        if self.history == "coatcheck":
+            if self.mode != "on":
+                raise ValueError(f"history: mode {self.mode!r} keeps nothing; it takes mode 'on'")
+            if self.dialect != "openai.responses":
+                raise ValueError(f"history: {self.dialect} has no ids; 'openai.responses' has")
+        return self
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if (self.base_url is None) == (not self.base_urls):
+            raise ValueError("it takes a base_url, or base_urls")
+        if len({url.rstrip("/") for url in self.base_urls}) < len(self.base_urls):
+            raise ValueError("base_urls: one of them is there twice")
+        return self
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where it is, at least once."""
+        return self.base_urls if self.base_url is None else (self.base_url,)
 
     def config(self, environment: Mapping[str, str]) -> UpstreamConfig:
         """Return what the daemon is told of it, secrets taken from the environment.
@@ -122,7 +158,9 @@ class UpstreamSettings(BaseModel):
         config = UpstreamConfig(
             name=self.name,
             dialect=self.dialect,
-            base_url=self.base_url,
+            base_url=self.urls[0],
+            base_urls=self.urls if len(self.urls) > 1 else (),
+            spill_requests=self.spill_requests,
             api_key=self._from(environment, self.api_key_env) if self.api_key_env else None,
             headers=tuple(
                 (name, value if isinstance(value, str) else self._from(environment, value.env))
@@ -132,6 +170,7 @@ class UpstreamSettings(BaseModel):
             reuse=self.reuse,
             mode=self.mode,
             observe=self.observe,
+            history=self.history,
             timeouts=Timeouts(**self.timeouts.model_dump()),
             images=ImagePolicy(**self.images.model_dump()) if self.images else None,
             max_piece_bytes=self.max_piece_bytes,

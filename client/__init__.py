@@ -3,7 +3,7 @@
 from .announcement import Announcements
 from .answer import Assembly, ChatAnswer
 from .async_client import AsyncClient
-from .asynchronous import AsyncBody, carry_out
+from .asynchronous import AsyncBody, drive
 from .blobs import BlobName
 from .client import Client
 from .content import Progress, Source
@@ -31,6 +31,7 @@ from .errors import (
 from .exchange import Exchange, Join, Outgoing, Reply, Request, Sink, Step, Work
 from .familiar import Familiar, TextKey
 from .known import DEFAULT_REQUEST_BYTES, MIN_REQUEST_BYTES, Known
+from .sdk import Fallback, async_http_client, http_client, wrap
 from .store_link import StoreLink
 from .stream import AsyncChatStream, ChatStream
 from .turn import Taken, Turn, send_as_it_came, take
@@ -57,6 +58,7 @@ __all__ = [
     "DigestMismatchError",
     "Endpoint",
     "Exchange",
+    "Fallback",
     "Familiar",
     "FieldNotFoundError",
     "FileChangedError",
@@ -85,8 +87,11 @@ __all__ = [
     "TimedOutError",
     "Turn",
     "Work",
-    "carry_out",
+    "async_http_client",
+    "drive",
+    "http_client",
     "send_as_it_came",
     "take",
     "unread",
+    "wrap",
 ]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from coatcheck.protocol import BlobEntry, Descriptor, Digest, JsonObject, Released
+from coatcheck.protocol import BlobEntry, Descriptor, Digest, JsonObject, Released, SignedUrl
 
 from . import blobs, fetch
 from .answer import ChatAnswer
@@ -154,6 +154,19 @@ class AsyncClient:
             BlobNotFoundError: this key holds no grant of the blob.
         """
         return await self._driver.run(blobs.unpin(named(blob)))
+
+    async def signed_url(self, blob: BlobName, *, expires_seconds: int | None = None) -> SignedUrl:
+        """Return a URL that opens a blob without a key, for whoever is to fetch it.
+
+        It is good for more than `expires_seconds`, or one window of the server's, and for less than
+        a window more; within a window the answer stays the same. Whoever has it reads the blob until
+        then, or until this key's tenant lets go of it. Renews the lease. May be called twice.
+
+        Raises:
+            BlobNotFoundError: this key holds no grant of the blob.
+            InvalidArgumentError: nobody may ask for so long.
+        """
+        return await self._driver.run(blobs.signed_url(named(blob), expires_seconds))
 
     async def list(self) -> AsyncIterator[BlobEntry]:
         """Iterate over the blobs that this key holds, newest first, asking page by page."""

@@ -22,6 +22,7 @@ from .errors import (
 from .exchange import MAX_ANSWER_BYTES, Exchange, Join, Outgoing, Reply, Request, Sink, Step
 from .unread import unread
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 READ_BYTES = 256 * 1024
@@ -87,13 +88,13 @@ class AsyncDriver:
         Raises:
             what the exchange raises.
         """
-        return await carry_out(exchange, self._perform)
+        return await drive(exchange, self._perform)
 
     async def open(self, exchange: Exchange[T]) -> tuple[T, AsyncBody]:
         """Carry out an exchange that leaves an answer open; the caller closes the body."""
         opened: list[AsyncBody] = []
         try:
-            result = await carry_out(exchange, lambda step: self._perform(step, opened))
+            result = await drive(exchange, lambda step: self._perform(step, opened))
         except BaseException:
             for body in opened:
                 body.close()
@@ -218,12 +219,8 @@ class _OutgoingBody:
         return piece
 
 
-async def carry_out(exchange: Exchange[T], perform: Callable[[Step], Awaitable[object]]) -> T:
-    """Carry out an exchange whose steps are done by `perform`; see the rules of `exchange.py`.
-
-    Raises:
-        what the exchange raises.
-    """
+async def drive(exchange: Generator[S, object, T], perform: Callable[[S], Awaitable[object]]) -> T:
+    """Carry out an exchange by what performs a step; return its result. See the rules of `exchange.py`."""
     try:
         step = next(exchange)
         while True:

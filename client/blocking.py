@@ -19,6 +19,7 @@ from .errors import (
 )
 from .exchange import MAX_ANSWER_BYTES, Exchange, Join, Outgoing, Reply, Request, Sink, Step
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 READ_BYTES = 256 * 1024
@@ -66,13 +67,13 @@ class BlockingDriver:
         Raises:
             what the exchange raises.
         """
-        return _drive(exchange, self._perform)
+        return drive(exchange, self._perform)
 
     def open(self, exchange: Exchange[T]) -> tuple[T, BlockingBody]:
         """Carry out an exchange that leaves an answer open; the caller closes the body."""
         opened: list[BlockingBody] = []
         try:
-            result = _drive(exchange, lambda step: self._perform(step, opened))
+            result = drive(exchange, lambda step: self._perform(step, opened))
         except BaseException:
             for body in opened:
                 body.close()
@@ -124,7 +125,8 @@ class BlockingDriver:
         )
 
 
-def _drive(exchange: Exchange[T], perform: Callable[[Step], object]) -> T:
+def drive(exchange: Generator[S, object, T], perform: Callable[[S], object]) -> T:
+    """Carry out an exchange by what performs a step; return its result."""
     try:
         step = next(exchange)
         while True:

@@ -50,6 +50,11 @@ def refusal(reply: Reply) -> ClientError:
     return ServerError(reply.status, code, detail, can_help)
 
 
+def code_of(reply: Reply) -> str | None:
+    """Return the stable code of an answer that is no success; None where it has none."""
+    return _text(_told(reply), "code")
+
+
 def json_object(reply: Reply) -> JsonObject:
     """Return the object that a success carries.
 

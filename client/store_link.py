@@ -4,7 +4,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from coatcheck.protocol import Descriptor, Digest, KeyAnswer, PromptAppend, ResolveAnswer
+from coatcheck.protocol import (
+    Descriptor,
+    Digest,
+    KeyAnswer,
+    PromptAppend,
+    ResolveAnswer,
+    ResponseAnswer,
+    ResponseName,
+    SignedUrl,
+)
 
 from . import daemon_calls
 from .asynchronous import AsyncBody, AsyncDriver
@@ -98,6 +107,14 @@ class StoreLink:
         """Return those that have to be handed in; the others are for the end user too then."""
         return await self._ask(lambda: daemon_calls.missing(tenant, digests, end_user))
 
+    async def signed_url(self, tenant: str, digest: Digest) -> SignedUrl:
+        """Return a URL that opens a blob for whoever has it, for one window of the store's.
+
+        Raises:
+            BlobNotFoundError: the tenant holds no grant of it.
+        """
+        return await self._ask(lambda: daemon_calls.signed_url(tenant, digest))
+
     async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
         """Return the JSON texts of a kept list, oldest first; None when it is not kept."""
         return await self._driver.run(daemon_calls.expand(tenant, dialect, digest))
@@ -112,6 +129,27 @@ class StoreLink:
         """
         size = sum(len(step.text) for step in wanted.messages)
         await self._ask(lambda: daemon_calls.append(tenant, wanted, end_user), size)
+
+    async def put_response(
+        self, tenant: str, response_id: str, named: ResponseName, *, end_user: str | None = None
+    ) -> None:
+        """Let the id of a response name a kept prompt. May be called twice.
+
+        Raises:
+            PromptNotFoundError: the prompt is not kept.
+        """
+        await self._ask(lambda: daemon_calls.put_response(tenant, response_id, named, end_user))
+
+    async def find_response(self, tenant: str, response_id: str) -> ResponseAnswer | None:
+        """Return what the id of a response names; None: nothing."""
+        return await self._ask(lambda: daemon_calls.find_response(tenant, response_id))
+
+    async def remove_response(self, tenant: str, response_id: str) -> bool:
+        """Let the id of a response name nothing; return whether it named something.
+
+        Asked again after a lost answer, it may return False though it did.
+        """
+        return await self._ask(lambda: daemon_calls.remove_response(tenant, response_id))
 
     async def verify(self, secret: str) -> KeyAnswer | None:
         """Return whose key this is; None when it opens nothing."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from coatcheck.protocol import (
+    ANSWER_HEADER,
     ENVELOPE_KEY,
     PROMPT_HEADER,
     REFS_HEADER,
@@ -42,7 +43,6 @@ from .refusal import refusal
 from .shorten import ShortBody, shorten
 from .upload import Spent, forget_all, remember_all, upload_again, upload_missing
 
-ANSWER_HEADER = "Coatcheck-Answer"
 _HEALS = 2  # uploads after a 404: what was lost, and what goes while that is uploaded
 
 

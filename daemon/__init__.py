@@ -7,8 +7,17 @@ from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
 from .headers import check_extra_headers
+from .history import EmbeddedResponses, NamedResponse, ResponseSource
 from .inventory import Inventory
-from .meters import Meters, NoMeters, PromptOutcome, ResolveStep, VariantOutcome
+from .meters import (
+    FieldOutcome,
+    Meters,
+    NoMeters,
+    PromptOutcome,
+    ReplicaChoice,
+    ResolveStep,
+    VariantOutcome,
+)
 from .observation import NoObserver, Observed, Observer
 from .observation_report import ObservedSum, read_observations
 from .observations import FILE_NAME as OBSERVATIONS_FILE
@@ -33,12 +42,15 @@ __all__ = [
     "DiskCache",
     "EmbeddedBlobs",
     "EmbeddedPrompts",
+    "EmbeddedResponses",
+    "FieldOutcome",
     "Figures",
     "GatewayConfig",
     "ImagePolicy",
     "Inventory",
     "KeptMessage",
     "Meters",
+    "NamedResponse",
     "NoBlobs",
     "NoMeters",
     "NoObserver",
@@ -56,8 +68,10 @@ __all__ = [
     "RemoteConfig",
     "RemoteFace",
     "RemoteStore",
+    "ReplicaChoice",
     "ResolveStep",
     "Resolved",
+    "ResponseSource",
     "Terms",
     "Timeouts",
     "TurnLimits",

@@ -94,8 +94,13 @@ class Base64Of:
 
     @property
     def encoded_size(self) -> int:
-        """Characters, padding included (RFC 4648 section 4)."""
-        return 4 * -(-self.size // 3)
+        """Characters, padding included."""
+        return encoded_size(self.size)
+
+
+def encoded_size(size: int) -> int:
+    """Return the characters of base64 for so many bytes, padding included (RFC 4648 section 4)."""
+    return 4 * -(-size // 3)
 
 
 class SplicedBody:

@@ -7,7 +7,7 @@ work, and closes them; the sources belong to whoever made them.
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
@@ -17,11 +17,14 @@ from coatcheck.store import ImageWorkerConfig, ImageWorkers
 from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
 
 from .admin import cache_routes, cache_section
+from .answers import Answers
 from .echo import EchoUpstream
 from .echo_voices import VOICES
 from .edge import Edge
+from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
+from .history import History, HistoryRoutes, ResponseSource
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
 from .metered import MeteredBlobs, MeteredPrompts, MeteredUpstream
@@ -30,7 +33,9 @@ from .models import Models
 from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
+from .replicas import Replicas
 from .resolver import Resolver
+from .reuse import Inline, Modes
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -67,6 +72,8 @@ class Daemon:
         keeper: Keeper,
         images: ImageWorkers,
         fitter: Fitter | None,
+        history: HistoryRoutes,
+        modes: Modes,
     ) -> None:
         self._gateway = gateway
         self.passage = passage
@@ -80,6 +87,8 @@ class Daemon:
         self._keeper = keeper
         self._images = images
         self._fitter = fitter
+        self._history = history
+        self._modes = modes
 
     @classmethod
     def open(
@@ -95,31 +104,37 @@ class Daemon:
         inventory: CacheView | None = None,
         siblings: Siblings | None = None,
         shelf: VariantShelf | None = None,
+        responses: ResponseSource | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
-        images, and belongs to whoever opened it.
+        images, and belongs to whoever opened it. `responses` are what responses are called, for
+        upstreams that leave their history to us.
 
         Raises:
-            ValueError: an upstream has an image policy, and there is no shelf.
+            ValueError: an upstream has an image policy, and there is no shelf; or it leaves its
+                history to us, and there is nowhere to keep it.
         """
+        if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
+            raise ValueError("history needs a place where ids of responses are kept")
         if shelf is None and any(each.images for each in config.upstreams):
             raise ValueError("an image policy needs a shelf for variants")
         uses = Inventory(blobs.name)
         noted = SharedInventory(uses, siblings or Siblings())
         meters = meters or NoMeters()
         blobs = MeteredBlobs(blobs, meters, time.monotonic)
+        fields = Fields(prompts, meters, clock)
         prompts = MeteredPrompts(prompts, meters)
         images = ImageWorkers(config.images)
         upstreams = Upstreams(
             [
                 MeteredUpstream(upstream, meters, time.monotonic)
-                for upstream in _upstreams(config, images, clock)
+                for upstream in _upstreams(config, images, clock, meters)
             ]
         )
-        keeper = Keeper(blobs, prompts, Familiar(int.from_bytes(random(8))))
+        keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         resolver = Resolver(blobs, inventory or noted, clock)
         fitter: Fitter | None = None
@@ -128,21 +143,38 @@ class Daemon:
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
         limits = config.gateway
         edge = Edge(passage, meters, random, limits.max_request_bytes, limits.public_origins)
+        modes = Modes({"inline": Inline()})
         gateway = Gateway(
             limits,
             resolver=resolver,
             prompts=prompts,
+            fields=fields,
             upstreams=upstreams,
             keeper=keeper,
+            answers=Answers(keeper, config.gateway.answers),
             passage=passage,
             edge=edge,
             meters=meters,
             random=random,
+            modes=modes,
             fitter=fitter,
+            history=History(prompts, responses) if responses else None,
         )
+        history = HistoryRoutes(responses, upstreams, passage)
         models = Models(upstreams, passage)
         return cls(
-            gateway, passage, models, uses, inventory, noted, upstreams, keeper, images, fitter
+            gateway,
+            passage,
+            models,
+            uses,
+            inventory,
+            noted,
+            upstreams,
+            keeper,
+            images,
+            fitter,
+            history,
+            modes,
         )
 
     def face(self) -> Face:
@@ -151,6 +183,7 @@ class Daemon:
             routes=[
                 *self._turn_routes(),
                 *self._model_routes(),
+                *self._history.routes(),
                 *self._passing_routes(),
                 *cache_routes(self._inventory),
             ],
@@ -162,6 +195,7 @@ class Daemon:
         """End background work, then close connections and workers. May be called twice."""
         if self._fitter:
             await self._fitter.close()
+        await self._modes.close()
         await self._keeper.close()
         await self._upstreams.close()
         await self._images.close()
@@ -228,14 +262,21 @@ class Daemon:
 
 
 def _upstreams(
-    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float]
+    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float], meters: Meters
 ) -> list[Upstream]:
     """Make every upstream. `echo` serves every model when it is alone, else its own name first.
 
     It has one voice for each dialect; `images` decodes for all of them.
     """
-    upstreams: list[Upstream] = [HttpUpstream.open(each) for each in config.upstreams]
+    upstreams: list[Upstream] = [_remote(each, meters) for each in config.upstreams]
     if not config.has_echo:
         return upstreams
     models = (ECHO,) if upstreams else ("*",)
     return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]
+
+
+def _remote(config: UpstreamConfig, meters: Meters) -> Upstream:
+    if len(config.base_urls) < 2:
+        return HttpUpstream.open(config)
+    replicas = [HttpUpstream.open(replace(config, base_url=url)) for url in config.base_urls]
+    return Replicas(config, replicas, meters, time.monotonic)

@@ -1,6 +1,7 @@
 """The store in this process, behind the daemon's interfaces."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
+from pathlib import Path
 
 from coatcheck.protocol import Digest
 from coatcheck.store import BlobNotFoundError, BlobReader, PromptMessage, Store, StoreError
@@ -121,6 +122,10 @@ class _Reader:
     @property
     def size(self) -> int:
         return self._reader.size
+
+    @property
+    def path(self) -> Path | None:
+        return self._reader.path
 
     async def read_piece(self, index: int) -> memoryview:
         try:

@@ -1,18 +1,26 @@
 """The gateway: one chat turn, from the client's bytes to the upstream's and back.
 
-Authenticate, expand, walk, resolve, hydrate, forward, stream back. What is decided stands in
-`turn.py` and `splice.py`; here is the order of the awaits. Nothing goes upstream before every
+Authenticate, expand, walk, resolve, hydrate, forward, stream back; the last three are those of
+`last_hop.py`. What is decided stands in `turn.py`; here is the order of the awaits. Nothing goes upstream before every
 blob that the turn names is known to be held.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from aiohttp import web
 
-from coatcheck.protocol import Call, Dialect, Digest, Json, ShortJson, Whole, prompt_root
+from coatcheck.protocol import (
+    PROMPT_HEADER,
+    Call,
+    Dialect,
+    Digest,
+    Envelope,
+    Whole,
+    prompt_root,
+)
 from coatcheck.web import (
     ProblemError,
     codings_of,
@@ -24,27 +32,41 @@ from coatcheck.web import (
 )
 
 from .account import Account
-from .body import Body, OpenBlob, RawBody, SplicedBody
+from .answers import AnsweredTurn, AnswerLimits, Answers, Named
 from .edge import Edge
 from .errors import (
     BlobsNotFoundError,
     BlobUnreadableError,
     DaemonError,
     PromptNotFoundError,
-    TooLargeError,
 )
+from .fields import Fields
 from .headers import own_authorities
+from .history import Continued, History, NamedTurn
 from .incoming import Incoming
 from .keeper import Keeper
+from .last_hop import LastHop
 from .meters import Meters
 from .navigation import refuse_navigation
-from .passage import Passage, headers_of, target_of
-from .relay import relay
+from .passage import Passage
+from .received import Received
+from .relay import Tap
 from .resolver import Resolver
+from .reuse import Modes
+from .root import conversation_root
+from .sent import Sent, sent_of
 from .source import PromptSource, Resolved
-from .splice import splice, splice_into
-from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
-from .upstream import Outgoing, Upstream, Upstreams
+from .turn import (
+    ParsedRequest,
+    Recalled,
+    Turn,
+    TurnLimits,
+    build_turn,
+    fill,
+    loose_model,
+    parse_request,
+)
+from .upstream import Upstream, Upstreams
 from .variants import Fitted, Fitter, Wanted
 from .wish import Wish, awaited, kept_headers, wish_of
 
@@ -57,6 +79,7 @@ class GatewayConfig:
     # A kilobyte of refs can name any number of bytes. One blob of the largest size fits in base64.
     max_upstream_bytes: int = 1024 * 1024 * 1024
     turn: TurnLimits = field(default_factory=TurnLimits)
+    answers: AnswerLimits = field(default_factory=AnswerLimits)
     public_origins: frozenset[str] = field(default_factory=frozenset[str])
 
 
@@ -69,25 +92,32 @@ class Gateway:
         *,
         resolver: Resolver,
         prompts: PromptSource,
+        fields: Fields,
         upstreams: Upstreams,
         keeper: Keeper,
+        answers: Answers,
         passage: Passage,
         edge: Edge,
         meters: Meters,
         random: Callable[[int], bytes],
+        modes: Modes,
         fitter: Fitter | None = None,
+        history: History | None = None,
     ) -> None:
-        """Without a `fitter` no upstream has an image policy."""
+        """Without a `fitter` no upstream has an image policy; without `history` none leaves that to us."""
         self._config = config
         self._resolver = resolver
         self._prompts = prompts
+        self._fields = fields
         self._upstreams = upstreams
         self._keeper = keeper
+        self._answers = answers
         self._passage = passage
         self._edge = edge
-        self._meters = meters
-        self._random = random
         self._fitter = fitter
+        self._history = history
+        limit = config.max_upstream_bytes
+        self._last_hop = LastHop(modes, resolver, fitter, meters, random, limit)
 
     async def serve(self, dialect: Dialect, call: Call, request: web.Request) -> web.StreamResponse:
         """Serve one call, as a turn is.
@@ -142,7 +172,6 @@ class Gateway:
         parsed, upstream = await self._read(text, dialect, _path_model(dialect, request))
         if parsed is None:
             return await self._pass(dialect, call, incoming, upstream, raw)
-        end_user = end_user_of(request) or dialect.end_user(parsed.body)
         account = self._passage.account(request, upstream, _observed(dialect, call))
         if upstream.config.observe and call.is_turn:
             sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
@@ -150,7 +179,7 @@ class Gateway:
         else:
             account.count(len(raw))
         try:
-            received = Received(raw, text, parsed, tenant, end_user)
+            received = Received(raw, text, parsed, tenant, end_user_of(request), call)
             return await self._turn(dialect, request, upstream, received, account)
         except (DaemonError, ProblemError) as error:
             account.status = error.problem.status
@@ -163,24 +192,28 @@ class Gateway:
         dialect: Dialect,
         request: web.Request,
         upstream: Upstream,
-        received: "Received",
+        received: Received,
         account: Account,
     ) -> web.StreamResponse:
         parsed, tenant = received.parsed, received.tenant
-        turn = await self._expand(parsed, tenant, dialect, self._origins(request))
+        continued = await self._continued(parsed, tenant, dialect, upstream)
+        with continued.naming():
+            turn = await self._expand(continued.request, tenant, dialect, self._origins(request))
         wish = wish_of(parsed, request)
+        if received.call.is_turn and self._keeps(parsed, dialect, upstream):
+            wish = replace(wish, is_kept=True)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
-        copy = partial(turn.copy_appended, puts_back=wish.is_kept)
-        sent = await in_thread_if(turn.size, copy) if is_used_again else []
+        copy = partial(sent_of, turn, received, dialect, is_kept=wish.is_kept)
+        sent = await in_thread_if(turn.size, copy) if is_used_again else None
         fitted = await self._fit(turn, received, upstream)
-        whole = None if parsed.envelope else parsed.text
-        body = await self._hydrate(turn, tenant, fitted, whole)
-        outgoing = _outgoing(request, upstream, received, body)
-        if body is not None and body.size is not None:
-            self._meters.saved(max(0, body.size - len(received.raw)))
-        keeping = self._begin_keeping(turn, sent, received, dialect, wish)
+        root = await _root(dialect, turn, upstream)
+        served = replace(received, parsed=continued.request)
+        leaving = await self._last_hop.prepare(request, upstream, served, turn, fitted, root)
+        keeping = self._begin_keeping(sent, tenant, dialect, wish) if sent else None
+        tap = partial(self._tap, dialect, upstream, received, sent)
+        told = _told(keeping, fitted)
         try:
-            return await self._forward(request, upstream, outgoing, _told(keeping, fitted), account)
+            return await self._last_hop.forward(leaving, told, account, tap)
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
             account.status = gone.problem.status
@@ -213,75 +246,104 @@ class Gateway:
         return parsed if upstream.config.reads_turns else None, upstream
 
     def _begin_keeping(
-        self,
-        turn: Turn,
-        sent: Sequence[Json],
-        received: "Received",
-        dialect: Dialect,
-        wish: Wish,
+        self, sent: Sent, tenant: str, dialect: Dialect, wish: Wish
     ) -> "asyncio.Task[Mapping[str, str]] | None":
         """Keep beside the forward what was asked for, which gives headers; else absorb images."""
-        tenant, end_user = received.tenant, received.end_user
+        messages, origins, end_user = sent.messages, sent.origins, sent.end_user
         if wish.is_kept:
-            keep = self._keeper.keep(tenant, dialect, turn.parent, sent, turn.origins, end_user)
-            return asyncio.create_task(kept_headers(keep, wish, turn.start))
+            keep = self._keeper.keep(
+                tenant, dialect, sent.parent, messages, origins, end_user, sent.beside
+            )
+            return asyncio.create_task(kept_headers(keep, wish, sent.start))
         if wish.is_named:
-            absorb = self._keeper.absorb(tenant, dialect, sent, turn.origins, end_user)
-            return asyncio.create_task(kept_headers(absorb, wish, turn.start))
-        if turn.has_inline:
-            self._keeper.absorb_later(tenant, dialect, sent, turn.origins, end_user)
+            absorb = self._keeper.absorb(tenant, dialect, messages, origins, end_user)
+            return asyncio.create_task(kept_headers(absorb, wish, sent.start))
+        self._keeper.absorb_later(tenant, dialect, messages, origins, end_user)
         return None
+
+    def _tap(
+        self,
+        dialect: Dialect,
+        upstream: Upstream,
+        received: Received,
+        sent: Sent | None,
+        told: Mapping[str, str],
+    ) -> Tap | None:
+        """Return what taps the answer to a turn, given what the client is told of it."""
+        call, prompt = received.call, told.get(PROMPT_HEADER)
+        if prompt is None or not call.is_turn:
+            return None
+        tenant = received.tenant
+        end_user = sent.end_user if sent else received.end_user
+        named: Named | None = None
+        if self._history and self._keeps(received.parsed, dialect, upstream):
+            named = partial(self._history.name, NamedTurn(tenant, upstream.config.name, end_user))
+        turn = AnsweredTurn(
+            tenant,
+            dialect,
+            end_user,
+            call.is_streamed,
+            takes_comments=received.parsed.envelope is not None,
+            named=named,
+        )
+        return self._answers.tap(turn, Digest(prompt))
 
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
         return self._config.public_origins | own_authorities(request.host)
 
+    def _keeps(self, parsed: ParsedRequest, dialect: Dialect, upstream: Upstream) -> bool:
+        """Whether a later request may continue the answer to this one by its id."""
+        return self._history is not None and History.keeps(parsed, dialect, upstream.config)
+
+    async def _continued(
+        self, parsed: ParsedRequest, tenant: str, dialect: Dialect, upstream: Upstream
+    ) -> Continued:
+        """Join a request to the response that it names, where such ids are ours to know."""
+        if self._history is None or not History.serves(dialect, upstream.config):
+            return Continued(parsed)
+        return await self._history.continued(parsed, tenant, dialect)
+
     async def _expand(
         self, parsed: ParsedRequest, tenant: str, dialect: Dialect, origins: Collection[str]
     ) -> Turn:
-        before: list[str] = []
-        parent = parsed.envelope.parent if parsed.envelope else None
-        if parent and parent != prompt_root(dialect.name):
-            kept = await self._prompts.expand(tenant, dialect.name, parent)
-            if kept is None:
-                raise PromptNotFoundError(parent)
-            before = kept
-        work = partial(build_turn, parsed, before, dialect, origins, self._config.turn)
-        return await in_thread_if(parsed.size + sum(map(len, before)), work)
+        recalled = await self._recall(parsed.envelope, tenant, dialect)
+        work = partial(build_turn, parsed, recalled, dialect, origins, self._config.turn)
+        return await in_thread_if(parsed.size + sum(map(len, recalled.texts())), work)
 
-    async def _fit(self, turn: Turn, received: "Received", upstream: Upstream) -> Fitted:
+    async def _recall(self, envelope: Envelope | None, tenant: str, dialect: Dialect) -> Recalled:
+        """Return what is kept of what the envelope names, without the fields that are not.
+
+        Raises:
+            PromptNotFoundError: the parent is not kept.
+        """
+        parent = envelope.parent if envelope else None
+        if parent == prompt_root(dialect.name):
+            parent = None
+        if envelope is None or (parent is None and not envelope.fields):
+            return Recalled()
+        finding = asyncio.create_task(self._fields.find(tenant, envelope.fields))
+        try:
+            kept = await self._prompts.expand(tenant, dialect.name, parent) if parent else []
+            fields = await finding
+        finally:
+            finding.cancel()
+            await asyncio.gather(finding, return_exceptions=True)
+        if kept is None:
+            assert parent is not None
+            absent = {key: item for key, item in envelope.fields.items() if key not in fields}
+            raise PromptNotFoundError(parent, absent)
+        return Recalled(kept, fields)
+
+    async def _fit(self, turn: Turn, received: Received, upstream: Upstream) -> Fitted:
         """Decide what goes into the turn's slots."""
         tenant, config = received.tenant, upstream.config
         resolved, files = await self._resolve(turn, tenant)
-        fillings = await in_thread_if(turn.size, partial(fill, turn.slots, resolved, files))
+        fillings = await in_thread_if(turn.size, partial(fill, turn, resolved, files))
         if config.images is None or self._fitter is None:
             return Fitted(fillings)
         wanted = Wanted(config.images, config.provider.name, received.parsed.model)
         return await self._fitter.fit(tenant, wanted, turn, fillings)
-
-    async def _hydrate(
-        self, turn: Turn, tenant: str, fitted: Fitted, whole: ShortJson | None
-    ) -> Body | None:
-        """Return the upstream's body; None where nothing is replaced in what the client sent.
-
-        `whole` is what the client sent, where that is not an envelope.
-        """
-        if whole is not None and not fitted.fillings:
-            return None
-        write = splice if whole is None else partial(splice_into, whole)
-        segments = await in_thread_if(
-            turn.size, partial(write, turn.body, fitted.fillings, self._random(16))
-        )
-        open_blob: OpenBlob = partial(self._resolver.open, tenant)
-        if self._fitter and fitted.variants:
-            open_blob = self._fitter.opener(fitted, open_blob)
-        body = SplicedBody(segments, open_blob)
-        limit = self._config.max_upstream_bytes
-        if body.size > limit:
-            raise TooLargeError(
-                "bytes for the upstream", "upstream_body_too_large", max_bytes=limit
-            )
-        return body
 
     async def _resolve(
         self, turn: Turn, tenant: str
@@ -297,42 +359,10 @@ class Gateway:
         resolved, files = await self._resolve(turn, tenant)
         resolved.pop(error.digest, None)
         try:
-            fill(turn.slots, resolved, files)
+            fill(turn, resolved, files)
         except BlobsNotFoundError as missing:
             return missing
         return error
-
-    async def _forward(
-        self,
-        request: web.Request,
-        upstream: Upstream,
-        outgoing: Outgoing,
-        told: Callable[[], Awaitable[Mapping[str, str]]],
-        account: Account,
-    ) -> web.StreamResponse:
-        """Send the request; the answer's headers are joined by those that `told` returns."""
-        provider = upstream.config.provider
-        try:
-            async with upstream.send(outgoing) as answer:
-                account.status = answer.status
-                return await relay(provider, request, answer, await told(), account.give)
-        except BlobUnreadableError:
-            raise
-        except DaemonError as error:
-            account.status = error.problem.status
-            return provider_refusal(provider, error.problem, await told())
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A turn as it came: its body as sent (`raw`) and decoded (`text`), read, and whose it is."""
-
-    raw: Whole
-    text: Whole
-    parsed: ParsedRequest
-    tenant: str
-    end_user: str | None
-    """Whom it is for, as the request says."""
 
 
 def _told(
@@ -346,17 +376,11 @@ def _told(
     return headers
 
 
-def _outgoing(
-    request: web.Request, upstream: Upstream, received: Received, body: Body | None
-) -> Outgoing:
-    """Return the request for the upstream; without a `body` what came goes out, coding and all."""
-    is_recoded = body is not None or not upstream.config.is_remote
-    return Outgoing(
-        "POST",
-        target_of(request, upstream),
-        headers_of(request, upstream, is_recoded=is_recoded),
-        body or RawBody(received.text if is_recoded else received.raw),
-    )
+async def _root(dialect: Dialect, turn: Turn, upstream: Upstream) -> bytes | None:
+    """Return the root of a turn's conversation, where it says who takes the turn."""
+    if not upstream.config.base_urls:
+        return None
+    return await in_thread_if(turn.size, partial(conversation_root, dialect, turn))
 
 
 def _path_model(dialect: Dialect, request: web.Request) -> str | None:

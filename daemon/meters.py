@@ -8,7 +8,9 @@ of the cache, is read there.
 from typing import Literal, Protocol
 
 PromptOutcome = Literal["kept", "refused", "not_found"]
+FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
+ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
 ResolveStep = Literal["grants", "bytes"]
 
 
@@ -21,6 +23,12 @@ class Meters(Protocol):
 
     def first_byte(self, upstream: str, seconds: float) -> None:
         """An upstream's answer began, so long after the request was begun."""
+        ...
+
+    def replica(self, upstream: str, index: int, choice: ReplicaChoice) -> None:
+        """One of an upstream's replicas, by its place in the settings, took a request: since it is the
+        conversation's `own`, since another one had `spilled` it, since the `other` ones are left out,
+        or as `any` might. Or it took no connection: `unconnected`."""
         ...
 
     def answered(self, upstream: str, outcome: str, seconds: float) -> None:
@@ -52,6 +60,10 @@ class Meters(Protocol):
         """A prompt was kept, could not be, or was asked for and is not there."""
         ...
 
+    def field(self, outcome: FieldOutcome) -> None:
+        """A large value was kept, could not be, or was named by its digest and found or not."""
+        ...
+
     def observed(self, *, is_dropped: bool) -> None:
         """A request was observed; its body was dropped where there was no room or time for it."""
         ...
@@ -63,6 +75,8 @@ class NoMeters:
     def resolved(self, step: ResolveStep, seconds: float) -> None: ...
 
     def first_byte(self, upstream: str, seconds: float) -> None: ...
+
+    def replica(self, upstream: str, index: int, choice: ReplicaChoice) -> None: ...
 
     def answered(self, upstream: str, outcome: str, seconds: float) -> None: ...
 
@@ -77,5 +91,7 @@ class NoMeters:
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None: ...
 
     def prompt(self, outcome: PromptOutcome) -> None: ...
+
+    def field(self, outcome: FieldOutcome) -> None: ...
 
     def observed(self, *, is_dropped: bool) -> None: ...

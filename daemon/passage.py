@@ -151,6 +151,7 @@ class Passage:
                 target_of(request, upstream),
                 headers_of(request, upstream),
                 incoming.body(account.take, account.end),
+                is_turn=dialect is not None,
             )
             async with upstream.send(outgoing) as answer:
                 account.status = answer.status

@@ -30,6 +30,7 @@ from .disk_inventory import DiskInventory
 from .errors import DaemonError, StoreLoopError, StoreUnavailableError
 from .files_passage import FilesPassage
 from .forward import HttpUpstream
+from .history import RemoteResponses
 from .metered import MeteredUpstream
 from .meters import Meters, NoMeters
 from .passage import Passage
@@ -40,6 +41,7 @@ from .upstream import Timeouts, Upstream, UpstreamConfig
 
 _RELEASED = "/released"
 _RELEASED_FILES = "/released-files"
+_REMOVED_RESPONSES = "/removed-responses"
 _NAME_BYTES = 8
 _ANSWERS_SECONDS = 0.5  # less than a prober waits: to take longer is no refusal
 
@@ -123,6 +125,8 @@ class RemoteStore:
         """The blobs that it has, through the cache."""
         self.prompts = RemotePrompts(link, availability, clock)
         """The prompts that it keeps."""
+        self.responses = RemoteResponses(link, availability, clock, self._response_removed)
+        """What the answers among them are called."""
         self.inventory = DiskInventory(cache, self.blobs.name, siblings)
         """What the cache inspection shows."""
         self.keyring = keyring
@@ -187,6 +191,7 @@ class RemoteStore:
 
     async def close(self) -> None:
         """End what is being fetched, and let go of connections and files. May be called twice."""
+        await self.prompts.close()
         await self._stack.aclose()
 
     def face(self, providers: Passage) -> Face:
@@ -200,7 +205,7 @@ class RemoteStore:
         passage = StorePassage(self._passed, self._name, self._availability, self._released)
         return Face(
             routes=[
-                *blob_routes(BlobHandlers(self.blobs)),
+                *blob_routes(BlobHandlers(self.blobs, passage.serve)),
                 *passage.routes(),
                 *self._files(passage, providers).routes(),
             ],
@@ -215,6 +220,12 @@ class RemoteStore:
                     "POST",
                     f"{_RELEASED_FILES}/{{tenant}}/{{file}}",
                     self._told_of_file,
+                    scope=None,
+                ),
+                Route(
+                    "POST",
+                    f"{_REMOVED_RESPONSES}/{{tenant}}/{{response}}",
+                    self._told_of_response,
                     scope=None,
                 ),
                 *self.inventory.private_routes(),
@@ -252,6 +263,14 @@ class RemoteStore:
     async def _told_of_file(self, request: web.Request) -> web.StreamResponse:
         """Learn from a sibling that a tenant ended a file."""
         self.blobs.file_released(request.match_info["tenant"], request.match_info["file"])
+        return web.Response()
+
+    async def _response_removed(self, tenant: str, response_id: str) -> None:
+        await self._siblings.ask(f"{_REMOVED_RESPONSES}/{tenant}/{response_id}", method="POST")
+
+    async def _told_of_response(self, request: web.Request) -> web.StreamResponse:
+        """Learn from a sibling that the id of a response names nothing any more."""
+        self.responses.removed(request.match_info["tenant"], request.match_info["response"])
         return web.Response()
 
     async def _told(self, request: web.Request) -> web.StreamResponse:

@@ -1,11 +1,12 @@
 """The resolver: from digests to verified bytes, with a note of each use."""
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from coatcheck.protocol import Digest
 
 from .inventory import CacheView
-from .source import BlobSource, PieceReader, Resolved
+from .source import BlobSource, FiledReader, PieceReader, Resolved
 from .whole_read import WholeRead
 
 
@@ -67,6 +68,10 @@ class _NotedReader:
     @property
     def size(self) -> int:
         return self._reader.size
+
+    @property
+    def path(self) -> Path | None:
+        return self._reader.path if isinstance(self._reader, FiledReader) else None
 
     async def read_piece(self, index: int) -> memoryview:
         view = await self._reader.read_piece(index)

@@ -7,7 +7,8 @@ every answer, like one that does not exist.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from coatcheck.protocol import Digest
 
@@ -48,6 +49,16 @@ class PieceReader(Protocol):
 
     async def close(self) -> None:
         """Let go of the file. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class FiledReader(PieceReader, Protocol):
+    """A reader that may read a plain file, which is there for as long as the reader is open."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None where the bytes come from elsewhere. Asked after they were all read."""
         ...
 
 

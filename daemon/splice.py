@@ -1,4 +1,4 @@
-"""Hydration in the `inline` mode: a parsed request becomes a body with blobs spliced in.
+"""Hydration: a parsed request becomes a body with blobs spliced in, or with what stands for them.
 
 Each attachment is given a stand-in text, JSON is written with it, and cut at the stand-ins. A
 stand-in carries 128 random bits, so nothing a client sends can be one.
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from coatcheck.protocol import (
     DeclaringSlot,
+    FoundInline,
     Json,
     JsonObject,
     Path,
@@ -25,6 +26,7 @@ from coatcheck.protocol import (
 )
 
 from .body import Base64Of
+from .form import Form
 from .source import Resolved
 
 Segment = bytes | memoryview | Base64Of
@@ -42,13 +44,20 @@ _SPELLINGS = (
 class Filling:
     """What goes into a slot: a blob, and the media type to present it as.
 
-    A variant's type stands in place of one that was declared for the original.
+    A variant's type stands in place of one that was declared for the original. Its bytes go there,
+    unless there is another `form`.
     """
 
     slot: Slot
     blob: Resolved
     media_type: str
     is_variant: bool = False
+    form: Form | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the bytes stand in the slot as the client wrote them."""
+        return not self.is_variant and isinstance(self.slot.found, FoundInline)
 
 
 def splice(body: JsonObject, fillings: Sequence[Filling], nonce: bytes) -> list[Segment]:
@@ -70,7 +79,7 @@ def splice_into(
     short = text.text.decode()
     spans = find_spans(short, {filling.slot.path[:-1] for filling in fillings})
     ordered = sorted(spans.items(), key=lambda item: item[1])
-    parts = [(_at(body, path), short[start:end]) for path, (start, end) in ordered]
+    parts = [(at(body, path), short[start:end]) for path, (start, end) in ordered]
     spellings = [_spelling(part, written) for part, written in parts]
     stand_ins = _StandIns(fillings, nonce)
     segments: list[Segment] = []
@@ -92,8 +101,11 @@ class _StandIns:
             blob, slot = filling.blob, filling.slot
             if filling.is_variant and isinstance(slot, DeclaringSlot):
                 slot.declare(filling.media_type)
-            base64 = Base64Of(blob.digest, blob.size, slot.is_url_safe)
-            slot.put_inline(filling.media_type, self._stand_in(base64))
+            if filling.form is None or (filling.form.has_bytes and not filling.is_there):
+                base64 = Base64Of(blob.digest, blob.size, slot.is_url_safe)
+                slot.put_inline(filling.media_type, self._stand_in(base64))
+            if filling.form:
+                filling.form.put(slot, filling.media_type)
 
     def placed(self, value: Json) -> Json:
         """Copy a value, with a stand-in for each base64 that was taken out of the client's text."""
@@ -119,7 +131,8 @@ class _StandIns:
         return f"{self._mark}{len(self._stood_for) - 1}@"
 
 
-def _at(body: JsonObject, path: Path) -> Json:
+def at(body: JsonObject, path: Path) -> Json:
+    """Return what stands at a path of a slot's, or above one."""
     value: Json = body
     for step in path:
         if isinstance(step, str):

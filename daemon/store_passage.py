@@ -52,6 +52,7 @@ _ROUTES: tuple[tuple[str, str, Scope], ...] = (
     ("DELETE", _BLOB, "write"),
     ("PUT", f"{_BLOB}/pin", "write"),
     ("DELETE", f"{_BLOB}/pin", "write"),
+    ("POST", f"{_BLOB}/signed-url", "read"),
     (ANY_METHOD, f"{BLOB_PATH}{{path:(?s:.*)}}", "read"),
     ("GET", f"{TUS_PATH}/{{upload}}", "read"),
     ("HEAD", f"{TUS_PATH}/{{upload}}", "write"),

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from multidict import CIMultiDict
 
@@ -18,6 +18,9 @@ from .observation import Mode
 from .variants.policy import ImagePolicy
 
 ECHO = "echo"
+
+Reuse: TypeAlias = Literal["inline", "coatcheck"]
+"""How an upstream gets blobs; see `daemon/reuse/`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,21 @@ class UpstreamConfig:
     name: str
     dialect: str = "openai.chat"
     base_url: str = ""
+    base_urls: tuple[str, ...] = ()
+    """Where the same models are served, `base_url` first, if at several addresses."""
+    spill_requests: int = 8
+    """Requests that one of several replicas may run whatever the others do: engines batch some, and a
+    conversation's cached beginning saves more than an idle neighbour."""
     api_key: str | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     models: tuple[str, ...] = ("*",)
-    reuse: Literal["inline", "coatcheck"] = "inline"
-    """How what it has had already goes to it: inline, again; `coatcheck`: it is another daemon, and this
-    one its edge."""
+    reuse: Reuse = "inline"
     mode: Mode = "on"
     observe: bool = False
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for
     each; in mode `observe` they always are."""
+    history: Literal["upstream", "coatcheck"] = "upstream"
+    """Who knows what `previous_response_id` names, in dialect `openai.responses` and mode `on`."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     images: ImagePolicy | None = None
     """What becomes of images that are larger than it uses, in mode `on`; None: they go as they are."""
@@ -119,6 +127,10 @@ class Outgoing:
     path: str
     headers: Sequence[tuple[str, str]]
     body: Body | None
+    is_turn: bool = False
+    """Whether any of several replicas may take it; else one of them that stays the same."""
+    root: bytes | None = None
+    """Of a turn's conversation, whose turns prefer one replica."""
 
 
 class Answer(Protocol):
@@ -219,6 +231,10 @@ class Upstreams:
             if "*" in config.models:
                 break
         return first
+
+    def of_dialect(self, dialect: str) -> Sequence[Upstream]:
+        """Return the remote upstreams that take turns of a dialect, in order."""
+        return [upstream for upstream in self._serving[dialect] if upstream.config.is_remote]
 
     def remote(self, provider: Provider) -> Sequence[Upstream]:
         """Return the remote upstreams of a provider, in order."""

@@ -74,6 +74,16 @@ class _SourceSlot:
     def put_inline(self, media_type: str, base64_text: str) -> None:
         self._put({"type": "base64", "media_type": media_type, "data": base64_text})
 
+    @property
+    def filename(self) -> str | None:
+        return None
+
+    def put_file(self, media_type: str, file: str) -> None:
+        self._put({"type": "file", "file_id": file})
+
+    def put_url(self, media_type: str, url: str) -> None:
+        self._put({"type": "url", "url": url})
+
     def _put(self, source: JsonObject) -> None:
         old = self.part["source"]
         assert isinstance(old, dict)

@@ -129,6 +129,46 @@ class DeclaringSlot(Slot, Protocol):
         ...
 
 
+@runtime_checkable
+class FileSlot(Slot, Protocol):
+    """A slot where the provider takes a file of its own in place of bytes."""
+
+    @property
+    def filename(self) -> str | None:
+        """What the file is called beside it; None where nothing says so."""
+        ...
+
+    def put_file(self, media_type: str, file: str) -> None:
+        """Put the provider's file there: its id, or its URI where the provider goes by that."""
+        ...
+
+
+@runtime_checkable
+class LinkSlot(Slot, Protocol):
+    """A slot where the provider takes a URL that it fetches itself."""
+
+    def put_url(self, media_type: str, url: str) -> None:
+        """Put a URL there."""
+        ...
+
+
+@runtime_checkable
+class UuidSlot(Slot, Protocol):
+    """A slot beside which an engine takes a name of the bytes, under which it keeps what it made of them."""
+
+    @property
+    def has_uuid(self) -> bool:
+        """Whether the client has named them itself."""
+        ...
+
+    def put_uuid(self, uuid: str, *, drops_bytes: bool) -> None:
+        """Put the name beside what stands there; or in its place, with `drops_bytes`.
+
+        May be called after `put_inline`.
+        """
+        ...
+
+
 def altchars(is_url_safe: bool) -> bytes | None:
     """Return the two characters in which the alphabet of base64 differs; None: as usual."""
     return b"-_" if is_url_safe else None

@@ -32,10 +32,11 @@ _RESPONSE_KEYS = ("functionResponse", "function_response")
 _SYSTEM_KEYS = ("systemInstruction", "system_instruction")
 _REQUEST_KEYS = ("generateContentRequest", "generate_content_request")
 _CAMEL = frozenset({"inlineData", "fileData", "functionResponse"})
+_STREAM = "streamGenerateContent"
 _METHODS: Mapping[str, str] = MappingProxyType(
     {
         "generateContent": "Serve one turn",
-        "streamGenerateContent": "Serve one turn as a stream",
+        _STREAM: "Serve one turn as a stream",
         "countTokens": "Count a turn's tokens",
     }
 )
@@ -47,7 +48,12 @@ class GeminiGenerate:
     name = "gemini.generate"
     provider = Gemini()
     calls = tuple(
-        Call(f"/{version}/models/{{model}}:{method}", summary, method != "countTokens")
+        Call(
+            f"/{version}/models/{{model}}:{method}",
+            summary,
+            method != "countTokens",
+            method == _STREAM,
+        )
         for version in ("v1", "v1beta", "v1alpha")
         for method, summary in _METHODS.items()
     )
@@ -97,14 +103,21 @@ class _DataSlot:
     def is_url_safe(self) -> bool:
         return _is_sdks(self.part[self.key], self.path)
 
+    @property
+    def filename(self) -> str | None:
+        return None
+
     def put_ref(self, ref: Ref) -> None:
         data = self._data()
-        uri = _URI_KEYS[self._is_snake(data)]
-        self._put(
-            _FILE.get(self.key, self.key),
-            {uri: str(replace(ref, media_type=None)), **_declared(data)},
-            data,
-        )
+        self._put_uri(str(replace(ref, media_type=None)), _declared(data), data)
+
+    def put_file(self, media_type: str, file: str) -> None:
+        self.put_url(media_type, file)
+
+    def put_url(self, media_type: str, url: str) -> None:
+        data = self._data()
+        declared = _declared(data) or {_TYPE_KEYS[self._is_snake(data)]: media_type}
+        self._put_uri(url, declared, data)
 
     def put_inline(self, media_type: str, base64_text: str) -> None:
         data = self._data()
@@ -123,6 +136,10 @@ class _DataSlot:
     def _is_snake(self, data: JsonObject) -> bool:
         inner = [key for key in (*_URI_KEYS, *_TYPE_KEYS) if key in data]
         return "_" in (inner[0] if inner else self.key)
+
+    def _put_uri(self, uri: str, declared: JsonObject, data: JsonObject) -> None:
+        key = _URI_KEYS[self._is_snake(data)]
+        self._put(_FILE.get(self.key, self.key), {key: uri, **declared}, data)
 
     def _put(self, key: str, entries: JsonObject, data: JsonObject) -> None:
         dropped = {*_URI_KEYS, *_TYPE_KEYS, "data"}

@@ -69,10 +69,56 @@ class _PartFileIdSlot:
     def put_inline(self, media_type: str, base64_text: str) -> None:
         self._put(f"data:{media_type};base64,{base64_text}")
 
+    @property
+    def filename(self) -> str | None:
+        return None
+
+    def put_file(self, media_type: str, file: str) -> None:
+        self.holder["file_id"] = file
+
     def _put(self, value: str) -> None:
         beside = self.holder.get("file")
         file = beside if isinstance(beside, dict) else {}
         replace_keys(self.holder, "file_id", {"file": {**file, "file_data": value}})
+
+
+class FileDataSlot(UrlSlot):
+    """The bytes of a file, beside which its name may stand; the provider's file has its own."""
+
+    __slots__ = ()
+
+    @property
+    def filename(self) -> str | None:
+        name = self.holder.get("filename")
+        return name if isinstance(name, str) else None
+
+    def put_file(self, media_type: str, file: str) -> None:
+        self.holder.pop("filename", None)
+        replace_keys(self.holder, self.key, {"file_id": file})
+
+
+@dataclass(frozen=True, slots=True)
+class _MediaSlot(UrlSlot):
+    """An image, sound or film by its URL; `part` is what has the `type`, `name` its key there.
+
+    vLLM takes a `uuid` beside the type, and nothing else for what it has (its documentation,
+    features/multimodal_inputs, "Cached inputs").
+    """
+
+    part: JsonObject
+    name: str
+
+    @property
+    def has_uuid(self) -> bool:
+        return self.part.get("uuid") is not None
+
+    def put_url(self, media_type: str, url: str) -> None:
+        replace_keys(self.holder, self.key, {self.target: url})
+
+    def put_uuid(self, uuid: str, *, drops_bytes: bool) -> None:
+        if drops_bytes:
+            self.part[self.name] = None
+        self.part["uuid"] = uuid
 
 
 def walk_audio(audio: Json, path: Path, reader: Reader) -> Iterator[Slot]:
@@ -82,7 +128,9 @@ def walk_audio(audio: Json, path: Path, reader: Reader) -> Iterator[Slot]:
         yield Base64Slot(path, reader.base64(data, None, path), holder, "data")
 
 
-def walk_file_data(file: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:
+def walk_file_data(
+    file: JsonObject, path: Path, reader: Reader, slot: type[FileDataSlot] = FileDataSlot
+) -> Iterator[Slot]:
     """Find what stands in `file_data`: a data URL, or base64 alone."""
     data = string_at(file, "file_data", path)
     if not data:
@@ -91,7 +139,7 @@ def walk_file_data(file: JsonObject, path: Path, reader: Reader) -> Iterator[Slo
     if found is None and "://" not in data[:16]:
         found = reader.base64(data, None, path)
     if found:
-        yield UrlSlot(path, found, file, "file_data", "file_data")
+        yield slot(path, found, file, "file_data", "file_data")
 
 
 def _walk_message(message: Json, path: Path, reader: Reader) -> Iterator[Slot]:
@@ -128,9 +176,9 @@ def _walk_url(part: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:
         raise wrong(f"{name} is an object with a url", path)
     url = string_at(holder, key, path)
     if url and (found := reader.url(url, path)):
-        yield UrlSlot(path, found, holder, key, key)
+        yield _MediaSlot(path, found, holder, key, key, part, name)
     if key == "url" and (named := own_file_id(string_at(holder, "file_id", path))):
-        yield UrlSlot(path, named, holder, "file_id", "url")
+        yield _MediaSlot(path, named, holder, "file_id", "url", part, name)
 
 
 def _walk_input_audio(part: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:
@@ -141,7 +189,7 @@ def _walk_file(part: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:
     file = object_at(part["file"], path)
     yield from walk_file_data(file, path, reader)
     if found := own_file_id(string_at(file, "file_id", path)):
-        yield UrlSlot(path, found, file, "file_id", "file_data")
+        yield FileDataSlot(path, found, file, "file_id", "file_data")
 
 
 def _walk_file_id(part: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:

@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator
 from .attachment import Path, Slot
 from .dialect import Call
 from .json_value import Json, JsonObject
-from .openai_chat import walk_audio, walk_file_data
+from .openai_chat import FileDataSlot, walk_audio, walk_file_data
 from .provider_openai import END_USER_KEYS, OpenAI
 from .reading import Reader, end_user_at, own_file_id, string_at, wrong
-from .slots import Base64Slot, UrlSlot
+from .slots import Base64Slot, UrlSlot, replace_keys
 
 _GENERATED = "image_generation_call"
 # Items of which it is known that `content` and `output` are text or parts; a message may have no type.
@@ -78,6 +78,29 @@ class OpenAIResponses:
         return slots
 
 
+class _ImageSlot(UrlSlot):
+    """An image, by URL or file id."""
+
+    __slots__ = ()
+    filename = None
+
+    def put_file(self, media_type: str, file: str) -> None:
+        replace_keys(self.holder, self.key, {"file_id": file})
+
+    def put_url(self, media_type: str, url: str) -> None:
+        replace_keys(self.holder, self.key, {"image_url": url})
+
+
+class _FileSlot(FileDataSlot):
+    """A file, which may be fetched too."""
+
+    __slots__ = ()
+
+    def put_url(self, media_type: str, url: str) -> None:
+        self.holder.pop("filename", None)  # of bytes
+        replace_keys(self.holder, self.key, {"file_url": url})
+
+
 def _walk_item(item: Json, path: Path, reader: Reader) -> Iterator[Slot]:
     if not isinstance(item, dict):
         raise wrong("an item is an object", path)
@@ -109,22 +132,25 @@ def _walk_parts(parts: Json, path: Path, reader: Reader, *, is_known: bool) -> I
 
 
 def _walk_part(part: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:
-    yield from _walk_url(part, "image_url", path, reader)
-    yield from walk_file_data(part, (*path, "file_data"), reader)
+    yield from _walk_url(part, "image_url", path, reader, _ImageSlot)
+    yield from walk_file_data(part, (*path, "file_data"), reader, _FileSlot)
     here = (*path, "file_url")
     link = string_at(part, "file_url", here)
     if link and (linked := reader.link(link, here)):
-        yield UrlSlot(here, linked, part, "file_url", "file_data")
+        yield _FileSlot(here, linked, part, "file_url", "file_data")
     here = (*path, "file_id")
     if named := own_file_id(string_at(part, "file_id", here)):
         is_file = part.get("type") == "input_file"
-        yield UrlSlot(here, named, part, "file_id", "file_data" if is_file else "image_url")
+        slot = _FileSlot if is_file else _ImageSlot
+        yield slot(here, named, part, "file_id", "file_data" if is_file else "image_url")
     if "input_audio" in part:
         yield from walk_audio(part["input_audio"], (*path, "input_audio"), reader)
 
 
-def _walk_url(part: JsonObject, key: str, path: Path, reader: Reader) -> Iterator[Slot]:
+def _walk_url(
+    part: JsonObject, key: str, path: Path, reader: Reader, slot: type[UrlSlot] = UrlSlot
+) -> Iterator[Slot]:
     here = (*path, key)
     url = string_at(part, key, here)
     if url and (found := reader.url(url, here)):
-        yield UrlSlot(here, found, part, key, key)
+        yield slot(here, found, part, key, key)

@@ -30,6 +30,8 @@ from .errors import (
     SchemaError,
     ScrubRunningError,
     SectionNotFoundError,
+    SignatureExpiredError,
+    SignatureInvalidError,
     SizeMismatchError,
     StoreClosedError,
     StoredFileNotFoundError,
@@ -66,10 +68,12 @@ from .prompts import PromptMessage, Prompts
 from .reader import BlobReader
 from .reconcile import Disagreement, Reconcile, ReconcileProgress
 from .recovery import Recovery
+from .responses import KeptResponse, Responses
 from .schema import BlobState, HoldKind
 from .scrub import Scrub, ScrubProgress
 from .sections import MAX_SECTIONS, Sections
 from .shared_folder import SharedFolder
+from .signed_urls import Signed, SignedUrls
 from .store import Store
 from .sweep import Sweep, Swept
 from .upload import NewUpload, Upload
@@ -113,6 +117,7 @@ __all__ = [
     "ImageWorkers",
     "ImageWorkersBusyError",
     "InvalidCursorError",
+    "KeptResponse",
     "KeyInfo",
     "KeyNotFoundError",
     "Keys",
@@ -136,6 +141,7 @@ __all__ = [
     "Reconcile",
     "ReconcileProgress",
     "Recovery",
+    "Responses",
     "SchemaError",
     "Scrub",
     "ScrubProgress",
@@ -143,6 +149,10 @@ __all__ = [
     "SectionNotFoundError",
     "Sections",
     "SharedFolder",
+    "SignatureExpiredError",
+    "SignatureInvalidError",
+    "Signed",
+    "SignedUrls",
     "SizeMismatchError",
     "Spool",
     "Store",

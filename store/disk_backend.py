@@ -188,6 +188,10 @@ class DiskBackend:
         except OSError as error:
             raise disk_error(error) from error
 
+    def path_of(self, digest: Digest) -> Path:
+        """Return where a blob's file is; see `Filed`."""
+        return self._path(digest)
+
     def folder_of(self, digest: Digest) -> Path:
         """Return the folder that a blob lies in, or would."""
         return self._path(digest).parent

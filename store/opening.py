@@ -27,9 +27,11 @@ from .keys import Keys
 from .memory_backend import MemoryBackend
 from .prompts import Prompts
 from .recovery import Recovery
+from .responses import Responses
 from .restore import INDEX_FILE, PROMPTS_FILE, Restore
 from .seed import Seeds, open_seeds
 from .shared_folder import SharedFolder
+from .signed_urls import SignedUrls
 from .term import Term
 
 
@@ -70,8 +72,10 @@ class Kept:
     seeds: Seeds
     index: Index
     keys: Keys
+    signed_urls: SignedUrls
     prompts: Prompts
     prompts_database: Database
+    responses: Responses
     was_clean: bool
     """Whether nothing has to be reconciled."""
 
@@ -113,6 +117,9 @@ async def open_kept(opening: Opening) -> Kept:
     )
     stack.push_async_callback(database.close)
     seeds = await open_seeds(database, folder and folder / "seed", clock=clock, random=random)
+    signed_urls = await loop.run_in_executor(
+        None, SignedUrls.open, folder, config.signed_url_seconds, clock, random
+    )
     index = Index(database)
     keys = Keys(database, clock=clock, random=random, folder=folder)
     await keys.mark()
@@ -122,7 +129,19 @@ async def open_kept(opening: Opening) -> Kept:
     )
     if folder is not None:
         await loop.run_in_executor(opening.writing, _sync, folder)
-    return Kept(backend, database, seeds, index, keys, prompts, prompts_database, was_clean)
+    responses = Responses(prompts_database, prompts, clock)
+    return Kept(
+        backend,
+        database,
+        seeds,
+        index,
+        keys,
+        signed_urls,
+        prompts,
+        prompts_database,
+        responses,
+        was_clean,
+    )
 
 
 @disk_errors()

@@ -33,10 +33,12 @@ from .reception import Reception
 from .reconcile import Reconcile
 from .recovery import Recovery
 from .removal import Removal
+from .responses import Responses
 from .scrub import Scrub
 from .sections import Sections
 from .seed import Seeds
 from .shared_folder import SharedFolder
+from .signed_urls import SignedUrls
 from .slab import SLAB_BYTES
 from .sweep import Sweep
 from .term import Term
@@ -68,7 +70,9 @@ class Resources:
     bodies: BodySpools
     reading: ThreadPoolExecutor
     prompts: Prompts
+    responses: Responses
     keys: Keys
+    signed_urls: SignedUrls
     sweep: Sweep
     counts: StoreCounts
     files: Files
@@ -146,7 +150,9 @@ async def open_resources(
         bodies=kept.backend.bodies,
         reading=opening.reading,
         prompts=kept.prompts,
+        responses=kept.responses,
         keys=kept.keys,
+        signed_urls=kept.signed_urls,
         sweep=sweep,
         counts=common.counts,
         files=_files(opening, kept, common),
@@ -248,6 +254,7 @@ def _removal(opening: Opening, kept: Kept, common: _Common, upkeep: UploadUpkeep
         locks=common.locks,
         finisher=common.finisher,
         prompts=kept.prompts,
+        responses=kept.responses,
         uploads=upkeep,
         executor=opening.writing,
         counts=common.counts,

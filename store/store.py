@@ -43,9 +43,11 @@ from .reader import BlobReader
 from .reconcile import Reconcile
 from .recovery import Recovery
 from .resources import Resources, open_resources
+from .responses import Responses
 from .scrub import Scrub
 from .sections import Sections
 from .shared_folder import SharedFolder
+from .signed_urls import SignedUrls
 from .sweep import Sweep
 from .term import Term
 from .uploads import Uploads
@@ -87,8 +89,12 @@ class Store:
         self._closed = False
         self.prompts: Prompts = resources.prompts
         """The prompts kept beside the blobs."""
+        self.responses: Responses = resources.responses
+        """What the answers among them are called."""
         self.keys: Keys = resources.keys
         """Who may ask a server of this store."""
+        self.signed_urls: SignedUrls = resources.signed_urls
+        """What signs URLs that open a blob without a key."""
         self.sweep: Sweep = resources.sweep
         """What removes what nothing holds any more."""
         self.scrub: Scrub = resources.scrub

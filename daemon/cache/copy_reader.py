@@ -2,6 +2,7 @@
 
 import contextlib
 import mmap
+from pathlib import Path
 
 from coatcheck.protocol import CHECKSUM_BYTES, PIECE_BYTES, Digest, piece_checksum, piece_count
 from coatcheck.store import PieceBuffers
@@ -59,6 +60,11 @@ class CopyReader:
         opened = await threads.open(work)
         assert opened is not None
         return opened
+
+    @property
+    def path(self) -> Path:
+        """The copy's file."""
+        return self._file.path
 
     @property
     def size(self) -> int:

@@ -86,7 +86,7 @@ class CacheFiles:
         if not _lock(descriptor, fcntl.LOCK_SH) or not _is_linked(descriptor):
             os.close(descriptor)
             return None
-        return OpenCopy(descriptor)
+        return OpenCopy(descriptor, self._copies / digest.hex)
 
     def claim(self, digest: Digest) -> "Claim | None":
         """Take a copy that may go, whether or not it is here; None when it is in use."""
@@ -151,8 +151,9 @@ class CacheFiles:
 class OpenCopy:
     """A copy that is being read, and therefore stays."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor: int | None = descriptor
+        self.path = path
         self.size = os.fstat(descriptor).st_size
 
     def read_into(self, offset: int, buffer: memoryview) -> int:

@@ -20,7 +20,7 @@ from coatcheck.client import (
     Reply,
     Request,
     Step,
-    carry_out,
+    drive,
 )
 
 from ..body import RawBody
@@ -80,7 +80,7 @@ class Courier:
             UpstreamError: the turn got no answer.
             what the exchange raises.
         """
-        return await carry_out(exchange, self._perform)
+        return await drive(exchange, self._perform)
 
     async def _perform(self, step: Step) -> object:
         if isinstance(step, Join):

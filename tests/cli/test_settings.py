@@ -9,7 +9,7 @@ import pytest
 from coatcheck.cli.errors import SettingsError
 from coatcheck.cli.settings import Settings, load_settings
 from coatcheck.cli.upstream_settings import UpstreamSettings
-from coatcheck.daemon import GatewayConfig, ImagePolicy, Timeouts
+from coatcheck.daemon import GatewayConfig, ImagePolicy, Timeouts, UpstreamConfig
 from coatcheck.store import ImageWorkerConfig, StoreConfig
 
 
@@ -85,6 +85,43 @@ def test_a_base_url_without_a_host_is_named(url: str) -> None:
         load_settings(None, {"upstream": [{"name": "far", "base_url": url}]})
 
 
+def _upstream(**fields: object) -> UpstreamSettings:
+    return load_settings(None, {"upstream": [{"name": "u", **fields}]}).upstream[0]
+
+
+def test_an_upstream_may_be_at_several_addresses() -> None:
+    urls = ("http://a.example:8000/v1", "http://b.example:8000/v1")
+    config = _upstream(base_urls=urls, spill_requests=3).config({})
+    assert (config.base_url, config.base_urls, config.spill_requests) == (urls[0], urls, 3)
+    alone = _upstream(base_urls=urls[:1]).config({})
+    assert (alone.base_url, alone.base_urls) == (urls[0], ())
+    assert UpstreamSettings(name="u", base_url=urls[0]).config({}) == alone
+    assert alone.spill_requests == UpstreamConfig("").spill_requests
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({}, "takes a base_url, or base_urls"),
+        ({"base_urls": []}, "takes a base_url, or base_urls"),
+        ({"base_url": "http://a", "base_urls": ["http://b"]}, "takes a base_url, or base_urls"),
+        ({"base_urls": ["http://a/v1", "http://a/v1/"]}, "there twice"),
+        ({"base_urls": ["http://a", "http://:80"]}, "base_urls.1.*host"),
+        ({"base_urls": ["http://a", "b"]}, "base_urls.1"),
+        ({"base_urls": ["http://a", "http://b"], "spill_requests": 0}, "spill_requests"),
+    ],
+)
+def test_addresses_that_are_none_are_named(fields: dict[str, object], complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        _upstream(**fields)
+
+
+def test_one_of_several_addresses_that_is_this_server_itself_is_refused() -> None:
+    upstream = UpstreamSettings(name="u", base_urls=("http://far.example", "http://127.0.0.1:8420"))
+    with pytest.raises(SettingsError, match="itself"):
+        Settings(upstream=(upstream,)).daemon_config({})
+
+
 def test_every_public_url_counts_and_twice_is_once() -> None:
     urls = ("http://coat.example", "https://coat.example", "http://hat.example:1")
     assert _origins(*urls) == {"coat.example", "hat.example:1"}
@@ -100,7 +137,7 @@ def test_defaults_are_the_folders_own() -> None:
     assert shared == {
         *("lease_seconds", "prompt_seconds", "review_seconds", "quarantine_seconds"),
         *("max_blob_bytes", "min_free_bytes", "max_store_bytes"),
-        *("upload_seconds", "max_uploads_per_tenant"),
+        *("upload_seconds", "max_uploads_per_tenant", "signed_url_seconds"),
     }
 
 
@@ -301,3 +338,24 @@ def test_a_providers_key_for_a_remote_replaces_the_clients() -> None:
     config = upstream.config({"KEY": "sk-far"})
     assert config.credential == ("Authorization", "Bearer sk-far")
     assert config.replaces_key
+
+
+def test_history_is_the_upstreams_unless_it_is_left_to_us(tmp_path: Path) -> None:
+    _upstream_file(tmp_path, 'dialect = "openai.responses"')
+    assert load_settings(None, {}).daemon_config({}).upstreams[0].history == "upstream"
+    _upstream_file(tmp_path, 'dialect = "openai.responses"', 'history = "coatcheck"')
+    assert load_settings(None, {}).daemon_config({}).upstreams[0].history == "coatcheck"
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (['history = "coatcheck"'], "openai.chat has no ids"),
+        (['history = "coatcheck"', 'mode = "observe"'], "mode 'observe' keeps nothing"),
+        (['history = "provider"'], r"upstream\.0\.history"),
+    ],
+)
+def test_history_that_cannot_be_kept_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
+    _upstream_file(tmp_path, *lines)
+    with pytest.raises(SettingsError, match=place):
+        load_settings(None, {})

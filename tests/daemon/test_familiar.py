@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Collection
 import pytest
 
 from coatcheck.client import Familiar
+from coatcheck.daemon.fields import Fields
 from coatcheck.daemon.keeper import Keeper
+from coatcheck.daemon.meters import NoMeters
 from coatcheck.daemon.source import Resolved
 from coatcheck.protocol import Digest, FoundInline, Json, dialect
 
@@ -42,7 +44,8 @@ def blobs() -> Counting:
 
 @pytest.fixture
 async def keeper(blobs: Counting) -> AsyncIterator[Keeper]:
-    keeper = Keeper(blobs, MemoryPrompts(), Familiar(1))
+    prompts = MemoryPrompts()
+    keeper = Keeper(blobs, prompts, Fields(prompts, NoMeters(), lambda: 0.0), Familiar(1))
     yield keeper
     await keeper.close()
 
