@@ -225,6 +225,18 @@ class Settings(BaseSettings):
                 reuse="coatcheck",
             )
 
+    def check_reach(self) -> None:
+        """Return when upstreams that are to fetch blobs from this server know where it is.
+
+        Raises:
+            SettingsError: one does not.
+        """
+        for item in self.upstream:
+            if item.reuse == "url" and not self.public_urls:
+                raise SettingsError(
+                    f"upstream {item.name}: reuse 'url' takes a public_urls by which it reaches us"
+                )
+
     def _is_own(self, url: str) -> bool:
         """Whether a URL leads to the address served, or a public one: requests would circle."""
         host, port = _place(url)

@@ -3,7 +3,9 @@
 What is secret stands in the environment and is named here; no complaint shows a value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -18,13 +20,26 @@ from pydantic import (
 )
 
 from coatcheck.client import DEFAULT_REQUEST_BYTES, MIN_REQUEST_BYTES
-from coatcheck.daemon import ImagePolicy, Timeouts, UpstreamConfig, check_extra_headers
+from coatcheck.daemon import (
+    FileAccess,
+    ImagePolicy,
+    Reuse,
+    Timeouts,
+    UpstreamConfig,
+    check_extra_headers,
+)
 from coatcheck.protocol import DIALECTS
 
 from .errors import SettingsError
 
 _TIMEOUTS = Timeouts()
-_UPSTREAM = UpstreamConfig("")
+_UPSTREAM = UpstreamConfig(name="")
+_REUSING: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "file-id": ("openai.responses", "anthropic.messages", "gemini.generate"),
+        "uuid": ("openai.chat",),
+    }
+)
 
 
 class TimeoutSettings(BaseModel):
@@ -91,7 +106,10 @@ class UpstreamSettings(BaseModel):
     api_key_env: str | None = None
     headers: Mapping[str, HeaderValue] = Field(default_factory=dict[str, HeaderValue], repr=False)
     models: tuple[str, ...] = ("*",)
-    reuse: Literal["inline", "coatcheck"] = "inline"
+    reuse: Reuse = "inline"
+    file_seconds: int = Field(default=_UPSTREAM.file_seconds, ge=3600, le=2_592_000)
+    file_root: Path | None = None
+    file_access: FileAccess = "owner"
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
     history: Literal["upstream", "coatcheck"] = "upstream"
@@ -110,6 +128,25 @@ class UpstreamSettings(BaseModel):
     def _reads_what_it_scales(self) -> Self:
         if self.images is not None and self.mode != "on":
             raise ValueError(f"images: mode {self.mode!r} forwards what comes; it takes mode 'on'")
+        return self
+
+    @field_validator("file_root")
+    @classmethod
+    def _is_absolute(cls, root: Path | None) -> Path | None:
+        if root is not None and not root.is_absolute():
+            raise ValueError("must be an absolute path")
+        return root
+
+    @model_validator(mode="after")
+    def _reuses_what_it_can(self) -> Self:
+        if self.reuse not in _REUSING:
+            return self
+        if self.mode != "on":
+            raise ValueError(f"reuse: mode {self.mode!r} forwards what comes; it takes mode 'on'")
+        dialects = _REUSING[self.reuse]
+        if self.dialect not in dialects:
+            said = " or ".join(dialects)
+            raise ValueError(f"reuse: {self.reuse!r} takes dialect {said}, not {self.dialect}")
         return self
 
     @model_validator(mode="after")
@@ -168,6 +205,9 @@ class UpstreamSettings(BaseModel):
             ),
             models=self.models,
             reuse=self.reuse,
+            file_seconds=self.file_seconds,
+            file_root=self.file_root,
+            file_access=self.file_access,
             mode=self.mode,
             observe=self.observe,
             history=self.history,

@@ -3,7 +3,7 @@
 from .announcement import Announcements
 from .answer import Assembly, ChatAnswer
 from .async_client import AsyncClient
-from .asynchronous import AsyncBody, drive
+from .asynchronous import AsyncBody, carry_out
 from .blobs import BlobName
 from .client import Client
 from .content import Progress, Source
@@ -88,7 +88,7 @@ __all__ = [
     "Turn",
     "Work",
     "async_http_client",
-    "drive",
+    "carry_out",
     "http_client",
     "send_as_it_came",
     "take",

@@ -7,9 +7,12 @@ of the cache, is read there.
 
 from typing import Literal, Protocol
 
+from coatcheck.protocol import PrefixOutcome
+
 PromptOutcome = Literal["kept", "refused", "not_found"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
+ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
 ResolveStep = Literal["grants", "bytes"]
 
@@ -56,12 +59,21 @@ class Meters(Protocol):
         was `kept` for what it is, or sent since none could be made now: `failed`."""
         ...
 
+    def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None:
+        """A blob met an upstream's reuse mode: a name of it was `found` to stand for so many bytes, or
+        they were `uploaded`; that `failed`, and they went inline; or a turn `recovered` from a refusal."""
+        ...
+
     def prompt(self, outcome: PromptOutcome) -> None:
         """A prompt was kept, could not be, or was asked for and is not there."""
         ...
 
     def field(self, outcome: FieldOutcome) -> None:
         """A large value was kept, could not be, or was named by its digest and found or not."""
+        ...
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
+        """A turn was compared with the one before it in its conversation."""
         ...
 
     def observed(self, *, is_dropped: bool) -> None:
@@ -90,8 +102,12 @@ class NoMeters:
 
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None: ...
 
+    def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None: ...
+
     def prompt(self, outcome: PromptOutcome) -> None: ...
 
     def field(self, outcome: FieldOutcome) -> None: ...
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None: ...
 
     def observed(self, *, is_dropped: bool) -> None: ...

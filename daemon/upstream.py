@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from multidict import CIMultiDict
@@ -19,8 +20,11 @@ from .variants.policy import ImagePolicy
 
 ECHO = "echo"
 
-Reuse: TypeAlias = Literal["inline", "coatcheck"]
+Reuse: TypeAlias = Literal["inline", "coatcheck", "file-id", "uuid", "url", "file"]
 """How an upstream gets blobs; see `daemon/reuse/`."""
+
+FileAccess: TypeAlias = Literal["owner", "group", "others"]
+"""Who may read the files that engines are named, beside their owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,14 @@ class UpstreamConfig:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     models: tuple[str, ...] = ("*",)
     reuse: Reuse = "inline"
+    """How what it has had already goes to it; `coatcheck`: it is another daemon, and this one its edge."""
+    file_seconds: int = 172_800
+    """How long files are to be at the provider, where `reuse` is `file-id`: two days, which is what
+    Gemini gives, and longer than most conversations last."""
+    file_root: Path | None = None
+    """Where an engine has the folder of our files, in reuse mode `file`; None: where we have it."""
+    file_access: FileAccess = "owner"
+    """Who may read the files that it is named."""
     mode: Mode = "on"
     observe: bool = False
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for
@@ -254,6 +266,15 @@ class Upstreams:
         if not found:
             raise UpstreamNotFoundError(f"no upstream of {provider.name} is configured")
         return sorted(found, key=lambda upstream: upstream.config.dialect != dialect)
+
+    def having(self, reuse: Reuse) -> Sequence[Upstream]:
+        """Return the upstreams that get blobs in one way."""
+        return [upstream for upstream in self._upstreams if upstream.config.reuse == reuse]
+
+    def reuses(self) -> Sequence[str]:
+        """Return the ways in which any upstream gets blobs; what is another daemon gets refs."""
+        configs = [upstream.config for upstream in self._upstreams]
+        return list(dict.fromkeys(each.reuse for each in configs if not each.is_coatcheck))
 
     def of_model(self, provider: Provider, model: str) -> Upstream | None:
         """Return who takes turns of a model, in the first of a provider's dialects that has one."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from anyio import to_thread
 
-from ..asynchronous import drive
+from ..asynchronous import carry_out
 from ..errors import InvalidAnswerError
 from ..exchange import MAX_ANSWER_BYTES, Join, Outgoing
 from .announced import announced_async
@@ -45,7 +45,7 @@ class AsyncTransport:
 
     async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Send a request; the response is open."""
-        return await drive(carry(self._office, request, self._reading), self._perform)
+        return await carry_out(carry(self._office, request, self._reading), self._perform)
 
     async def _perform(self, step: Step) -> object:
         match step:

@@ -11,6 +11,7 @@ from ..errors import ConnectionFailedError, TimedOutError
 from ..exchange import Exchange, Reply, Request
 from ..exchange import Step as CoreStep
 from ..turn import Turn
+from .direct import is_away
 from .handed import HANDED, Handed
 from .office import Office
 from .steps import Drain, Plan, Send
@@ -94,16 +95,21 @@ class Errand:
 
     def response(
         self, reply: Reply, announcements: Announcements | None, reading: Reading
-    ) -> "httpx2.Response":
-        """Return what the SDK gets for the answer to the request itself."""
+    ) -> "httpx2.Response | None":
+        """Return what the SDK gets for the answer to the request itself.
+
+        None where it says that nobody took it, and there is somebody else.
+        """
         assert self.answer is not None
+        if self.office.fallback and is_away(reply):
+            return None
         if not reply.is_success:
-            return self.read(self.answer, reply.body)
+            return self._read(self.answer, reply.body)
         if announcements is not None and _is_plain_stream(reply):
             self.answer.stream = reading(self.answer.stream, announcements)
         return self.answer
 
-    def read(self, response: "httpx2.Response", raw: bytes) -> "httpx2.Response":
+    def _read(self, response: "httpx2.Response", raw: bytes) -> "httpx2.Response":
         """Return a response whose bytes were read already."""
         return self.office.library.response(
             response.status_code, headers=response.headers, content=raw, extensions=_told(response)

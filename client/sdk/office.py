@@ -64,6 +64,7 @@ class Office:
             for name, value in request.headers.multi_items()
             if name not in _OF_THE_CONNECTION
         ]
+        headers.append(("host", url.netloc.decode("ascii")))
         if self.key is not None:
             headers.append((KEY_HEADER, self.key))
         return self.library.request(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from ..blocking import drive
+from ..blocking import carry_out
 from ..errors import InvalidAnswerError
 from ..exchange import MAX_ANSWER_BYTES, Join, Outgoing
 from .announced import announced
@@ -43,7 +43,7 @@ class Transport:
 
     def handle_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Send a request; the response is open."""
-        return drive(carry(self._office, request, self._reading), self._perform)
+        return carry_out(carry(self._office, request, self._reading), self._perform)
 
     def _perform(self, step: Step) -> object:
         match step:

@@ -20,7 +20,7 @@ from coatcheck.client import (
     Reply,
     Request,
     Step,
-    drive,
+    carry_out,
 )
 
 from ..body import RawBody
@@ -80,7 +80,7 @@ class Courier:
             UpstreamError: the turn got no answer.
             what the exchange raises.
         """
-        return await drive(exchange, self._perform)
+        return await carry_out(exchange, self._perform)
 
     async def _perform(self, step: Step) -> object:
         if isinstance(step, Join):

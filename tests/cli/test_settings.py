@@ -116,6 +116,30 @@ def test_addresses_that_are_none_are_named(fields: dict[str, object], complaint:
         _upstream(**fields)
 
 
+def test_how_an_upstream_gets_blobs_is_said() -> None:
+    config = _upstream(
+        base_url="http://a", reuse="file", file_root="/mnt/blobs", file_access="group"
+    ).config({})
+    assert (config.reuse, config.file_root, config.file_access) == (
+        "file",
+        Path("/mnt/blobs"),
+        "group",
+    )
+    with pytest.raises(SettingsError, match=r"file_root.*absolute"):
+        _upstream(base_url="http://a", reuse="file", file_root="blobs")
+    with pytest.raises(SettingsError, match="file_access"):
+        _upstream(base_url="http://a", reuse="file", file_access="all")
+    with pytest.raises(SettingsError, match="reuse"):
+        _upstream(base_url="http://a", reuse="magic")
+
+
+def test_who_fetches_has_to_know_where() -> None:
+    upstream = UpstreamSettings(name="far", base_url="http://a.example", reuse="url")
+    with pytest.raises(SettingsError, match=r"far.*public_urls"):
+        Settings(upstream=(upstream,)).check_reach()
+    Settings(upstream=(upstream,), public_urls=("https://coat.example",)).check_reach()
+
+
 def test_one_of_several_addresses_that_is_this_server_itself_is_refused() -> None:
     upstream = UpstreamSettings(name="u", base_urls=("http://far.example", "http://127.0.0.1:8420"))
     with pytest.raises(SettingsError, match="itself"):
@@ -284,6 +308,27 @@ def test_a_policy_that_cannot_be_is_named(tmp_path: Path, lines: list[str], plac
         load_settings(None, {})
 
 
+def test_history_is_the_upstreams_unless_it_is_left_to_us(tmp_path: Path) -> None:
+    _upstream_file(tmp_path, 'dialect = "openai.responses"')
+    assert load_settings(None, {}).daemon_config({}).upstreams[0].history == "upstream"
+    _upstream_file(tmp_path, 'dialect = "openai.responses"', 'history = "coatcheck"')
+    assert load_settings(None, {}).daemon_config({}).upstreams[0].history == "coatcheck"
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (['history = "coatcheck"'], "openai.chat has no ids"),
+        (['history = "coatcheck"', 'mode = "observe"'], "mode 'observe' keeps nothing"),
+        (['history = "provider"'], r"upstream\.0\.history"),
+    ],
+)
+def test_history_that_cannot_be_kept_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
+    _upstream_file(tmp_path, *lines)
+    with pytest.raises(SettingsError, match=place):
+        load_settings(None, {})
+
+
 _REMOTE = {"name": "coat", "base_url": "https://coat.example/v1", "reuse": "coatcheck"}
 _PASSING = {"name": "far", "base_url": "https://far.example/v1", "mode": "pass"}
 
@@ -327,7 +372,9 @@ def test_a_remote_that_is_this_server_itself_is_refused() -> None:
         Settings(remote="http://127.0.0.1:8420").daemon_config({})
 
 
-@pytest.mark.parametrize("own", [{"images": {}}, {"observe": True}, {"max_piece_bytes": 1000}])
+@pytest.mark.parametrize(
+    "own", [{"images": {}}, {"observe": True}, {"history": "coatcheck"}, {"max_piece_bytes": 1000}]
+)
 def test_what_is_a_remotes_to_set_is_refused_at_its_edge(own: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=next(iter(own))):
         load_settings(None, {"upstream": [_REMOTE | own]})
@@ -340,22 +387,32 @@ def test_a_providers_key_for_a_remote_replaces_the_clients() -> None:
     assert config.replaces_key
 
 
-def test_history_is_the_upstreams_unless_it_is_left_to_us(tmp_path: Path) -> None:
-    _upstream_file(tmp_path, 'dialect = "openai.responses"')
-    assert load_settings(None, {}).daemon_config({}).upstreams[0].history == "upstream"
-    _upstream_file(tmp_path, 'dialect = "openai.responses"', 'history = "coatcheck"')
-    assert load_settings(None, {}).daemon_config({}).upstreams[0].history == "coatcheck"
+@pytest.mark.parametrize(
+    ("reuse", "dialect"),
+    [
+        ("file-id", "openai.responses"),
+        ("file-id", "anthropic.messages"),
+        ("file-id", "gemini.generate"),
+        ("uuid", "openai.chat"),
+    ],
+)
+def test_a_reuse_mode_is_an_upstreams(tmp_path: Path, reuse: str, dialect: str) -> None:
+    _upstream_file(tmp_path, f'reuse = "{reuse}"', f'dialect = "{dialect}"', "file_seconds = 7200")
+    (upstream,) = load_settings(None, {}).daemon_config({}).upstreams
+    assert (upstream.reuse, upstream.file_seconds) == (reuse, 7200)
 
 
 @pytest.mark.parametrize(
     ("lines", "place"),
     [
-        (['history = "coatcheck"'], "openai.chat has no ids"),
-        (['history = "coatcheck"', 'mode = "observe"'], "mode 'observe' keeps nothing"),
-        (['history = "provider"'], r"upstream\.0\.history"),
+        (['reuse = "magic"'], r"upstream\.0\.reuse"),
+        (['reuse = "file-id"'], "'file-id' takes dialect openai.responses or"),
+        (['reuse = "uuid"', 'dialect = "gemini.generate"'], "'uuid' takes dialect openai.chat"),
+        (['reuse = "uuid"', 'mode = "observe"'], "mode 'observe' forwards what comes"),
+        (["file_seconds = 3599"], r"upstream\.0\.file_seconds"),
     ],
 )
-def test_history_that_cannot_be_kept_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
+def test_a_reuse_mode_that_cannot_be_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
     _upstream_file(tmp_path, *lines)
     with pytest.raises(SettingsError, match=place):
         load_settings(None, {})
