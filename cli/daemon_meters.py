@@ -5,6 +5,7 @@ from typing import get_args
 from prometheus_client import Counter, Histogram
 
 from coatcheck import daemon, web
+from coatcheck.protocol import PrefixOutcome
 
 __all__ = ["DaemonMeters"]
 
@@ -50,6 +51,19 @@ class DaemonMeters:
             "coatcheck_saved_bytes_total",
             "Bytes that clients did not send, since refs and envelopes stood for them.",
         )
+        self._uploads = _count(
+            metrics,
+            "coatcheck_edge_uploads_total",
+            "Blobs that an edge uploaded to its remote for turns.",
+        )
+        self._upload_bytes = _count(
+            metrics, "coatcheck_edge_upload_bytes_total", "Bytes that an edge sent for that."
+        )
+        self._replays = _count(
+            metrics,
+            "coatcheck_edge_replays_total",
+            "Turns that an edge sent again, for something that its remote did not have any more.",
+        )
         self._variants = _count(
             metrics,
             "coatcheck_image_variants_total",
@@ -65,6 +79,22 @@ class DaemonMeters:
             buckets=web.SECONDS_BUCKETS,
             registry=metrics.registry,
         )
+        self._reused = _count(
+            metrics,
+            "coatcheck_reuse_total",
+            "Blobs that met an upstream's reuse mode: names found, bytes uploaded, or sent inline "
+            "since that failed; and turns that recovered from a refusal.",
+            *("mode", "outcome"),
+        )
+        for mode in get_args(daemon.Reuse):
+            for reused in get_args(daemon.ReuseOutcome) if mode != "inline" else ():
+                self._reused.labels(mode, reused)
+        self._spared = _count(
+            metrics,
+            "coatcheck_reuse_spared_bytes_total",
+            "Bytes of blobs that upstreams did not get again, since a name stood for them.",
+            "mode",
+        )
         self._prompts = _count(
             metrics,
             "coatcheck_prompts_total",
@@ -77,6 +107,13 @@ class DaemonMeters:
             "Large values of requests that were kept, refused (not to be kept), or named by their "
             "digest and found or not_found.",
             "outcome",
+        )
+        self._prefixes = _count(
+            metrics,
+            "coatcheck_prefixes_total",
+            "Turns that were compared with the one before them in their conversation: its prefix was "
+            "kept, or broken; new where none was known.",
+            *("upstream", "outcome"),
         )
         self._observed = _count(
             metrics,
@@ -114,11 +151,23 @@ class DaemonMeters:
         """See `daemon.Meters`."""
         self._saved.inc(size)
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None:
+        """See `daemon.Meters`."""
+        self._uploads.inc(uploads)
+        self._upload_bytes.inc(upload_bytes)
+        self._replays.inc(replays)
+
     def variant(self, outcome: daemon.VariantOutcome, seconds: float = 0.0) -> None:
         """See `daemon.Meters`."""
         self._variants.labels(outcome).inc()
         if outcome == "made":
             self._making.observe(seconds)
+
+    def reused(self, mode: str, outcome: daemon.ReuseOutcome, spared: int = 0) -> None:
+        """See `daemon.Meters`."""
+        self._reused.labels(mode, outcome).inc()
+        if spared:
+            self._spared.labels(mode).inc(spared)
 
     def prompt(self, outcome: daemon.PromptOutcome) -> None:
         """See `daemon.Meters`."""
@@ -127,6 +176,10 @@ class DaemonMeters:
     def field(self, outcome: daemon.FieldOutcome) -> None:
         """See `daemon.Meters`."""
         self._fields.labels(outcome).inc()
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._prefixes.labels(upstream, outcome).inc()
 
     def observed(self, *, is_dropped: bool) -> None:
         """See `daemon.Meters`."""

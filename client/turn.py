@@ -27,6 +27,7 @@ from coatcheck.protocol import (
     JsonError,
     JsonObject,
     MalformedMessageError,
+    Whole,
     decode_json,
     encode_json,
     put_back,
@@ -58,7 +59,7 @@ class Turn:
     dialect: Dialect
     target: str
     body: JsonObject | None
-    raw: bytes | None = None
+    raw: Whole | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     origins: Collection[str] = ()
     keeps_open: bool = False
@@ -68,7 +69,7 @@ class Turn:
         cls,
         dialect: Dialect,
         target: str,
-        raw: bytes,
+        raw: Whole,
         headers: Mapping[str, str] = NO_HEADERS,
         *,
         origins: Collection[str] = (),
@@ -111,7 +112,7 @@ class Turn:
     def as_it_came(self) -> Request:
         """Return the request as its client sent it."""
         if self.raw is not None:
-            return self.request(self.raw)
+            return self.request(bytes(self.raw))
         return self.request(encode_json(put_back(self.body)))
 
 
@@ -140,9 +141,7 @@ def take(turn: Turn, known: Known) -> Exchange[Taken]:
     spent = Spent()
     short = yield from Work(partial(_shorten, turn, known))
     if short is None:
-        request = yield from Work(turn.as_it_came)
-        reply = yield from _send(request, spent)
-        return Taken(reply, spent)
+        return (yield from send_as_it_came(turn, spent))
     attempt = _Attempt(turn, short, known, spent)
     yield from attempt.offer()
     while True:
@@ -153,6 +152,14 @@ def take(turn: Turn, known: Known) -> Exchange[Taken]:
             announced = Announcements(known.prompts, takes_out=not turn.speaks_for_itself)
             return Taken(reply, spent, prompt, announced)
         spent.replays += 1
+
+
+def send_as_it_came(turn: Turn, spent: Spent | None = None) -> Exchange[Taken]:
+    """Send a turn as its client did: for one that cannot be shortened."""
+    spent = spent or Spent()
+    request = yield from Work(turn.as_it_came)
+    reply = yield from _send(request, spent)
+    return Taken(reply, spent)
 
 
 def _shorten(turn: Turn, known: Known) -> ShortBody | None:

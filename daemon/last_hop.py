@@ -146,6 +146,7 @@ class LastHop:
         leaving.plan = plan
         assert leaving.before is not None
         leaving.before.restore()
+        leaving.before = PartSnapshot(leaving.hop.turn.body, plan.fillings)
         leaving.outgoing = await self._write(leaving.hop, leaving.received, plan)
 
     def _note_saved(self, plan: Plan, outgoing: Outgoing, received: Received) -> None:

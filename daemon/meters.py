@@ -7,9 +7,12 @@ of the cache, is read there.
 
 from typing import Literal, Protocol
 
+from coatcheck.protocol import PrefixOutcome
+
 PromptOutcome = Literal["kept", "refused", "not_found"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
+ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
 ResolveStep = Literal["grants", "bytes"]
 
@@ -47,9 +50,18 @@ class Meters(Protocol):
         """A turn was so much shorter on the client's side than what stands for it upstream."""
         ...
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None:
+        """A turn went to a remote: so many blobs were uploaded for it, and so often it was sent again."""
+        ...
+
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None:
         """An image met an upstream's policy: a variant was `found`, or `made` in so long; the original
         was `kept` for what it is, or sent since none could be made now: `failed`."""
+        ...
+
+    def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None:
+        """A blob met an upstream's reuse mode: a name of it was `found` to stand for so many bytes, or
+        they were `uploaded`; that `failed`, and they went inline; or a turn `recovered` from a refusal."""
         ...
 
     def prompt(self, outcome: PromptOutcome) -> None:
@@ -58,6 +70,10 @@ class Meters(Protocol):
 
     def field(self, outcome: FieldOutcome) -> None:
         """A large value was kept, could not be, or was named by its digest and found or not."""
+        ...
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
+        """A turn was compared with the one before it in its conversation."""
         ...
 
     def observed(self, *, is_dropped: bool) -> None:
@@ -82,10 +98,16 @@ class NoMeters:
 
     def saved(self, size: int) -> None: ...
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None: ...
+
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None: ...
+
+    def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None: ...
 
     def prompt(self, outcome: PromptOutcome) -> None: ...
 
     def field(self, outcome: FieldOutcome) -> None: ...
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None: ...
 
     def observed(self, *, is_dropped: bool) -> None: ...

@@ -43,7 +43,8 @@ class _ResponseParts:
 
     def is_failure(self, event: JsonObject, name: str) -> bool:
         """Say whether the response failed; see `AnswerParts.is_failure`."""
-        return event.get("type", name) in _FAILURES
+        kind = event.get("type", name)
+        return isinstance(kind, str) and kind in _FAILURES
 
     def take(self, event: JsonObject) -> None:
         """Take the next event."""
@@ -54,7 +55,7 @@ class _ResponseParts:
         if kind == "response.output_item.done" and isinstance(item, dict):
             index = event.get("output_index")
             self._done[index if isinstance(index, int) else len(self._done)] = item
-        self.is_last = kind in _LAST
+        self.is_last = isinstance(kind, str) and kind in _LAST
         if self.is_last:
             self.is_whole = True
             output = objects_of(response.get("output")) if isinstance(response, dict) else []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from anyio import to_thread
 
-from ..asynchronous import drive
+from ..asynchronous import carry_out
 from ..errors import InvalidAnswerError
 from ..exchange import MAX_ANSWER_BYTES, Join, Outgoing
 from .announced import announced_async
@@ -49,7 +49,7 @@ class AsyncTransport:
 
     async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Send a request; the response is open."""
-        return await drive(carry(self._office, request, self._reading), self._perform)
+        return await carry_out(carry(self._office, request, self._reading), self._perform)
 
     async def send(
         self, otherwise: Sending, request: "httpx2.Request", *, stream: bool = False, **options: Any

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from ..blocking import drive
+from ..blocking import carry_out
 from ..errors import InvalidAnswerError
 from ..exchange import MAX_ANSWER_BYTES, Join, Outgoing
 from .announced import announced
@@ -47,7 +47,7 @@ class Transport:
 
     def handle_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Send a request; the response is open."""
-        return drive(carry(self._office, request, self._reading), self._perform)
+        return carry_out(carry(self._office, request, self._reading), self._perform)
 
     def send(
         self, otherwise: Sending, request: "httpx2.Request", *, stream: bool = False, **options: Any
