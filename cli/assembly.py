@@ -12,6 +12,7 @@ from typing import TypeAlias
 from coatcheck import api, daemon, store, web
 
 from .daemon_meters import DaemonMeters
+from .ledger import open_ledger
 from .measures import measure_store, measure_uses
 from .observing import open_observer
 from .settings import Settings
@@ -61,6 +62,7 @@ async def assemble_serve(
         shelf=await open_shelf(settings, settings.data, stack, surroundings.clock),
         links=_links(settings, blobs),
         files=store.blob_folder(settings.data),
+        ledger=await open_ledger(settings, settings.data, stack),
     )
     stack.push_async_callback(resolving.close)
     keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)

@@ -10,6 +10,7 @@ from .assembly import Assembly
 from .authority import authority
 from .daemon_meters import DaemonMeters
 from .errors import SettingsError
+from .ledger import open_ledger
 from .measures import measure_copies
 from .observing import open_observer
 from .service import require_loopback
@@ -59,6 +60,7 @@ async def assemble_daemon(
         shelf=await open_shelf(settings, settings.cache, stack, surroundings.clock),
         links=remote.links,
         files=daemon.copies_folder(settings.cache),
+        ledger=await open_ledger(settings, settings.cache, stack),
     )
     stack.push_async_callback(resolving.close)
     measure_copies(metrics, remote.cache, remote_config.cache)

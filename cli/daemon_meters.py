@@ -65,6 +65,22 @@ class DaemonMeters:
             buckets=web.SECONDS_BUCKETS,
             registry=metrics.registry,
         )
+        self._reused = _count(
+            metrics,
+            "coatcheck_reuse_total",
+            "Blobs that met an upstream's reuse mode: names found, bytes uploaded, or sent inline "
+            "since that failed; and turns that recovered from a refusal.",
+            *("mode", "outcome"),
+        )
+        for mode in get_args(daemon.Reuse):
+            for reused in get_args(daemon.ReuseOutcome) if mode != "inline" else ():
+                self._reused.labels(mode, reused)
+        self._spared = _count(
+            metrics,
+            "coatcheck_reuse_spared_bytes_total",
+            "Bytes of blobs that upstreams did not get again, since a name stood for them.",
+            "mode",
+        )
         self._prompts = _count(
             metrics,
             "coatcheck_prompts_total",
@@ -112,6 +128,12 @@ class DaemonMeters:
         self._variants.labels(outcome).inc()
         if outcome == "made":
             self._making.observe(seconds)
+
+    def reused(self, mode: str, outcome: daemon.ReuseOutcome, spared: int = 0) -> None:
+        """See `daemon.Meters`."""
+        self._reused.labels(mode, outcome).inc()
+        if spared:
+            self._spared.labels(mode).inc(spared)
 
     def prompt(self, outcome: daemon.PromptOutcome) -> None:
         """See `daemon.Meters`."""

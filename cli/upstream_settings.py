@@ -3,8 +3,9 @@
 What is secret stands in the environment and is named here; no complaint shows a value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -32,6 +33,14 @@ from .errors import SettingsError
 
 _TIMEOUTS = Timeouts()
 _UPSTREAM = UpstreamConfig("")
+_REUSING: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "file-id": ("openai.responses", "anthropic.messages", "gemini.generate"),
+        "uuid": ("openai.chat",),
+        "url": tuple(DIALECTS),
+        "file": ("openai.chat", "openai.responses", "anthropic.messages"),
+    }
+)
 
 
 class TimeoutSettings(BaseModel):
@@ -101,6 +110,7 @@ class UpstreamSettings(BaseModel):
     reuse: Reuse = "inline"
     file_root: Path | None = None
     file_access: FileAccess = "owner"
+    file_seconds: int = Field(default=_UPSTREAM.file_seconds, ge=3600, le=2_592_000)
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
     timeouts: TimeoutSettings = TimeoutSettings()
@@ -117,6 +127,18 @@ class UpstreamSettings(BaseModel):
     def _reads_what_it_scales(self) -> Self:
         if self.images is not None and self.mode != "on":
             raise ValueError(f"images: mode {self.mode!r} forwards what comes; it takes mode 'on'")
+        return self
+
+    @model_validator(mode="after")
+    def _reuses_what_it_can(self) -> Self:
+        if self.reuse == "inline":
+            return self
+        if self.mode != "on":
+            raise ValueError(f"reuse: mode {self.mode!r} forwards what comes; it takes mode 'on'")
+        dialects = _REUSING[self.reuse]
+        if self.dialect not in dialects:
+            said = " or ".join(dialects)
+            raise ValueError(f"reuse: {self.reuse!r} takes dialect {said}, not {self.dialect}")
         return self
 
     @field_validator("file_root")
@@ -160,6 +182,7 @@ class UpstreamSettings(BaseModel):
             reuse=self.reuse,
             file_root=self.file_root,
             file_access=self.file_access,
+            file_seconds=self.file_seconds,
             mode=self.mode,
             observe=self.observe,
             timeouts=Timeouts(**self.timeouts.model_dump()),

@@ -14,6 +14,7 @@ from .meters import (
     PromptOutcome,
     ReplicaChoice,
     ResolveStep,
+    ReuseOutcome,
     VariantOutcome,
 )
 from .observation import NoObserver, Observed, Observer
@@ -23,6 +24,7 @@ from .observations import ObservationLimits
 from .observed_figures import Figures, Terms
 from .observer import ObserverConfig, RecordingObserver
 from .remote_store import RemoteConfig, RemoteStore
+from .reuse import LEDGER_FILE, Ledger
 from .source import BlobSource, KeptMessage, PieceReader, PromptSource, Resolved
 from .turn import TurnLimits
 from .upstream import ECHO, FileAccess, Reuse, Timeouts, UpstreamConfig
@@ -30,6 +32,7 @@ from .variants import ImagePolicy, VariantShelf
 
 __all__ = [
     "ECHO",
+    "LEDGER_FILE",
     "OBSERVATIONS_FILE",
     "BlobLinks",
     "BlobSource",
@@ -48,6 +51,7 @@ __all__ = [
     "ImagePolicy",
     "Inventory",
     "KeptMessage",
+    "Ledger",
     "Meters",
     "NoMeters",
     "NoObserver",
@@ -67,6 +71,7 @@ __all__ = [
     "ResolveStep",
     "Resolved",
     "Reuse",
+    "ReuseOutcome",
     "Terms",
     "Timeouts",
     "TurnLimits",

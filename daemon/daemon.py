@@ -33,7 +33,7 @@ from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
 from .replicas import Replicas
 from .resolver import Resolver
-from .reuse import Inline, LocalFiles, Mode, Modes, Urls
+from .reuse import Ledger, Modes, open_modes
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -100,13 +100,15 @@ class Daemon:
         shelf: VariantShelf | None = None,
         links: BlobLinks | None = None,
         files: Path | None = None,
+        ledger: Ledger | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
-        images, and belongs to whoever opened it. `links` are for upstreams that fetch; `files` is the
-        folder below which each blob is a plain file, for engines that read it.
+        images, the `ledger` knows what providers keep; both belong to whoever opened them. `links` are for
+        upstreams that fetch; `files` is the folder below which each blob is a plain file, for engines
+        that read it.
 
         Raises:
             ValueError: an upstream has an image policy, and there is no shelf; or a reuse mode, and
@@ -133,7 +135,16 @@ class Daemon:
         if shelf:
             maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
-        modes = _modes(config, links, files)
+        modes = open_modes(
+            ledger,
+            links,
+            files,
+            upstreams=upstreams,
+            blobs=blobs,
+            meters=meters,
+            clock=clock,
+            random=random,
+        )
         gateway = Gateway(
             config.gateway,
             resolver=resolver,
@@ -261,20 +272,3 @@ def _remote(config: UpstreamConfig, meters: Meters) -> Upstream:
         return HttpUpstream.open(config)
     replicas = [HttpUpstream.open(replace(config, base_url=url)) for url in config.base_urls]
     return Replicas(config, replicas, meters, time.monotonic)
-
-
-def _modes(config: DaemonConfig, links: BlobLinks | None, files: Path | None) -> Modes:
-    """Make the reuse modes that can be had here.
-
-    Raises:
-        ValueError: an upstream has another.
-    """
-    modes: dict[str, Mode] = {"inline": Inline()}
-    if links is not None:
-        modes["url"] = Urls(links, time.monotonic)
-    if files is not None:
-        modes["file"] = LocalFiles(files, time.monotonic)
-    for upstream in config.upstreams:
-        if upstream.reuse not in modes:
-            raise ValueError(f"upstream {upstream.name}: no reuse mode {upstream.reuse} here")
-    return Modes(modes)

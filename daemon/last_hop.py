@@ -87,7 +87,16 @@ class LastHop:
         open_blob: OpenBlob = partial(self._resolver.open, received.tenant)
         if self._fitter and fitted.variants:
             open_blob = self._fitter.opener(fitted, open_blob)
-        hop = Hop(received.tenant, request, upstream, turn, fitted.fillings, open_blob, root)
+        hop = Hop(
+            received.tenant,
+            request,
+            upstream,
+            turn,
+            fitted.fillings,
+            open_blob,
+            root,
+            received.end_user,
+        )
         plan = await self._modes.of(upstream).plan(hop)
         try:
             before = PartSnapshot(turn.body, plan.fillings) if plan.watched else None
@@ -140,6 +149,7 @@ class LastHop:
         leaving.plan = plan
         assert leaving.before is not None
         leaving.before.restore()
+        leaving.before = PartSnapshot(leaving.hop.turn.body, plan.fillings)
         leaving.outgoing = await self._write(leaving.hop, leaving.received, plan)
 
     def _note_saved(self, plan: Plan, outgoing: Outgoing, received: Received) -> None:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 PromptOutcome = Literal["kept", "refused", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
 ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
+ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ResolveStep = Literal["grants", "bytes"]
 
 
@@ -51,6 +52,11 @@ class Meters(Protocol):
         was `kept` for what it is, or sent since none could be made now: `failed`."""
         ...
 
+    def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None:
+        """A blob met an upstream's reuse mode: a name of it was `found` to stand for so many bytes, or
+        they were `uploaded`; that `failed`, and they went inline; or a turn `recovered` from a refusal."""
+        ...
+
     def prompt(self, outcome: PromptOutcome) -> None:
         """A prompt was kept, could not be, or was asked for and is not there."""
         ...
@@ -78,6 +84,8 @@ class NoMeters:
     def saved(self, size: int) -> None: ...
 
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None: ...
+
+    def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None: ...
 
     def prompt(self, outcome: PromptOutcome) -> None: ...
 

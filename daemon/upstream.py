@@ -18,7 +18,7 @@ from .variants.policy import ImagePolicy
 
 ECHO = "echo"
 
-Reuse: TypeAlias = Literal["inline", "url", "file"]
+Reuse: TypeAlias = Literal["inline", "file-id", "uuid", "url", "file"]
 """How an upstream gets blobs; see `daemon/reuse/`."""
 
 FileAccess: TypeAlias = Literal["owner", "group", "others"]
@@ -60,6 +60,9 @@ class UpstreamConfig:
     """Where an engine has the folder of our files, in reuse mode `file`; None: where we have it."""
     file_access: FileAccess = "owner"
     """Who may read the files that it is named."""
+    file_seconds: int = 172_800
+    """How long files are to be at the provider, where `reuse` is `file-id`: two days, which is what
+    Gemini gives, and longer than most conversations last."""
     mode: Mode = "on"
     observe: bool = False
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for
@@ -223,6 +226,14 @@ class Upstreams:
         if not found:
             raise UpstreamNotFoundError(f"no upstream of {provider.name} is configured")
         return sorted(found, key=lambda upstream: upstream.config.dialect != dialect)
+
+    def having(self, reuse: Reuse) -> Sequence[Upstream]:
+        """Return the upstreams that get blobs in one way."""
+        return [upstream for upstream in self._upstreams if upstream.config.reuse == reuse]
+
+    def reuses(self) -> Sequence[str]:
+        """Return the ways in which any upstream gets blobs."""
+        return list(dict.fromkeys(upstream.config.reuse for upstream in self._upstreams))
 
     def of_model(self, provider: Provider, model: str) -> Upstream | None:
         """Return who takes turns of a model, in the first of a provider's dialects that has one."""

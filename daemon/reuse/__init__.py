@@ -1,18 +1,19 @@
 """Reuse modes: how an upstream gets blobs at the last hop, and what it need not get again."""
 
-from .file import LocalFiles
+from .assembly import open_modes
 from .inline import Inline
-from .mode import Headers, Hop, Mode, Modes, Plan, Refusal
-from .url import Urls
+from .ledger import FILE_NAME as LEDGER_FILE
+from .ledger import Ledger
+from .mode import Headers, Hop, Mode, Modes, Plan
 
 __all__ = [
+    "LEDGER_FILE",
     "Headers",
     "Hop",
     "Inline",
-    "LocalFiles",
+    "Ledger",
     "Mode",
     "Modes",
     "Plan",
-    "Refusal",
-    "Urls",
+    "open_modes",
 ]

@@ -16,9 +16,8 @@ from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
-from coatcheck.protocol import Json
-
 from ..body import Body, OpenBlob
+from ..peeked import Refusal
 from ..splice import Filling
 from ..turn import Turn
 from ..upstream import Upstream
@@ -42,18 +41,8 @@ class Hop:
     open_blob: OpenBlob
     root: bytes | None = None
     """Of the turn's conversation, where its upstream has several replicas."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An upstream's answer that a plan wanted to see: its status and body, decoded.
-
-    `body` is None where it is no JSON, or longer than errors are.
-    """
-
-    status: int
-    text: str
-    body: Json
+    end_user: str | None = None
+    """Whom the turn is for."""
 
 
 class Plan(Protocol):

@@ -306,3 +306,34 @@ def test_a_policy_that_cannot_be_is_named(tmp_path: Path, lines: list[str], plac
     _upstream_file(tmp_path, *lines)
     with pytest.raises(SettingsError, match=place):
         load_settings(None, {})
+
+
+@pytest.mark.parametrize(
+    ("reuse", "dialect"),
+    [
+        ("file-id", "openai.responses"),
+        ("file-id", "anthropic.messages"),
+        ("file-id", "gemini.generate"),
+        ("uuid", "openai.chat"),
+    ],
+)
+def test_a_reuse_mode_is_an_upstreams(tmp_path: Path, reuse: str, dialect: str) -> None:
+    _upstream_file(tmp_path, f'reuse = "{reuse}"', f'dialect = "{dialect}"', "file_seconds = 7200")
+    (upstream,) = load_settings(None, {}).daemon_config({}).upstreams
+    assert (upstream.reuse, upstream.file_seconds) == (reuse, 7200)
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (['reuse = "magic"'], r"upstream\.0\.reuse"),
+        (['reuse = "file-id"'], "'file-id' takes dialect openai.responses or"),
+        (['reuse = "uuid"', 'dialect = "gemini.generate"'], "'uuid' takes dialect openai.chat"),
+        (['reuse = "uuid"', 'mode = "observe"'], "mode 'observe' forwards what comes"),
+        (["file_seconds = 3599"], r"upstream\.0\.file_seconds"),
+    ],
+)
+def test_a_reuse_mode_that_cannot_be_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
+    _upstream_file(tmp_path, *lines)
+    with pytest.raises(SettingsError, match=place):
+        load_settings(None, {})
