@@ -46,6 +46,7 @@ from .openai_routes import upload_routes
 from .openai_uploads import OpenAIUploads
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
+from .responses import ResponseHandlers, response_routes
 from .signed_urls import SignedUrlHandlers, signed_url_route
 from .tus_routes import tus_routes
 from .work import work_route
@@ -93,6 +94,7 @@ def routes(
         *gemini_routes(gemini, GeminiUploads(store, elsewhere)),
         *resolve_routes(store, config),
         *prompt_routes(PromptHandlers(store, config)),
+        *response_routes(ResponseHandlers(store)),
         *key_routes(store.keys, config),
         *_admin_routes(AdminHandlers(store, config)),
         *maintenance_routes(store),

@@ -63,6 +63,7 @@ async def assemble_serve(
         links=_links(settings, blobs),
         files=store.blob_folder(settings.data),
         ledger=await open_ledger(settings, settings.data, stack),
+        responses=daemon.EmbeddedResponses(blobs),
     )
     stack.push_async_callback(resolving.close)
     keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)

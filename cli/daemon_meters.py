@@ -50,6 +50,19 @@ class DaemonMeters:
             "coatcheck_saved_bytes_total",
             "Bytes that clients did not send, since refs and envelopes stood for them.",
         )
+        self._uploads = _count(
+            metrics,
+            "coatcheck_edge_uploads_total",
+            "Blobs that an edge uploaded to its remote for turns.",
+        )
+        self._upload_bytes = _count(
+            metrics, "coatcheck_edge_upload_bytes_total", "Bytes that an edge sent for that."
+        )
+        self._replays = _count(
+            metrics,
+            "coatcheck_edge_replays_total",
+            "Turns that an edge sent again, for something that its remote did not have any more.",
+        )
         self._variants = _count(
             metrics,
             "coatcheck_image_variants_total",
@@ -85,6 +98,13 @@ class DaemonMeters:
             metrics,
             "coatcheck_prompts_total",
             "Prompts that were kept, refused (not to be kept), or asked for and not_found.",
+            "outcome",
+        )
+        self._fields = _count(
+            metrics,
+            "coatcheck_fields_total",
+            "Large values of requests that were kept, refused (not to be kept), or named by their "
+            "digest and found or not_found.",
             "outcome",
         )
         self._observed = _count(
@@ -123,6 +143,12 @@ class DaemonMeters:
         """See `daemon.Meters`."""
         self._saved.inc(size)
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None:
+        """See `daemon.Meters`."""
+        self._uploads.inc(uploads)
+        self._upload_bytes.inc(upload_bytes)
+        self._replays.inc(replays)
+
     def variant(self, outcome: daemon.VariantOutcome, seconds: float = 0.0) -> None:
         """See `daemon.Meters`."""
         self._variants.labels(outcome).inc()
@@ -138,6 +164,10 @@ class DaemonMeters:
     def prompt(self, outcome: daemon.PromptOutcome) -> None:
         """See `daemon.Meters`."""
         self._prompts.labels(outcome).inc()
+
+    def field(self, outcome: daemon.FieldOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._fields.labels(outcome).inc()
 
     def observed(self, *, is_dropped: bool) -> None:
         """See `daemon.Meters`."""

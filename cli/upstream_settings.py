@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from coatcheck.client import DEFAULT_REQUEST_BYTES, MIN_REQUEST_BYTES
 from coatcheck.daemon import (
     FileAccess,
     ImagePolicy,
@@ -32,7 +33,7 @@ from coatcheck.protocol import DIALECTS
 from .errors import SettingsError
 
 _TIMEOUTS = Timeouts()
-_UPSTREAM = UpstreamConfig("")
+_UPSTREAM = UpstreamConfig(name="")
 _REUSING: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "file-id": ("openai.responses", "anthropic.messages", "gemini.generate"),
@@ -113,8 +114,10 @@ class UpstreamSettings(BaseModel):
     file_seconds: int = Field(default=_UPSTREAM.file_seconds, ge=3600, le=2_592_000)
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
+    history: Literal["upstream", "coatcheck"] = "upstream"
     timeouts: TimeoutSettings = TimeoutSettings()
     images: ImageSettings | None = None
+    max_piece_bytes: int = Field(default=DEFAULT_REQUEST_BYTES, ge=MIN_REQUEST_BYTES)
 
     @field_validator("dialect")
     @classmethod
@@ -131,7 +134,7 @@ class UpstreamSettings(BaseModel):
 
     @model_validator(mode="after")
     def _reuses_what_it_can(self) -> Self:
-        if self.reuse == "inline":
+        if self.reuse not in _REUSING:
             return self
         if self.mode != "on":
             raise ValueError(f"reuse: mode {self.mode!r} forwards what comes; it takes mode 'on'")
@@ -149,11 +152,28 @@ class UpstreamSettings(BaseModel):
         return root
 
     @model_validator(mode="after")
+    def _reads_what_it_keeps(self) -> Self:
+        if self.history == "coatcheck":
+            if self.mode != "on":
+                raise ValueError(f"history: mode {self.mode!r} keeps nothing; it takes mode 'on'")
+            if self.dialect != "openai.responses":
+                raise ValueError(f"history: {self.dialect} has no ids; 'openai.responses' has")
+        return self
+
+    @model_validator(mode="after")
     def _is_somewhere(self) -> Self:
         if (self.base_url is None) == (not self.base_urls):
             raise ValueError("it takes a base_url, or base_urls")
         if len({url.rstrip("/") for url in self.base_urls}) < len(self.base_urls):
             raise ValueError("base_urls: one of them is there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_reading_to_the_remote(self) -> Self:
+        if self.reuse == "coatcheck":
+            for name, is_set in (("images", self.images is not None), ("observe", self.observe)):
+                if is_set:
+                    raise ValueError(f"{name}: with reuse 'coatcheck' it is the remote's to set")
         return self
 
     @property
@@ -185,8 +205,10 @@ class UpstreamSettings(BaseModel):
             file_seconds=self.file_seconds,
             mode=self.mode,
             observe=self.observe,
+            history=self.history,
             timeouts=Timeouts(**self.timeouts.model_dump()),
             images=ImagePolicy(**self.images.model_dump()) if self.images else None,
+            max_piece_bytes=self.max_piece_bytes,
         )
         try:
             check_extra_headers(config.headers, config.credential)

@@ -1,5 +1,6 @@
 """The client for event loops; `client.py` says what each call does."""
 
+import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Self
@@ -10,12 +11,12 @@ from . import blobs, fetch
 from .answer import ChatAnswer
 from .asynchronous import AsyncDriver
 from .blobs import BlobName, named
-from .chat import Turn, chat, take
+from .chat import Chat, begin, chat
 from .content import Progress, Source
 from .dehydrate import Messages, dehydrate
 from .destination import Destination
 from .endpoint import Endpoint
-from .kept import KeptPrompts
+from .known import Known
 from .put import put
 from .stream import AsyncChatStream
 
@@ -49,7 +50,7 @@ class AsyncClient:
         idle_seconds: float = 300.0,
     ) -> None:
         self._driver = AsyncDriver(Endpoint(base_url, key, connect_seconds, idle_seconds))
-        self._kept = KeptPrompts()
+        self._known = Known(secrets.randbits(64))
 
     async def __aenter__(self) -> Self:
         return self
@@ -192,7 +193,7 @@ class AsyncClient:
             UnknownDialectError: there is no such dialect.
             InvalidEndUserError: nobody can have the name `end_user`.
         """
-        return await self._driver.run(dehydrate(messages, dialect, end_user))
+        return await self._driver.run(dehydrate(messages, dialect, self._known, end_user))
 
     async def chat(
         self,
@@ -211,8 +212,8 @@ class AsyncClient:
         them, or else the field `safety_identifier` or `user`, names whom the turn and its images
         are for.
 
-        Two things are tried again, once each: a server that does not know the conversation any
-        more is sent the whole list, and blobs that it lost are uploaded from the messages.
+        Two things are tried again: a server that does not know the conversation any more is sent
+        the whole list, once, and blobs that it lost are uploaded from the messages, twice at most.
 
         Raises:
             InvalidArgumentError: something is not JSON, or a field is an argument's business.
@@ -220,8 +221,8 @@ class AsyncClient:
             InvalidEndUserError: nobody can have the name in `Coatcheck-User`.
             BlobNotFoundError: refs do not resolve, and the messages do not hold their bytes.
         """
-        turn = Turn(model, messages, fields, extra_headers or {})
-        return await self._driver.run(chat(turn, self._kept))
+        asked = Chat(model, messages, fields, extra_headers or {})
+        return await self._driver.run(chat(asked, self._known))
 
     async def chat_stream(
         self,
@@ -236,6 +237,6 @@ class AsyncClient:
         Raises:
             the errors of `chat`; those of `AsyncChatStream` while iterating.
         """
-        turn = Turn(model, messages, fields, extra_headers or {}, is_streamed=True)
-        (prompt, _), body = await self._driver.open(take(turn, self._kept))
-        return AsyncChatStream(body, prompt, self._kept)
+        asked = Chat(model, messages, fields, extra_headers or {}, is_streamed=True)
+        (prompt, _), body = await self._driver.open(begin(asked, self._known))
+        return AsyncChatStream(body, prompt, self._known.prompts)

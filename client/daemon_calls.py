@@ -5,6 +5,7 @@ from functools import partial
 from urllib.parse import urlencode
 
 from coatcheck.protocol import (
+    KEPT_RESPONSE_PATH,
     KEYS_VERIFY_PATH,
     MAX_DIGESTS,
     PROMPT_PATH,
@@ -19,6 +20,8 @@ from coatcheck.protocol import (
     PromptAppend,
     ResolveAnswer,
     ResolveRequest,
+    ResponseAnswer,
+    ResponseName,
     SignedUrl,
     format_digest_field,
 )
@@ -130,6 +133,37 @@ def append(tenant: str, wanted: PromptAppend, end_user: str | None) -> Exchange[
         raise refusal(reply)
 
 
+def put_response(
+    tenant: str, response_id: str, named: ResponseName, end_user: str | None
+) -> Exchange[None]:
+    """Let the id of a response name a kept prompt. May be done twice.
+
+    Raises:
+        PromptNotFoundError: the prompt is not kept.
+    """
+    headers = JSON_HEADERS | _of(tenant, end_user)
+    body = named.model_dump_json().encode()
+    reply = yield from Request("PUT", f"{KEPT_RESPONSE_PATH}{response_id}", headers, body)
+    if not reply.is_success:
+        raise refusal(reply)
+
+
+def find_response(tenant: str, response_id: str) -> Exchange[ResponseAnswer | None]:
+    """Ask what the id of a response names; None: nothing."""
+    reply = yield from Request("GET", f"{KEPT_RESPONSE_PATH}{response_id}", _of(tenant))
+    return None if _is_absent(reply) else read(ResponseAnswer, reply)
+
+
+def remove_response(tenant: str, response_id: str) -> Exchange[bool]:
+    """Let the id of a response name nothing; return whether it named something."""
+    reply = yield from Request("DELETE", f"{KEPT_RESPONSE_PATH}{response_id}", _of(tenant))
+    if _is_absent(reply):
+        return False
+    if not reply.is_success:
+        raise refusal(reply)
+    return True
+
+
 def verify(secret: str) -> Exchange[KeyAnswer | None]:
     """Ask whose key this is; None when it opens nothing."""
     body = KeyQuestion(key=secret).model_dump_json().encode()
@@ -147,6 +181,20 @@ def ready() -> Exchange[None]:
     reply = yield from Request("GET", "/readyz")
     if not reply.is_success:
         raise refusal(reply)
+
+
+def _is_absent(reply: Reply) -> bool:
+    """Whether the store says that no response has this id.
+
+    Raises:
+        ClientError: it is 404 for another reason.
+    """
+    if reply.status != 404:
+        return False
+    error = refusal(reply)
+    if isinstance(error, ServerError) and error.code == "response_not_found":
+        return True
+    raise error
 
 
 class _Collected:

@@ -10,6 +10,8 @@ from coatcheck.protocol import (
     KeyAnswer,
     PromptAppend,
     ResolveAnswer,
+    ResponseAnswer,
+    ResponseName,
     SignedUrl,
 )
 
@@ -127,6 +129,27 @@ class StoreLink:
         """
         size = sum(len(step.text) for step in wanted.messages)
         await self._ask(lambda: daemon_calls.append(tenant, wanted, end_user), size)
+
+    async def put_response(
+        self, tenant: str, response_id: str, named: ResponseName, *, end_user: str | None = None
+    ) -> None:
+        """Let the id of a response name a kept prompt. May be called twice.
+
+        Raises:
+            PromptNotFoundError: the prompt is not kept.
+        """
+        await self._ask(lambda: daemon_calls.put_response(tenant, response_id, named, end_user))
+
+    async def find_response(self, tenant: str, response_id: str) -> ResponseAnswer | None:
+        """Return what the id of a response names; None: nothing."""
+        return await self._ask(lambda: daemon_calls.find_response(tenant, response_id))
+
+    async def remove_response(self, tenant: str, response_id: str) -> bool:
+        """Let the id of a response name nothing; return whether it named something.
+
+        Asked again after a lost answer, it may return False though it did.
+        """
+        return await self._ask(lambda: daemon_calls.remove_response(tenant, response_id))
 
     async def verify(self, secret: str) -> KeyAnswer | None:
         """Return whose key this is; None when it opens nothing."""

@@ -2,13 +2,16 @@
 
 from .cache import CacheConfig, CacheError, DiskCache, copies_folder
 from .daemon import Daemon, DaemonConfig
+from .edge import NoBlobs, NoPrompts, RemoteFace
 from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
 from .headers import check_extra_headers
+from .history import EmbeddedResponses, NamedResponse, ResponseSource
 from .inventory import Inventory
 from .links import BlobLinks, EmbeddedLinks
 from .meters import (
+    FieldOutcome,
     Meters,
     NoMeters,
     PromptOutcome,
@@ -45,6 +48,8 @@ __all__ = [
     "EmbeddedBlobs",
     "EmbeddedLinks",
     "EmbeddedPrompts",
+    "EmbeddedResponses",
+    "FieldOutcome",
     "Figures",
     "FileAccess",
     "GatewayConfig",
@@ -53,8 +58,11 @@ __all__ = [
     "KeptMessage",
     "Ledger",
     "Meters",
+    "NamedResponse",
+    "NoBlobs",
     "NoMeters",
     "NoObserver",
+    "NoPrompts",
     "ObservationLimits",
     "ObservationsUnreadableError",
     "Observed",
@@ -66,10 +74,12 @@ __all__ = [
     "PromptSource",
     "RecordingObserver",
     "RemoteConfig",
+    "RemoteFace",
     "RemoteStore",
     "ReplicaChoice",
     "ResolveStep",
     "Resolved",
+    "ResponseSource",
     "Reuse",
     "ReuseOutcome",
     "Terms",

@@ -5,7 +5,7 @@ Kept beside the traffic, so that observing changes no byte and delays none.
 
 from dataclasses import dataclass
 
-from coatcheck.protocol import Dialect
+from coatcheck.protocol import Buffer, Dialect
 
 from .observation import Observed, ObservedBody, ObservedRequest, Observer
 from .observed_turn import ReadLimits, SentTurn, sent_turn
@@ -48,7 +48,7 @@ class Account:
         self.status = 0
         """What the client was answered; 0 while it was not."""
 
-    def take(self, chunk: bytes) -> None:
+    def take(self, chunk: Buffer) -> None:
         """Count bytes that the client sent."""
         self._bytes_up += len(chunk)
         if self._body is None:
@@ -57,7 +57,7 @@ class Account:
             self._is_dropped = True
             self._let_go()
         elif self._observer.take_room(len(chunk)):
-            self._body.append(chunk)
+            self._body.append(bytes(chunk))
             self._body_bytes += len(chunk)
         else:
             self._is_dropped = True

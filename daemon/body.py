@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pybase64
 
-from coatcheck.protocol import Buffer, Digest, altchars, piece_count
+from coatcheck.protocol import Buffer, Digest, Whole, altchars, piece_count
 
 from .source import PieceReader
 
@@ -43,7 +43,7 @@ class Body(Protocol):
         ...
 
 
-def _slices(data: Buffer) -> Iterator[memoryview]:
+def _slices(data: Buffer | Whole) -> Iterator[memoryview]:
     view = memoryview(data)
     for start in range(0, len(view), _SLICE_BYTES):
         yield view[start : start + _SLICE_BYTES]
@@ -52,7 +52,7 @@ def _slices(data: Buffer) -> Iterator[memoryview]:
 class RawBody:
     """Bytes at hand."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: Whole) -> None:
         self._data = data
 
     @property

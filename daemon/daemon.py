@@ -12,16 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+from coatcheck.client import Familiar
 from coatcheck.protocol import DIALECTS, Call, Dialect
 from coatcheck.store import ImageWorkerConfig, ImageWorkers
 from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
 
 from .admin import cache_routes, cache_section
+from .answers import Answers
 from .echo import EchoUpstream
 from .echo_voices import VOICES
-from .familiar import Familiar
+from .edge import Edge
+from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
+from .history import History, HistoryRoutes, ResponseSource
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
 from .links import BlobLinks
@@ -51,6 +55,8 @@ class DaemonConfig:
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     images: ImageWorkerConfig = field(default_factory=ImageWorkerConfig)
     """Of the workers that decode, for `echo` and for image policies."""
+    has_echo: bool = True
+    """False for an edge: the model `echo` is its remote's."""
 
 
 class Daemon:
@@ -68,6 +74,7 @@ class Daemon:
         keeper: Keeper,
         images: ImageWorkers,
         fitter: Fitter | None,
+        history: HistoryRoutes,
         modes: Modes,
     ) -> None:
         self._gateway = gateway
@@ -82,6 +89,7 @@ class Daemon:
         self._keeper = keeper
         self._images = images
         self._fitter = fitter
+        self._history = history
         self._modes = modes
 
     @classmethod
@@ -101,6 +109,7 @@ class Daemon:
         links: BlobLinks | None = None,
         files: Path | None = None,
         ledger: Ledger | None = None,
+        responses: ResponseSource | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
@@ -108,18 +117,23 @@ class Daemon:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
         images, the `ledger` knows what providers keep; both belong to whoever opened them. `links` are for
         upstreams that fetch; `files` is the folder below which each blob is a plain file, for engines
-        that read it.
+        that read it. `responses` are what responses are called, for upstreams that leave their history
+        to us.
 
         Raises:
             ValueError: an upstream has an image policy, and there is no shelf; or a reuse mode, and
-                there is not what that takes.
+                there is not what that takes; or it leaves its history to us, and there is nowhere to
+                keep it.
         """
+        if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
+            raise ValueError("history needs a place where ids of responses are kept")
         if shelf is None and any(each.images for each in config.upstreams):
             raise ValueError("an image policy needs a shelf for variants")
         uses = Inventory(blobs.name)
         noted = SharedInventory(uses, siblings or Siblings())
         meters = meters or NoMeters()
         blobs = MeteredBlobs(blobs, meters, time.monotonic)
+        fields = Fields(prompts, meters, clock)
         prompts = MeteredPrompts(prompts, meters)
         images = ImageWorkers(config.images)
         upstreams = Upstreams(
@@ -128,7 +142,7 @@ class Daemon:
                 for upstream in _upstreams(config, images, clock, meters)
             ]
         )
-        keeper = Keeper(blobs, prompts, Familiar(int.from_bytes(random(8))))
+        keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         resolver = Resolver(blobs, inventory or noted, clock)
         fitter: Fitter | None = None
@@ -145,18 +159,25 @@ class Daemon:
             clock=clock,
             random=random,
         )
+        limits = config.gateway
+        edge = Edge(passage, meters, random, limits.max_request_bytes, limits.public_origins)
         gateway = Gateway(
-            config.gateway,
+            limits,
             resolver=resolver,
             prompts=prompts,
+            fields=fields,
             upstreams=upstreams,
             keeper=keeper,
+            answers=Answers(keeper, config.gateway.answers),
             passage=passage,
+            edge=edge,
             meters=meters,
             random=random,
             modes=modes,
             fitter=fitter,
+            history=History(prompts, responses) if responses else None,
         )
+        history = HistoryRoutes(responses, upstreams, passage)
         models = Models(upstreams, passage)
         return cls(
             gateway,
@@ -169,6 +190,7 @@ class Daemon:
             keeper,
             images,
             fitter,
+            history,
             modes,
         )
 
@@ -178,6 +200,7 @@ class Daemon:
             routes=[
                 *self._turn_routes(),
                 *self._model_routes(),
+                *self._history.routes(),
                 *self._passing_routes(),
                 *cache_routes(self._inventory),
             ],
@@ -263,6 +286,8 @@ def _upstreams(
     It has one voice for each dialect; `images` decodes for all of them.
     """
     upstreams: list[Upstream] = [_remote(each, meters) for each in config.upstreams]
+    if not config.has_echo:
+        return upstreams
     models = (ECHO,) if upstreams else ("*",)
     return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]
 

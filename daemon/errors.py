@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from coatcheck.protocol import Digest, Json, Problem
+from coatcheck.protocol import ENVELOPE_KEY, Digest, Json, Problem, field_path
 
 
 class DaemonError(Exception):
@@ -125,40 +125,62 @@ class BlobsNotFoundError(DaemonError):
         return {"missing": [dict[str, Json](entry) for entry in self.missing]}
 
 
-class PromptNotFoundError(DaemonError):
-    """The envelope continues a prompt that is not kept here; send the whole list."""
+class PreviousResponseNotFoundError(DaemonError):
+    """The request continues a response that is not kept here, or not for this tenant."""
 
-    status = 404
-    code = "prompt_not_found"
-    title = "The parent prompt is not kept here"
+    status = 400
+    code = "previous_response_not_found"
+    title = "The previous response is not kept here"
 
-    def __init__(self, parent: Digest) -> None:
-        super().__init__(f"no prompt {parent} is kept; send the whole message list")
-        self._parent = parent
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"Previous response with id '{response_id[:120]}' not found.")
 
     @property
     def extensions(self) -> Mapping[str, Json]:
-        return {"path": "coatcheck.parent", "missing": [{"digest": str(self._parent)}]}
+        return {"path": "previous_response_id"}
 
 
 class FieldsNotFoundError(DaemonError):
-    """The envelope names values by digest that are not kept here; send them whole."""
+    """The envelope names values by digest that are not kept here; send them whole.
+
+    `missing` lists what else the request names and is missing.
+    """
 
     status = 404
     code = "field_not_found"
     title = "Fields are not kept here"
 
-    def __init__(self, fields: Mapping[str, Digest]) -> None:
-        super().__init__(f"not kept: {', '.join(fields)}; send them in full")
-        self._fields = fields
+    def __init__(
+        self, fields: Mapping[str, Digest], missing: Sequence[Mapping[str, str]] = ()
+    ) -> None:
+        super().__init__(f"not kept: {', '.join(fields)[:200]}; send them in full")
+        self._missing = [*missing_fields(fields), *missing]
 
     @property
     def extensions(self) -> Mapping[str, Json]:
-        return {
-            "missing": [
-                {"digest": str(digest), "path": key} for key, digest in self._fields.items()
-            ]
-        }
+        return {"missing": [dict[str, Json](entry) for entry in self._missing]}
+
+
+class PromptNotFoundError(DaemonError):
+    """The envelope continues a prompt that is not kept here; send the whole list.
+
+    `missing` lists the fields that are not kept either.
+    """
+
+    status = 404
+    code = "prompt_not_found"
+    title = "The parent prompt is not kept here"
+
+    def __init__(self, parent: Digest, fields: Mapping[str, Digest] | None = None) -> None:
+        super().__init__(f"no prompt {parent} is kept; send the whole message list")
+        self._parent = parent
+        self._fields = fields or {}
+
+    @property
+    def extensions(self) -> Mapping[str, Json]:
+        path = f"{ENVELOPE_KEY}.parent"
+        missing = [{"digest": str(self._parent), "path": path}, *missing_fields(self._fields)]
+        return {"path": path, "missing": [dict[str, Json](entry) for entry in missing]}
 
 
 class BlobUnreadableError(DaemonError):
@@ -312,9 +334,24 @@ class UpstreamCutError(UpstreamError):
     title = "The upstream's answer broke off"
 
 
+class RemoteFailedError(UpstreamError):
+    """The daemon behind this edge answered something that is not the protocol."""
+
+    code = "remote_failed"
+    title = "The remote's answer cannot be used"
+
+
 class ObservationsUnreadableError(DaemonError):
     """What was observed cannot be read: the file is not there, or is none of ours."""
 
 
 class ReadingStoppedError(Exception):
     """Reading in the background was told to end; nobody waits for it."""
+
+
+def missing_fields(fields: Mapping[str, Digest]) -> list[dict[str, str]]:
+    """Return how an answer lists fields that are not kept."""
+    return [
+        {"digest": str(digest), "field": key, "path": field_path(key)}
+        for key, digest in fields.items()
+    ]

@@ -14,7 +14,8 @@ class EventGate:
     def __init__(self, hold_bytes: int = HOLD_BYTES) -> None:
         self._hold_bytes = hold_bytes
         self._held = bytearray()
-        self._is_inside = False  # part of an event has been passed on
+        self.is_inside = False
+        """Part of an event has been passed on, and not yet its end."""
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those that may go, possibly none."""
@@ -22,10 +23,10 @@ class EventGate:
         self._held += data
         end = event_end(self._held, max(0, seen - 3))  # a blank line may straddle the seam
         if end:
-            self._is_inside = False
+            self.is_inside = False
         elif len(self._held) > self._hold_bytes:
             end = len(self._held) - 3
-            self._is_inside = True
+            self.is_inside = True
         passed = bytes(self._held[:end])
         del self._held[:end]
         return passed
@@ -47,4 +48,4 @@ class EventGate:
         An event that is not whole is dropped, unless part of it has gone already.
         """
         rest = self.finish()
-        return rest + b"\n\n" + error_event if self._is_inside else error_event
+        return rest + b"\n\n" + error_event if self.is_inside else error_event

@@ -6,13 +6,21 @@ blob that the turn names is known to be held.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from aiohttp import web
 
-from coatcheck.protocol import Call, Dialect, Digest, Json, prompt_root
+from coatcheck.protocol import (
+    PROMPT_HEADER,
+    Call,
+    Dialect,
+    Digest,
+    Envelope,
+    Whole,
+    prompt_root,
+)
 from coatcheck.web import (
     ProblemError,
     codings_of,
@@ -24,13 +32,17 @@ from coatcheck.web import (
 )
 
 from .account import Account
+from .answers import AnsweredTurn, AnswerLimits, Answers, Named
+from .edge import Edge
 from .errors import (
     BlobsNotFoundError,
     BlobUnreadableError,
     DaemonError,
     PromptNotFoundError,
 )
+from .fields import Fields
 from .headers import own_authorities
+from .history import Continued, History, NamedTurn
 from .incoming import Incoming
 from .keeper import Keeper
 from .last_hop import LastHop
@@ -38,11 +50,22 @@ from .meters import Meters
 from .navigation import refuse_navigation
 from .passage import Passage
 from .received import Received
+from .relay import Tap
 from .resolver import Resolver
 from .reuse import Modes
 from .root import conversation_root
+from .sent import Sent, sent_of
 from .source import PromptSource, Resolved
-from .turn import ParsedRequest, Turn, TurnLimits, build_turn, fill, loose_model, parse_request
+from .turn import (
+    ParsedRequest,
+    Recalled,
+    Turn,
+    TurnLimits,
+    build_turn,
+    fill,
+    loose_model,
+    parse_request,
+)
 from .upstream import Upstream, Upstreams
 from .variants import Fitted, Fitter, Wanted
 from .wish import Wish, awaited, kept_headers, wish_of
@@ -56,6 +79,7 @@ class GatewayConfig:
     # A kilobyte of refs can name any number of bytes. One blob of the largest size fits in base64.
     max_upstream_bytes: int = 1024 * 1024 * 1024
     turn: TurnLimits = field(default_factory=TurnLimits)
+    answers: AnswerLimits = field(default_factory=AnswerLimits)
     public_origins: frozenset[str] = field(default_factory=frozenset[str])
 
 
@@ -68,22 +92,30 @@ class Gateway:
         *,
         resolver: Resolver,
         prompts: PromptSource,
+        fields: Fields,
         upstreams: Upstreams,
         keeper: Keeper,
+        answers: Answers,
         passage: Passage,
+        edge: Edge,
         meters: Meters,
         random: Callable[[int], bytes],
         modes: Modes,
         fitter: Fitter | None = None,
+        history: History | None = None,
     ) -> None:
-        """Without a `fitter` no upstream has an image policy."""
+        """Without a `fitter` no upstream has an image policy; without `history` none leaves that to us."""
         self._config = config
         self._resolver = resolver
         self._prompts = prompts
+        self._fields = fields
         self._upstreams = upstreams
         self._keeper = keeper
+        self._answers = answers
         self._passage = passage
+        self._edge = edge
         self._fitter = fitter
+        self._history = history
         limit = config.max_upstream_bytes
         self._last_hop = LastHop(modes, resolver, fitter, meters, random, limit)
 
@@ -98,15 +130,28 @@ class Gateway:
         incoming = Incoming(request)
         try:
             if upstream := await self._passing(dialect, incoming):
-                return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+                return await self._pass(dialect, call, incoming, upstream)
             return await self._serve(dialect, call, incoming)
         except DaemonError as error:
             raise ProblemError(error.problem) from error
         finally:
             await incoming.close()
 
+    async def _pass(
+        self,
+        dialect: Dialect,
+        call: Call,
+        incoming: Incoming,
+        upstream: Upstream,
+        raw: Whole | None = None,
+    ) -> web.StreamResponse:
+        """Serve a call that is not read here; `raw` is its body, where that came already."""
+        if upstream.config.is_edge:
+            return await self._edge.serve(dialect, call, incoming, upstream, raw)
+        return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+
     async def _passing(self, dialect: Dialect, incoming: Incoming) -> Upstream | None:
-        """Return the upstream that takes the turn as it comes.
+        """Return the upstream that takes the turn without its being read here.
 
         None when it is to be read, or when too little of it has come to know.
         """
@@ -115,7 +160,7 @@ class Gateway:
         model = _path_model(dialect, incoming.request) or await incoming.model()
         found = None if model is None else self._upstreams.find(dialect.name, model)
         upstream = found or self._upstreams.blind(dialect.name)
-        return upstream if upstream and upstream.config.mode != "on" else None
+        return upstream if upstream and not upstream.config.reads_turns else None
 
     async def _serve(self, dialect: Dialect, call: Call, incoming: Incoming) -> web.StreamResponse:
         request = incoming.request
@@ -123,11 +168,10 @@ class Gateway:
         codings = codings_of(request)
         limit = self._config.max_request_bytes
         raw = await incoming.read(limit)
-        text = await asyncio.to_thread(inflate, raw, codings, limit) if codings else raw
+        text = await asyncio.to_thread(inflate, raw[:], codings, limit) if codings else raw
         parsed, upstream = await self._read(text, dialect, _path_model(dialect, request))
         if parsed is None:
-            return await self._passage.forward(incoming, upstream, _observed(dialect, call))
-        end_user = end_user_of(request) or dialect.end_user(parsed.body)
+            return await self._pass(dialect, call, incoming, upstream, raw)
         account = self._passage.account(request, upstream, _observed(dialect, call))
         if upstream.config.observe and call.is_turn:
             sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
@@ -135,7 +179,7 @@ class Gateway:
         else:
             account.count(len(raw))
         try:
-            received = Received(raw, text, parsed, tenant, end_user)
+            received = Received(raw, text, parsed, tenant, end_user_of(request), call)
             return await self._turn(dialect, request, upstream, received, account)
         except (DaemonError, ProblemError) as error:
             account.status = error.problem.status
@@ -152,17 +196,24 @@ class Gateway:
         account: Account,
     ) -> web.StreamResponse:
         parsed, tenant = received.parsed, received.tenant
-        turn = await self._expand(parsed, tenant, dialect, self._origins(request))
+        continued = await self._continued(parsed, tenant, dialect, upstream)
+        with continued.naming():
+            turn = await self._expand(continued.request, tenant, dialect, self._origins(request))
         wish = wish_of(parsed, request)
+        if received.call.is_turn and self._keeps(parsed, dialect, upstream):
+            wish = replace(wish, is_kept=True)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
-        copy = partial(turn.copy_appended, puts_back=wish.is_kept)
-        sent = await in_thread_if(turn.size, copy) if is_used_again else []
+        copy = partial(sent_of, turn, received, dialect, is_kept=wish.is_kept)
+        sent = await in_thread_if(turn.size, copy) if is_used_again else None
         fitted = await self._fit(turn, received, upstream)
         root = await _root(dialect, turn, upstream)
-        leaving = await self._last_hop.prepare(request, upstream, received, turn, fitted, root)
-        keeping = self._begin_keeping(turn, sent, received, dialect, wish)
+        served = replace(received, parsed=continued.request)
+        leaving = await self._last_hop.prepare(request, upstream, served, turn, fitted, root)
+        keeping = self._begin_keeping(sent, tenant, dialect, wish) if sent else None
+        tap = partial(self._tap, dialect, upstream, received, sent)
+        told = _told(keeping, fitted)
         try:
-            return await self._last_hop.forward(leaving, _told(keeping, fitted), account)
+            return await self._last_hop.forward(leaving, told, account, tap)
         except BlobUnreadableError as error:
             gone = await self._places(turn, tenant, error)
             account.status = gone.problem.status
@@ -173,7 +224,7 @@ class Gateway:
                 await asyncio.gather(keeping, return_exceptions=True)
 
     async def _read(
-        self, text: bytes, dialect: Dialect, path_model: str | None
+        self, text: Whole, dialect: Dialect, path_model: str | None
     ) -> tuple[ParsedRequest | None, Upstream]:
         """Parse a request and choose its upstream; None for one that is only forwarded.
 
@@ -188,54 +239,107 @@ class Gateway:
             loose = partial(loose_model, text, dialect, path_model)
             model = await in_thread_if(len(text), loose)
             found = self._upstreams.find(dialect.name, model)
-            if found is None or found.config.mode == "on":
+            if found is None or found.config.reads_turns:
                 raise
             return None, found
         upstream = self._upstreams.choose(dialect.name, parsed.model)
-        return parsed if upstream.config.mode == "on" else None, upstream
+        return parsed if upstream.config.reads_turns else None, upstream
 
     def _begin_keeping(
-        self,
-        turn: Turn,
-        sent: Sequence[Json],
-        received: Received,
-        dialect: Dialect,
-        wish: Wish,
+        self, sent: Sent, tenant: str, dialect: Dialect, wish: Wish
     ) -> "asyncio.Task[Mapping[str, str]] | None":
         """Keep beside the forward what was asked for, which gives headers; else absorb images."""
-        tenant, end_user = received.tenant, received.end_user
+        messages, origins, end_user = sent.messages, sent.origins, sent.end_user
         if wish.is_kept:
-            keep = self._keeper.keep(tenant, dialect, turn.parent, sent, turn.origins, end_user)
-            return asyncio.create_task(kept_headers(keep, wish, turn.start))
+            keep = self._keeper.keep(
+                tenant, dialect, sent.parent, messages, origins, end_user, sent.beside
+            )
+            return asyncio.create_task(kept_headers(keep, wish, sent.start))
         if wish.is_named:
-            absorb = self._keeper.absorb(tenant, dialect, sent, turn.origins, end_user)
-            return asyncio.create_task(kept_headers(absorb, wish, turn.start))
-        if turn.has_inline:
-            self._keeper.absorb_later(tenant, dialect, sent, turn.origins, end_user)
+            absorb = self._keeper.absorb(tenant, dialect, messages, origins, end_user)
+            return asyncio.create_task(kept_headers(absorb, wish, sent.start))
+        self._keeper.absorb_later(tenant, dialect, messages, origins, end_user)
         return None
+
+    def _tap(
+        self,
+        dialect: Dialect,
+        upstream: Upstream,
+        received: Received,
+        sent: Sent | None,
+        told: Mapping[str, str],
+    ) -> Tap | None:
+        """Return what taps the answer to a turn, given what the client is told of it."""
+        call, prompt = received.call, told.get(PROMPT_HEADER)
+        if prompt is None or not call.is_turn:
+            return None
+        tenant = received.tenant
+        end_user = sent.end_user if sent else received.end_user
+        named: Named | None = None
+        if self._history and self._keeps(received.parsed, dialect, upstream):
+            named = partial(self._history.name, NamedTurn(tenant, upstream.config.name, end_user))
+        turn = AnsweredTurn(
+            tenant,
+            dialect,
+            end_user,
+            call.is_streamed,
+            takes_comments=received.parsed.envelope is not None,
+            named=named,
+        )
+        return self._answers.tap(turn, Digest(prompt))
 
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
         return self._config.public_origins | own_authorities(request.host)
 
+    def _keeps(self, parsed: ParsedRequest, dialect: Dialect, upstream: Upstream) -> bool:
+        """Whether a later request may continue the answer to this one by its id."""
+        return self._history is not None and History.keeps(parsed, dialect, upstream.config)
+
+    async def _continued(
+        self, parsed: ParsedRequest, tenant: str, dialect: Dialect, upstream: Upstream
+    ) -> Continued:
+        """Join a request to the response that it names, where such ids are ours to know."""
+        if self._history is None or not History.serves(dialect, upstream.config):
+            return Continued(parsed)
+        return await self._history.continued(parsed, tenant, dialect)
+
     async def _expand(
         self, parsed: ParsedRequest, tenant: str, dialect: Dialect, origins: Collection[str]
     ) -> Turn:
-        before: list[str] = []
-        parent = parsed.envelope.parent if parsed.envelope else None
-        if parent and parent != prompt_root(dialect.name):
-            kept = await self._prompts.expand(tenant, dialect.name, parent)
-            if kept is None:
-                raise PromptNotFoundError(parent)
-            before = kept
-        work = partial(build_turn, parsed, before, dialect, origins, self._config.turn)
-        return await in_thread_if(parsed.size + sum(map(len, before)), work)
+        recalled = await self._recall(parsed.envelope, tenant, dialect)
+        work = partial(build_turn, parsed, recalled, dialect, origins, self._config.turn)
+        return await in_thread_if(parsed.size + sum(map(len, recalled.texts())), work)
+
+    async def _recall(self, envelope: Envelope | None, tenant: str, dialect: Dialect) -> Recalled:
+        """Return what is kept of what the envelope names, without the fields that are not.
+
+        Raises:
+            PromptNotFoundError: the parent is not kept.
+        """
+        parent = envelope.parent if envelope else None
+        if parent == prompt_root(dialect.name):
+            parent = None
+        if envelope is None or (parent is None and not envelope.fields):
+            return Recalled()
+        finding = asyncio.create_task(self._fields.find(tenant, envelope.fields))
+        try:
+            kept = await self._prompts.expand(tenant, dialect.name, parent) if parent else []
+            fields = await finding
+        finally:
+            finding.cancel()
+            await asyncio.gather(finding, return_exceptions=True)
+        if kept is None:
+            assert parent is not None
+            absent = {key: item for key, item in envelope.fields.items() if key not in fields}
+            raise PromptNotFoundError(parent, absent)
+        return Recalled(kept, fields)
 
     async def _fit(self, turn: Turn, received: Received, upstream: Upstream) -> Fitted:
         """Decide what goes into the turn's slots."""
         tenant, config = received.tenant, upstream.config
         resolved, files = await self._resolve(turn, tenant)
-        fillings = await in_thread_if(turn.size, partial(fill, turn.slots, resolved, files))
+        fillings = await in_thread_if(turn.size, partial(fill, turn, resolved, files))
         if config.images is None or self._fitter is None:
             return Fitted(fillings)
         wanted = Wanted(config.images, config.provider.name, received.parsed.model)
@@ -255,7 +359,7 @@ class Gateway:
         resolved, files = await self._resolve(turn, tenant)
         resolved.pop(error.digest, None)
         try:
-            fill(turn.slots, resolved, files)
+            fill(turn, resolved, files)
         except BlobsNotFoundError as missing:
             return missing
         return error

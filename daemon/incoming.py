@@ -10,7 +10,7 @@ from functools import partial
 
 from aiohttp import web
 
-from coatcheck.protocol import Buffer, peek_model
+from coatcheck.protocol import Buffer, Whole, peek_model
 from coatcheck.web import (
     ProblemError,
     body_chunks,
@@ -18,6 +18,7 @@ from coatcheck.web import (
     in_thread_if,
     inflate_head,
     read_body,
+    read_whole,
 )
 
 from .body import StreamedBody
@@ -34,7 +35,7 @@ class Incoming:
     def __init__(self, request: web.Request, body: AsyncGenerator[bytes] | None = None) -> None:
         """`body` yields all of it, where somebody has read some of it before; it is closed here."""
         self._request = request
-        self._kept: list[bytes] = []
+        self._kept: list[Buffer] = []
         self._kept_bytes = 0
         self._rest = body
         self._is_ended = False
@@ -65,7 +66,7 @@ class Incoming:
         return await in_thread_if(len(head), scan, from_bytes=_SCAN_FROM_BYTES)
 
     def body(
-        self, count: Callable[[bytes], None], end: Callable[[], None] | None = None
+        self, count: Callable[[Buffer], None], end: Callable[[], None] | None = None
     ) -> StreamedBody | None:
         """Return the body to be sent on; None: there is no body.
 
@@ -82,7 +83,7 @@ class Incoming:
         if self._rest:
             await self._rest.aclose()
 
-    async def read(self, max_bytes: int) -> bytes:
+    async def read(self, max_bytes: int) -> Whole:
         """Return the whole body.
 
         Raises:
@@ -90,7 +91,9 @@ class Incoming:
             TooLargeError: it turned out longer than `max_bytes`.
         """
         if self._rest is None:
-            whole = await read_body(self._request, max_bytes)
+            is_coded = "Content-Encoding" in self._request.headers
+            read = read_body if is_coded else read_whole
+            whole: Whole = await read(self._request, max_bytes)
         else:
             async for chunk in self._rest:
                 self._keep(chunk)
@@ -99,8 +102,12 @@ class Incoming:
             if self._kept_bytes > max_bytes:
                 raise TooLargeError("bytes of the body", "body_too_large", max_bytes=max_bytes)
             whole = b"".join(self._kept)
-        self._kept, self._is_ended = [whole], True
+        self._kept, self._is_ended = [memoryview(whole)], True
         return whole
+
+    def let_go(self) -> None:
+        """Forget a body that was read; after this there is none."""
+        self._kept = []
 
     async def _peek(self) -> bytes:
         if self._rest is None:
@@ -113,12 +120,12 @@ class Incoming:
                 self._keep(chunk)
         return b"".join(self._kept)
 
-    def _keep(self, chunk: bytes) -> None:
+    def _keep(self, chunk: Buffer) -> None:
         self._kept.append(chunk)
         self._kept_bytes += len(chunk)
 
     async def _chunks(
-        self, count: Callable[[bytes], None], end: Callable[[], None] | None
+        self, count: Callable[[Buffer], None], end: Callable[[], None] | None
     ) -> AsyncGenerator[Buffer]:
         kept, self._kept = self._kept, []
         for chunk in kept:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from coatcheck.client import Familiar, TextKey
 from coatcheck.protocol import (
     Dialect,
     Digest,
@@ -19,14 +20,16 @@ from coatcheck.protocol import (
     PromptDigestError,
     RefForm,
     encode_json,
+    fields_of,
     prompt_digests,
     prompt_root,
     ref_form,
 )
 
 from .errors import DaemonError
-from .familiar import Familiar, TextKey
+from .fields import Fields, KeptField, gather_all
 from .source import BlobSource, KeptMessage, PromptSource
+from .turn import LargeValue
 
 _log = logging.getLogger(__name__)
 _MAX_MESSAGES = 100_000  # of one request: keeping them takes two seconds of a processor
@@ -53,12 +56,14 @@ class Keeper:
         self,
         blobs: BlobSource,
         prompts: PromptSource,
-        familiar: Familiar,
+        fields: Fields,
+        familiar: Familiar[Digest],
         max_background: int = 4,
     ) -> None:
         self._blobs = blobs
         self._familiar = familiar
         self._prompts = prompts
+        self._fields = fields
         # Each holds one request's decoded images; a fifth is not absorbed rather than queued.
         self._max_background = max_background
         self._background: set[asyncio.Task[None]] = set()
@@ -71,10 +76,11 @@ class Keeper:
         messages: Sequence[Json],
         origins: Collection[str],
         end_user: str | None = None,
+        beside: Sequence[LargeValue] = (),
     ) -> Kept:
         """Keep messages that continue `parent`, and their bytes; `end_user` is whom they are for.
 
-        Nothing is kept without an RFC 8785 form, in a store without room, or of more messages than
+        What is large enough `beside` them is kept as fields. Nothing is kept without an RFC 8785 form, in a store without room, or of more messages than
         any model reads. May be repeated.
         """
         if len(messages) > _MAX_MESSAGES:
@@ -82,9 +88,16 @@ class Keeper:
             return Kept()
         try:
             start = parent or prompt_root(dialect.name)
-            form, kept = await asyncio.to_thread(_prepare, dialect, messages, origins, start)
+            form, kept, fields = await asyncio.to_thread(
+                _prepare, dialect, messages, origins, start, beside
+            )
             await self._absorb_all(tenant, form.inline, end_user)
-            await self._prompts.append(tenant, dialect.name, start, kept, end_user=end_user)
+            await gather_all(
+                (
+                    self._prompts.append(tenant, dialect.name, start, kept, end_user=end_user),
+                    self._fields.keep(tenant, fields, end_user=end_user),
+                )
+            )
         except (PromptDigestError, DaemonError) as error:
             _log.warning("prompt not kept: %s", error)
             return Kept()
@@ -180,7 +193,7 @@ class Keeper:
 
 
 def _texts(
-    dialect: Dialect, messages: Sequence[Json], origins: Collection[str], familiar: Familiar
+    dialect: Dialect, messages: Sequence[Json], origins: Collection[str], familiar: Familiar[Digest]
 ) -> dict[TextKey, FoundInline]:
     """Return what stands inline in messages, each text once."""
     found = (slot.found for slot in dialect.walk(messages, origins))
@@ -215,13 +228,22 @@ def _batches(blobs: Sequence[InlineBlob]) -> Iterator[Sequence[InlineBlob]]:
 
 
 def _prepare(
-    dialect: Dialect, messages: Sequence[Json], origins: Collection[str], parent: Digest
-) -> tuple[RefForm, list[KeptMessage]]:
-    """Return messages in ref form, and as they are to be stored."""
+    dialect: Dialect,
+    messages: Sequence[Json],
+    origins: Collection[str],
+    parent: Digest,
+    beside: Sequence[LargeValue],
+) -> tuple[RefForm, list[KeptMessage], list[KeptField]]:
+    """Return messages in ref form, and as they are to be stored; and the fields, which are none yet."""
     form = ref_form(dialect, messages, origins)
     digests = prompt_digests(dialect.name, form.messages, parent)
     kept = [
         KeptMessage(digest, encode_json(message).decode(), blobs)
         for digest, message, blobs in zip(digests, form.messages, form.blobs, strict=True)
     ]
-    return form, kept
+    blobs_of = {large.key: large.blobs for large in beside}
+    fields = [
+        KeptField(field.digest, encode_json(field.value).decode(), blobs_of[field.key])
+        for field in fields_of({large.key: large.value for large in beside}, dialect)
+    ]
+    return form, kept, fields

@@ -23,7 +23,7 @@ from .part_snapshot import PartSnapshot
 from .passage import headers_of, target_of
 from .peeked import peek
 from .received import Received
-from .relay import relay
+from .relay import Tap, relay
 from .resolver import Resolver
 from .reuse import Hop, Modes, Plan
 from .splice import splice, splice_into
@@ -33,6 +33,8 @@ from .variants import Fitted, Fitter
 
 Told: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 """Returns the headers that join an answer's."""
+Tapping: TypeAlias = Callable[[Mapping[str, str]], Tap | None]
+"""Returns what taps an answer, given those headers."""
 
 _MAX_SENDS = 16
 """Of one turn; plans end before that by themselves."""
@@ -107,7 +109,9 @@ class LastHop:
             plan.close()
             raise
 
-    async def forward(self, leaving: Leaving, told: Told, account: Account) -> web.StreamResponse:
+    async def forward(
+        self, leaving: Leaving, told: Told, account: Account, tapping: Tapping
+    ) -> web.StreamResponse:
         """Send it; the answer's headers are joined by those that `told` returns.
 
         Raises:
@@ -125,7 +129,9 @@ class LastHop:
                         answer, instead = await self._judge(answer, leaving.plan)
                     if instead is None:
                         leaving.plan.answered(answer.status)
-                        return await relay(provider, request, answer, await told(), account.give)
+                        extra = await told()
+                        tap = tapping(extra)
+                        return await relay(provider, request, answer, extra, account.give, tap)
                 await self._write_again(leaving, instead)
             raise AssertionError("plans come to an end")
         except BlobUnreadableError:

@@ -8,6 +8,7 @@ of the cache, is read there.
 from typing import Literal, Protocol
 
 PromptOutcome = Literal["kept", "refused", "not_found"]
+FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
 ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
 ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
@@ -47,6 +48,10 @@ class Meters(Protocol):
         """A turn was so much shorter on the client's side than what stands for it upstream."""
         ...
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None:
+        """A turn went to a remote: so many blobs were uploaded for it, and so often it was sent again."""
+        ...
+
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None:
         """An image met an upstream's policy: a variant was `found`, or `made` in so long; the original
         was `kept` for what it is, or sent since none could be made now: `failed`."""
@@ -59,6 +64,10 @@ class Meters(Protocol):
 
     def prompt(self, outcome: PromptOutcome) -> None:
         """A prompt was kept, could not be, or was asked for and is not there."""
+        ...
+
+    def field(self, outcome: FieldOutcome) -> None:
+        """A large value was kept, could not be, or was named by its digest and found or not."""
         ...
 
     def observed(self, *, is_dropped: bool) -> None:
@@ -83,10 +92,14 @@ class NoMeters:
 
     def saved(self, size: int) -> None: ...
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None: ...
+
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None: ...
 
     def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None: ...
 
     def prompt(self, outcome: PromptOutcome) -> None: ...
+
+    def field(self, outcome: FieldOutcome) -> None: ...
 
     def observed(self, *, is_dropped: bool) -> None: ...

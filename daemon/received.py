@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from coatcheck.protocol import Call, Whole
+
 from .turn import ParsedRequest
 
 
@@ -9,9 +11,10 @@ from .turn import ParsedRequest
 class Received:
     """A turn as it came: its body as sent (`raw`) and decoded (`text`), read, and whose it is."""
 
-    raw: bytes
-    text: bytes
+    raw: Whole
+    text: Whole
     parsed: ParsedRequest
     tenant: str
     end_user: str | None
-    """Whom it is for, as the request says."""
+    """Whom it is for, as its header says."""
+    call: Call

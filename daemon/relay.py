@@ -1,23 +1,78 @@
 """The way back to the client: an upstream's answer byte for byte, or an error in its place.
 
-After an error event the connection is broken, never ended cleanly.
+After an error event the connection is broken, never ended cleanly. Somebody may tap an answer: see it
+pass, and add to it; without a tap nothing is looked at.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import web
 
 from coatcheck.protocol import Provider, error_event
-from coatcheck.web import BrokenAnswerError, PassedAnswer
+from coatcheck.web import BrokenAnswerError, Inflater, PassedAnswer, ProblemError
 
-from .errors import DaemonError, UpstreamCutError
-from .event_gate import EventGate
+from .errors import DaemonError, UpstreamCutError, UpstreamGarbageError
+from .event_gate import HOLD_BYTES, EventGate
 from .headers import answer_headers
 from .upstream import Answer
 
 _log = logging.getLogger(__name__)
+_MAX_INFLATED_BYTES = 1 << 40  # of a stream: it is passed on as it comes, whatever its length
+
+
+class WholeReading(Protocol):
+    """Reads an answer that comes whole, before any of it goes on."""
+
+    @property
+    def max_bytes(self) -> int:
+        """How much is held for it; what is longer passes unread."""
+        ...
+
+    async def read(self, body: bytes) -> Mapping[str, str]:
+        """Read the body, coded as it came; return headers to add. Raises nothing."""
+        ...
+
+
+class StreamReading(Protocol):
+    """Reads the events of an answer as they pass."""
+
+    @property
+    def hold_bytes(self) -> int:
+        """An event up to this long comes whole."""
+        ...
+
+    @property
+    def codings(self) -> Sequence[str]:
+        """What the stream is coded in, as of `parse_codings`; it goes on without."""
+        ...
+
+    async def pass_on(self, data: bytes, *, begins_inside: bool) -> bytes:
+        """Take the next events, and return what goes on in their place. Raises nothing.
+
+        They are whole, but for one that is too long to be held: then `begins_inside` is true until
+        that has ended.
+        """
+        ...
+
+    async def end(self) -> bytes:
+        """Return what goes behind the last event of a stream that ended cleanly. Raises nothing."""
+        ...
+
+
+class Tap(Protocol):
+    """Sees one answer pass."""
+
+    def whole(self, answer: Answer) -> WholeReading | None:
+        """Return what reads an answer that is no stream; None: it passes as it comes."""
+        ...
+
+    def stream(self, answer: Answer) -> StreamReading | None:
+        """Return what reads a stream of events; None: it passes as it comes."""
+        ...
 
 
 async def relay(
@@ -26,6 +81,7 @@ async def relay(
     answer: Answer,
     extra: Mapping[str, str],
     count: Callable[[int], None],
+    tap: Tap | None = None,
 ) -> web.StreamResponse:
     """Pass an answer on, its headers joined by `extra`; `count` is told the bytes of its body.
 
@@ -34,36 +90,124 @@ async def relay(
     """
     response = PassedAnswer(answer.status, answer_headers(answer.headers.items()))
     response.headers.update(extra)
-    gate = EventGate() if request.method != "HEAD" and _is_plain_stream(answer.headers) else None
-    if gate:
-        # With a length, an error event could end just where a whole answer would.
-        response.headers.popall("Content-Length", None)
-    await response.prepare(request)
+    way = _Way(request, response, count)
     try:
         async with aclosing(answer.chunks()) as chunks:
-            async for chunk in chunks:
-                if data := gate.feed(chunk) if gate else chunk:
-                    count(len(data))
-                    await response.write(data)
-        if gate and gate.is_torn and not _is_framed(answer.headers):
-            raise UpstreamCutError("the upstream's answer ends inside an event")
+            if request.method == "HEAD" or not _is_stream(answer.headers):
+                await _pass_whole(way, chunks, tap.whole(answer) if tap else None)
+            elif reading := tap.stream(answer) if tap else None:
+                await _pass_events(way, provider, answer, chunks, reading)
+            elif _is_plain(answer.headers):
+                await _pass_events(way, provider, answer, chunks, None)
+            else:
+                await _pass_whole(way, chunks, None)
     except DaemonError as error:
         _log.warning("answer broke off: %s", error)
-        if gate:
-            await response.write(gate.break_off(error_event(provider, error.problem)))
         raise BrokenAnswerError(str(error)) from error
-    if gate and (rest := gate.finish()):
-        count(len(rest))
-        await response.write(rest)
     await response.write_eof()
     return response
 
 
-def _is_plain_stream(headers: Mapping[str, str]) -> bool:
-    return (
-        headers.get("Content-Type", "").lower().startswith("text/event-stream")
-        and headers.get("Content-Encoding", "identity").lower() == "identity"
-    )
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The client's side."""
+
+    request: web.Request
+    response: PassedAnswer
+    count: Callable[[int], None]
+
+    async def begin(self) -> None:
+        await self.response.prepare(self.request)
+
+    async def give(self, data: bytes) -> None:
+        if data:
+            self.count(len(data))
+            await self.response.write(data)
+
+
+async def _pass_whole(
+    way: _Way, chunks: AsyncGenerator[bytes], reading: WholeReading | None
+) -> None:
+    held: list[bytes] = []
+    failure: DaemonError | None = None
+    if reading:
+        try:
+            is_all = await _hold(chunks, held, reading.max_bytes)
+        except DaemonError as error:
+            failure = error
+        else:
+            if is_all:
+                held = [b"".join(held)]
+                way.response.headers.update(await reading.read(held[0]))
+    await way.begin()
+    for chunk in held:
+        await way.give(chunk)
+    if failure:  # what came before the break is the client's too
+        raise failure
+    async for chunk in chunks:
+        await way.give(chunk)
+
+
+async def _hold(chunks: AsyncGenerator[bytes], held: list[bytes], max_bytes: int) -> bool:
+    """Hold what comes; say whether it is all."""
+    size = 0
+    async for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
+            return False
+    return True
+
+
+async def _pass_events(
+    way: _Way,
+    provider: Provider,
+    answer: Answer,
+    chunks: AsyncGenerator[bytes],
+    reading: StreamReading | None,
+) -> None:
+    # With a length, an error event could end just where a whole answer would.
+    way.response.headers.popall("Content-Length", None)
+    if reading and reading.codings:
+        way.response.headers.popall("Content-Encoding", None)
+        chunks = _inflated(chunks, reading.codings)
+    gate = EventGate(reading.hold_bytes if reading else HOLD_BYTES)
+    await way.begin()
+    try:
+        async for chunk in chunks:
+            begins_inside = gate.is_inside
+            if data := gate.feed(chunk):
+                if reading:
+                    data = await reading.pass_on(data, begins_inside=begins_inside)
+                await way.give(data)
+        if gate.is_torn and not _is_framed(answer.headers):
+            raise UpstreamCutError("the upstream's answer ends inside an event")
+    except DaemonError as error:
+        await way.response.write(gate.break_off(error_event(provider, error.problem)))
+        raise
+    rest = gate.finish()
+    await way.give(rest)
+    if reading and not (rest or gate.is_inside):
+        await way.give(await reading.end())
+
+
+async def _inflated(chunks: AsyncGenerator[bytes], codings: Sequence[str]) -> AsyncGenerator[bytes]:
+    inflater = Inflater(codings, _MAX_INFLATED_BYTES)
+    try:
+        async for chunk in chunks:
+            for piece in inflater.pieces(chunk):
+                yield piece
+        inflater.finish()
+    except ProblemError as error:
+        raise UpstreamGarbageError("the upstream's answer is not coded as it says") from error
+
+
+def _is_stream(headers: Mapping[str, str]) -> bool:
+    return headers.get("Content-Type", "").lower().startswith("text/event-stream")
+
+
+def _is_plain(headers: Mapping[str, str]) -> bool:
+    return headers.get("Content-Encoding", "identity").lower() == "identity"
 
 
 def _is_framed(headers: Mapping[str, str]) -> bool:

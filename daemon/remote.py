@@ -26,7 +26,8 @@ from .cache import DiskCache, Flow
 from .errors import BlobUnreadableError, DaemonError, NotKeptError, StoreUnavailableError
 from .meters import Meters, NoMeters
 from .prompt_memory import PromptMemory
-from .remembered import STALE_SECONDS, Remembered
+from .prompt_outbox import Parcel, PromptKey, PromptOutbox
+from .remembered import FRESH_SECONDS, STALE_SECONDS, Remembered
 from .source import KeptMessage, PieceReader, Resolved
 
 _STAYS_REFUSED = frozenset({400, 404, 413, 422, 507})
@@ -205,7 +206,7 @@ class RemoteBlobs:
             try:
                 await self._link.upload(tenant, data, digest, media_type, end_user=end_user)
             except (ServerError, DigestMismatchError) as error:
-                raise _not_kept(error) from error
+                raise not_kept(error) from error
         self._meters.store_bytes(sent=len(data))
         self._grants.forget((tenant, digest))  # its media type may be another now
         await self._cache.put(digest, data)
@@ -280,7 +281,7 @@ class RemoteBlobs:
 
 
 class RemotePrompts:
-    """A `PromptSource` over the same link."""
+    """A `PromptSource` over the same link. Close it before that."""
 
     def __init__(
         self, link: StoreLink, availability: Availability, clock: Callable[[], float]
@@ -289,11 +290,15 @@ class RemotePrompts:
         self._availability = availability
         self._clock = clock
         self._memory = PromptMemory()
+        self._outbox = PromptOutbox(self._bring)
 
     async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
         """Return the texts of a kept list; see `PromptSource.expand`."""
         now = self._clock()
-        if (known := self._memory.get(tenant, dialect, digest, now)) is not None:
+        is_on_the_way = self._outbox.has(PromptKey(tenant, dialect, digest))
+        age = STALE_SECONDS if is_on_the_way else FRESH_SECONDS
+        known = self._memory.get(tenant, dialect, digest, now, max_age_seconds=age)
+        if known is not None:
             return known
         try:
             async with self._availability.asking():
@@ -316,25 +321,39 @@ class RemotePrompts:
         *,
         end_user: str | None = None,
     ) -> None:
-        """Keep messages; see `PromptSource.append`."""
+        """Keep messages, here at first where the store is away; see `PromptSource.append`."""
         if not messages:
             return
         if any(len(message.blobs) > MAX_DIGESTS for message in messages):
             raise NotKeptError(f"a message names more than {MAX_DIGESTS} blobs")
-        steps = tuple(
+        key = PromptKey(tenant, dialect, parent)
+        await self._outbox.put(Parcel(key, messages, end_user))
+        self._memory.put_messages(tenant, dialect, parent, messages, self._clock())
+
+    async def flush(self) -> None:
+        """Return when what was appended before is with the store, or lost."""
+        await self._outbox.flush()
+
+    async def close(self) -> None:
+        """Bring what is on its way, for a short time. May be called twice."""
+        await self._outbox.close()
+
+    async def _bring(self, parcel: Parcel) -> None:
+        """Hand messages over to the store."""
+        tenant, dialect, parent = parcel.parent.tenant, parcel.parent.dialect, parcel.parent.digest
+        steps = [
             PromptStep(digest=message.digest, text=message.text, blobs=message.blobs)
-            for message in messages
-        )
+            for message in parcel.messages
+        ]
         async with self._availability.asking():
             try:
                 for wanted in prompt_appends(dialect, parent, steps):
-                    await self._link.append(tenant, wanted, end_user=end_user)
+                    await self._link.append(tenant, wanted, end_user=parcel.end_user)
             except (PromptNotFoundError, ServerError, DigestMismatchError) as error:
-                raise _not_kept(error) from error
-        self._memory.put_messages(tenant, dialect, parent, messages, self._clock())
+                raise not_kept(error) from error
 
 
-def _not_kept(error: ClientError) -> DaemonError | ClientError:
+def not_kept(error: ClientError) -> DaemonError | ClientError:
     """Return what a refusal means; what may pass, or is the daemon's own fault, stays as it is."""
     if isinstance(error, ServerError) and error.status not in _STAYS_REFUSED:
         return error

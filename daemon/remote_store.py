@@ -30,6 +30,7 @@ from .disk_inventory import DiskInventory
 from .errors import DaemonError, StoreLoopError, StoreUnavailableError
 from .files_passage import FilesPassage
 from .forward import HttpUpstream
+from .history import RemoteResponses
 from .links import RemoteLinks
 from .metered import MeteredUpstream
 from .meters import Meters, NoMeters
@@ -41,6 +42,7 @@ from .upstream import Timeouts, Upstream, UpstreamConfig
 
 _RELEASED = "/released"
 _RELEASED_FILES = "/released-files"
+_REMOVED_RESPONSES = "/removed-responses"
 _NAME_BYTES = 8
 _ANSWERS_SECONDS = 0.5  # less than a prober waits: to take longer is no refusal
 
@@ -126,6 +128,8 @@ class RemoteStore:
         """The prompts that it keeps."""
         self.links = RemoteLinks(link, availability, clock)
         """URLs of the blobs, for whoever fetches them from the store."""
+        self.responses = RemoteResponses(link, availability, clock, self._response_removed)
+        """What the answers among them are called."""
         self.inventory = DiskInventory(cache, self.blobs.name, siblings)
         """What the cache inspection shows."""
         self.keyring = keyring
@@ -190,6 +194,7 @@ class RemoteStore:
 
     async def close(self) -> None:
         """End what is being fetched, and let go of connections and files. May be called twice."""
+        await self.prompts.close()
         await self._stack.aclose()
 
     def face(self, providers: Passage) -> Face:
@@ -218,6 +223,12 @@ class RemoteStore:
                     "POST",
                     f"{_RELEASED_FILES}/{{tenant}}/{{file}}",
                     self._told_of_file,
+                    scope=None,
+                ),
+                Route(
+                    "POST",
+                    f"{_REMOVED_RESPONSES}/{{tenant}}/{{response}}",
+                    self._told_of_response,
                     scope=None,
                 ),
                 *self.inventory.private_routes(),
@@ -255,6 +266,14 @@ class RemoteStore:
     async def _told_of_file(self, request: web.Request) -> web.StreamResponse:
         """Learn from a sibling that a tenant ended a file."""
         self.blobs.file_released(request.match_info["tenant"], request.match_info["file"])
+        return web.Response()
+
+    async def _response_removed(self, tenant: str, response_id: str) -> None:
+        await self._siblings.ask(f"{_REMOVED_RESPONSES}/{tenant}/{response_id}", method="POST")
+
+    async def _told_of_response(self, request: web.Request) -> web.StreamResponse:
+        """Learn from a sibling that the id of a response names nothing any more."""
+        self.responses.removed(request.match_info["tenant"], request.match_info["response"])
         return web.Response()
 
     async def _told(self, request: web.Request) -> web.StreamResponse:

@@ -4,8 +4,8 @@ Everything here is synchronous and touches no I/O; `gateway.py` awaits between t
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from coatcheck.protocol import (
     ENVELOPE_KEY,
@@ -22,9 +22,12 @@ from coatcheck.protocol import (
     MalformedRequestError,
     ShortJson,
     Slot,
+    Whole,
     copy_json,
     decode_json,
     dotted,
+    may_be_field,
+    own_keys,
     put_back,
     read_envelope,
     shorten_json,
@@ -81,13 +84,36 @@ class ParsedRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class LargeValue:
+    """A value of a body beside its messages, and the blobs that it names."""
+
+    key: str
+    value: Json
+    blobs: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What was kept of what an envelope names: JSON texts, the messages' oldest first."""
+
+    messages: Sequence[str] = ()
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def texts(self) -> Iterator[str]:
+        """Yield all of them."""
+        yield from self.messages
+        yield from self.fields.values()
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """A request with its whole message list.
 
     `slots` are the attachments of all messages. `appended` are the messages that the client sent
     now, `start` how many stand before them; `parent` is the digest of those, None when there are
     none. `origins` are the authorities whose `/v1/blobs/` URLs were read as refs. `size` is the
-    length of all the JSON that it was read from, about in bytes.
+    length of all the JSON that it was read from, about in bytes. `absent` are the fields that it
+    names and that are not kept: their values are not in the body.
     """
 
     size: int
@@ -97,6 +123,9 @@ class Turn:
     appended: Sequence[Json]
     start: int
     origins: Collection[str]
+    named_fields: Collection[str] = ()
+    """The keys whose values were named by their digests, and are in the body now."""
+    absent: Mapping[str, Digest] = field(default_factory=dict[str, Digest])
 
     @property
     def digests(self) -> set[Digest]:
@@ -121,9 +150,23 @@ class Turn:
         copy = put_back if puts_back else copy_json
         return [copy(message) for message in self.appended]
 
+    def copy_beside(self, dialect: Dialect) -> list[LargeValue]:
+        """Copy the values beside the messages that the client sent now and that may be fields."""
+        apart = {*own_keys(dialect), *self.named_fields}
+        named: dict[str, list[Digest]] = {}
+        for slot in self.slots:
+            if (digest := named_digest(slot)) and isinstance(slot.path[0], str):
+                named.setdefault(slot.path[0], []).append(digest)
+        whole = ((key, put_back(value)) for key, value in self.body.items() if key not in apart)
+        return [
+            LargeValue(key, value, tuple(dict.fromkeys(named.get(key, ()))))
+            for key, value in whole
+            if may_be_field(value)
+        ]
+
 
 def parse_request(
-    raw: bytes, dialect: Dialect, limits: TurnLimits, path_model: str | None = None
+    raw: Whole, dialect: Dialect, limits: TurnLimits, path_model: str | None = None
 ) -> ParsedRequest:
     """Read a request body. `path_model` is the model that its path names.
 
@@ -152,17 +195,15 @@ def parse_request(
         envelope = read_envelope(body, dialect.messages_key)
     except MalformedRequestError as error:
         raise RequestRefusedError(str(error), error.code, error.path) from error
-    if envelope and envelope.fields:
-        raise FieldsNotFoundError(envelope.fields)
     return ParsedRequest(short, values, body, model, envelope)
 
 
-def loose_model(raw: bytes, dialect: Dialect, path_model: str | None) -> str:
+def loose_model(raw: Whole, dialect: Dialect, path_model: str | None) -> str:
     """Return the model of a request that breaks our rules; empty when it cannot be read."""
     if dialect.model_key is None:
         return path_model or ""
     try:
-        body: Json = json.loads(raw)
+        body: Json = json.loads(raw[:])
     except (ValueError, RecursionError):
         return ""
     model = body.get(dialect.model_key) if isinstance(body, dict) else None
@@ -171,31 +212,38 @@ def loose_model(raw: bytes, dialect: Dialect, path_model: str | None) -> str:
 
 def build_turn(
     parsed: ParsedRequest,
-    before: Sequence[str],
+    recalled: Recalled,
     dialect: Dialect,
     origins: Collection[str],
     limits: TurnLimits,
 ) -> Turn:
-    """Join what was kept (`before`: JSON texts, oldest first) with what was sent, and walk it.
+    """Join what was kept with what was sent, and walk it. Fields that were not kept are left out.
 
     Raises:
         RequestRefusedError: a message is malformed; the path indexes the joined list.
         TooLargeError: with what was kept there are too many values, or attachments.
     """
-    kept_values = sum(text.count(mark) for text in before for mark in _BEFORE_VALUES)
+    kept_values = sum(text.count(mark) for text in recalled.texts() for mark in _BEFORE_VALUES)
     _bound_values(parsed.values + kept_values, limits)
-    key = dialect.messages_key
-    start = len(before)
-    if parsed.envelope is None:
+    key, envelope = dialect.messages_key, parsed.envelope
+    start = len(recalled.messages)
+    absent: dict[str, Digest] = {}
+    if envelope is None:
         body, parent = parsed.body, None
         messages = body.get(key)
         appended = dialect.list_messages(messages) or []
     else:
-        kept = decode_json(f"[{','.join(before)}]")
-        assert isinstance(kept, list)
-        appended, parent = parsed.envelope.append, parsed.envelope.parent
-        messages = [*kept, *appended]
-        body = _with_list(parsed.body, key, messages)
+        before = decode_json(f"[{','.join(recalled.messages)}]")
+        assert isinstance(before, list)
+        appended, parent = envelope.append, envelope.parent
+        messages = [*before, *appended]
+        fields = {
+            name: decode_json(recalled.fields[name])
+            for name in envelope.fields
+            if name in recalled.fields
+        }
+        absent = {name: digest for name, digest in envelope.fields.items() if name not in fields}
+        body = _without_envelope(parsed.body, {**fields, key: messages}, key)
     try:
         slots = [*dialect.walk(messages, origins), *dialect.walk_beside(body, origins)]
     except MalformedRequestError as error:
@@ -204,21 +252,22 @@ def build_turn(
         raise TooLargeError(
             "attachments", "too_many_attachments", max_attachments=limits.max_attachments
         )
-    size = parsed.size + sum(map(len, before))
-    return Turn(size, body, slots, parent, appended, start, origins)
+    size = parsed.size + sum(map(len, recalled.texts()))
+    return Turn(size, body, slots, parent, appended, start, origins, tuple(recalled.fields), absent)
 
 
 def fill(
-    slots: Sequence[Slot], resolved: Mapping[Digest, Resolved], files: Mapping[str, Digest]
+    turn: Turn, resolved: Mapping[Digest, Resolved], files: Mapping[str, Digest]
 ) -> list[Filling]:
     """Decide what goes into each slot that names a blob; `files` says what file ids name.
 
     Raises:
-        BlobsNotFoundError: some are not held; it lists all of them, each place once.
+        FieldsNotFoundError: fields are not kept; it lists them, and the blobs that are not held.
+        BlobsNotFoundError: blobs are not held; it lists all of them, each place once.
     """
     fillings: list[Filling] = []
     missing: list[dict[str, str]] = []
-    for slot in slots:
+    for slot in turn.slots:
         found = slot.found
         if isinstance(found, FoundFileId):
             named = files.get(found.file_id)
@@ -235,6 +284,8 @@ def fill(
                 missing.append({"digest": str(digest), "path": dotted(slot.path)})
             else:
                 fillings.append(Filling(slot, blob, _media_type(slot, blob)))
+    if turn.absent:
+        raise FieldsNotFoundError(turn.absent, missing)
     if missing:
         raise BlobsNotFoundError(missing)
     return fillings
@@ -274,10 +325,12 @@ def _media_type(slot: Slot, blob: Resolved) -> str:
             return blob.media_type
 
 
-def _with_list(body: JsonObject, key: str, messages: list[Json]) -> JsonObject:
-    """Put the list where the envelope stood; an empty list beside it goes."""
-    return {
-        key if name == ENVELOPE_KEY else name: messages if name == ENVELOPE_KEY else value
-        for name, value in body.items()
-        if name != key
-    }
+def _without_envelope(body: JsonObject, entries: JsonObject, messages_key: str) -> JsonObject:
+    """Put entries where the envelope stood; an empty list beside it goes."""
+    whole: JsonObject = {}
+    for name, value in body.items():
+        if name == ENVELOPE_KEY:
+            whole |= entries
+        elif name != messages_key:
+            whole[name] = value
+    return whole

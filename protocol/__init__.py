@@ -3,6 +3,10 @@
 Sans-IO: values and bytes go in, values and bytes come out. No sockets, files, clocks or tasks.
 """
 
+from .answer import AnswerForm, AnswerParts, ModelAnswer
+from .answer_forms import ANSWER_FORMS
+from .answer_openai_chat import ChatParts
+from .answer_stream import ANSWER_HEADER, AnswerStream, announcement
 from .attachment import (
     DeclaringSlot,
     FileSlot,
@@ -19,15 +23,24 @@ from .attachment import (
     dotted,
     inline_ref,
 )
-from .buffer import Buffer
+from .buffer import Buffer, Whole
 from .checksum import CHECKSUM_BYTES, PIECE_BYTES, Hasher, piece_checksum, piece_count
 from .descriptor import Descriptor
 from .dialect import Call, Dialect
 from .dialects import DIALECTS, dialect, turn_dialect
 from .digest import Digest
 from .end_user import MAX_END_USER_CHARACTERS, USER_HEADER, is_end_user, parse_end_user
-from .envelope import ENVELOPE_KEY, KEEP, PROMPT_HEADER, Envelope, read_envelope
+from .envelope import (
+    ENVELOPE_KEY,
+    KEEP,
+    MAX_FIELDS,
+    PROMPT_HEADER,
+    Envelope,
+    field_path,
+    read_envelope,
+)
 from .errors import (
+    AnswerError,
     EnvelopeError,
     InvalidDigestError,
     InvalidEndUserError,
@@ -42,6 +55,17 @@ from .errors import (
     ProtocolError,
     SseError,
     UnknownDialectError,
+)
+from .field import (
+    FIELD_DIALECT,
+    MAX_FIELD_BYTES,
+    MIN_FIELD_BYTES,
+    Field,
+    field_digest,
+    field_prompt,
+    fields_of,
+    may_be_field,
+    own_keys,
 )
 from .file_purpose import KEPT_PURPOSES, is_kept_purpose
 from .filename import MAX_FILENAME_CHARACTERS, clean_filename, clean_title
@@ -76,6 +100,7 @@ from .json_value import (
     encode_json,
     put_back,
 )
+from .kept_response import KEPT_RESPONSE_PATH, ResponseAnswer, ResponseName, is_response_id
 from .key import (
     ALL_SCOPES,
     DAEMON_HEADER,
@@ -103,8 +128,21 @@ from .media_type import OCTET_STREAM, parse_media_type
 from .model_list import MODELS_MISSING_HEADER, ListedModel, ModelList, ModelPage
 from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
+from .previous_response import (
+    PREVIOUS_RESPONSE_KEY,
+    continued,
+    is_stored,
+    previous_response,
+)
 from .problem import PROBLEM_TYPE, Problem
-from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
+from .prompt import (
+    canonical_json,
+    message_hash,
+    prompt_digests,
+    prompt_link,
+    prompt_root,
+    prompt_step,
+)
 from .provider import Provider, error_event
 from .providers import ANTHROPIC, GEMINI, OPENAI, meant_provider
 from .ref import (
@@ -117,7 +155,7 @@ from .ref import (
     parse_blob_url,
     parse_ref,
 )
-from .ref_form import InlineBlob, RefForm, ref_form
+from .ref_form import InlineBlob, NameBytes, NamedBytes, RefForm, name_bytes, ref_form
 from .refs_header import REFS_HEADER, REFS_MORE_HEADER, refs_headers
 from .repr_digest import (
     SHA_256,
@@ -140,6 +178,7 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
+from .round_trip import comes_back
 from .scale_header import SCALE_HEADER, SCALE_MORE_HEADER, scale_headers
 from .short_json import ShortJson, TakenText, shorten_json
 from .signed_url import (
@@ -153,12 +192,14 @@ from .signed_url import (
 )
 from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
-from .sse import SseEvent, SseReader, event_end, write_comment, write_event
+from .sse import SseEvent, SseReader, event_end, last_event_start, write_comment, write_event
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
 
 __all__ = [
     "ALL_SCOPES",
+    "ANSWER_FORMS",
+    "ANSWER_HEADER",
     "ANTHROPIC",
     "BLOB_PATH",
     "CHECKSUM_BYTES",
@@ -168,28 +209,34 @@ __all__ = [
     "DIGEST_HEADER",
     "ENVELOPE_KEY",
     "EXPIRES_PARAMETER",
+    "FIELD_DIALECT",
     "FILE_ID_BYTES",
     "GEMINI",
     "GEMINI_VERSIONS",
     "IMAGE_TYPES",
     "KEEP",
     "KEPT_PURPOSES",
+    "KEPT_RESPONSE_PATH",
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
     "KEY_PREFIX",
     "MAX_DEPTH",
     "MAX_DIGESTS",
     "MAX_END_USER_CHARACTERS",
+    "MAX_FIELDS",
+    "MAX_FIELD_BYTES",
     "MAX_FILENAME_CHARACTERS",
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
     "MAX_SIGNED_URL_SECONDS",
     "MAX_START_BYTES",
+    "MIN_FIELD_BYTES",
     "MODELS_MISSING_HEADER",
     "OCTET_STREAM",
     "OPENAI",
     "PIECE_BYTES",
+    "PREVIOUS_RESPONSE_KEY",
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
     "PROMPT_PATH",
@@ -210,17 +257,23 @@ __all__ = [
     "UPLOAD_RECEIVED",
     "UPLOAD_STATUS",
     "USER_HEADER",
+    "AnswerError",
+    "AnswerForm",
+    "AnswerParts",
+    "AnswerStream",
     "Base64Slot",
     "BlobEntry",
     "BlobPage",
     "Buffer",
     "Call",
+    "ChatParts",
     "DeclaringSlot",
     "Descriptor",
     "Dialect",
     "Digest",
     "Envelope",
     "EnvelopeError",
+    "Field",
     "FileSlot",
     "Found",
     "FoundFileId",
@@ -252,8 +305,11 @@ __all__ = [
     "MissingAnswer",
     "MissingName",
     "MissingRequest",
+    "ModelAnswer",
     "ModelList",
     "ModelPage",
+    "NameBytes",
+    "NamedBytes",
     "Path",
     "Pointer",
     "PointerInvalidError",
@@ -270,6 +326,8 @@ __all__ = [
     "ResolveAnswer",
     "ResolveRequest",
     "ResolvedBlob",
+    "ResponseAnswer",
+    "ResponseName",
     "Scope",
     "ShortJson",
     "SignedUrl",
@@ -281,10 +339,14 @@ __all__ = [
     "TakenText",
     "UnknownDialectError",
     "UuidSlot",
+    "Whole",
     "altchars",
+    "announcement",
     "canonical_json",
     "clean_filename",
     "clean_title",
+    "comes_back",
+    "continued",
     "copy_json",
     "decode_json",
     "dialect",
@@ -293,6 +355,10 @@ __all__ = [
     "encode_json",
     "error_event",
     "event_end",
+    "field_digest",
+    "field_path",
+    "field_prompt",
+    "fields_of",
     "file_id_of",
     "find_spans",
     "format_digest_field",
@@ -302,11 +368,18 @@ __all__ = [
     "is_end_user",
     "is_file_id",
     "is_kept_purpose",
+    "is_response_id",
     "is_start",
+    "is_stored",
     "is_tenant",
     "is_upload_id",
+    "last_event_start",
     "looks_like_ref",
+    "may_be_field",
     "meant_provider",
+    "message_hash",
+    "name_bytes",
+    "own_keys",
     "parse_blob_url",
     "parse_digest_field",
     "parse_digest_preference",
@@ -320,8 +393,10 @@ __all__ = [
     "peek_model",
     "piece_checksum",
     "piece_count",
+    "previous_response",
     "prompt_appends",
     "prompt_digests",
+    "prompt_link",
     "prompt_root",
     "prompt_step",
     "put_back",

@@ -21,12 +21,14 @@ class Call:
     """One kind of POST that carries messages.
 
     `path` is a route, such as `/v1/models/{model}:countTokens`. A call that is no turn says nothing
-    in answer, as where tokens are counted.
+    in answer, as where tokens are counted. An answer that is streamed comes bit by bit, in whichever
+    form.
     """
 
     path: str
     summary: str
     is_turn: bool = True
+    is_streamed: bool = False
 
     def fits(self, path: str) -> bool:
         """Whether a path is one of this call's."""

@@ -2,7 +2,7 @@
 
     "coatcheck": {"parent": "<prompt digest>" | null, "append": [<messages>], "fields": {...}}
 
-It stands at the top of a body in place of the message list.
+It stands at the top of a body in place of the message list, and of the values that `fields` names.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from .json_value import Json, JsonObject
 ENVELOPE_KEY = "coatcheck"
 PROMPT_HEADER = "Coatcheck-Prompt"
 KEEP = "keep"
+MAX_FIELDS = 16
+"""The most that one envelope names: each is looked up, and may be 4 MiB. Requests have two or three."""
 
 _KEYS = frozenset({"parent", "append", "fields"})
 
@@ -40,8 +42,8 @@ def read_envelope(body: JsonObject, messages_key: str) -> Envelope | None:
     An empty message list beside it counts as left out.
 
     Raises:
-        EnvelopeError: it is malformed, stands beside a message list, or appends nothing to
-            nothing. The error's path says where.
+        EnvelopeError: it is malformed, stands beside a message list or beside a value that it
+            names too, or appends nothing to nothing. The error's path says where.
     """
     if ENVELOPE_KEY not in body:
         return None
@@ -58,7 +60,12 @@ def read_envelope(body: JsonObject, messages_key: str) -> Envelope | None:
         raise EnvelopeError("a list of messages is required", f"{ENVELOPE_KEY}.append")
     if parent is None and not append:
         raise EnvelopeError("nothing is appended to nothing", f"{ENVELOPE_KEY}.append")
-    return Envelope(parent, append, _fields(value))
+    return Envelope(parent, append, _fields(value, body, messages_key))
+
+
+def field_path(key: str) -> str:
+    """Return where an envelope names a field."""
+    return f"{ENVELOPE_KEY}.fields.{key}"
 
 
 def _parent(value: JsonObject) -> Digest | None:
@@ -69,11 +76,19 @@ def _parent(value: JsonObject) -> Digest | None:
     return None if parent is None else _digest(parent, path)
 
 
-def _fields(value: JsonObject) -> dict[str, Digest]:
+def _fields(value: JsonObject, body: JsonObject, messages_key: str) -> dict[str, Digest]:
+    path = f"{ENVELOPE_KEY}.fields"
     fields = value.get("fields", {})
     if not isinstance(fields, dict):
-        raise EnvelopeError("an object of digests", f"{ENVELOPE_KEY}.fields")
-    return {key: _digest(item, f"{ENVELOPE_KEY}.fields.{key}") for key, item in fields.items()}
+        raise EnvelopeError("an object of digests", path)
+    if len(fields) > MAX_FIELDS:
+        raise EnvelopeError(f"more than {MAX_FIELDS} fields", path)
+    for key in fields:
+        if key == messages_key:
+            raise EnvelopeError("the message list is no field", field_path(key))
+        if key in body:
+            raise EnvelopeError("it stands in the body too", field_path(key))
+    return {key: _digest(item, field_path(key)) for key, item in fields.items()}
 
 
 def _digest(value: Json, path: str) -> Digest:

@@ -85,6 +85,12 @@ class EnvelopeError(MalformedRequestError):
     code = "envelope_invalid"
 
 
+class ContinuationError(MalformedRequestError):
+    """A request says in two ways what it continues."""
+
+    code = "mutually_exclusive_parameters"
+
+
 class MalformedMessageError(MalformedRequestError):
     """A message, or a part of one, has a type that no reading of the dialect allows."""
 
@@ -101,3 +107,9 @@ class SseError(ProtocolError):
     """A server-sent event is longer than the reader was told to accept."""
 
     code = "event_too_long"
+
+
+class AnswerError(ProtocolError):
+    """A model's streamed answer is none: its events are not JSON objects, or too long."""
+
+    code = "answer_invalid"

@@ -32,10 +32,11 @@ _RESPONSE_KEYS = ("functionResponse", "function_response")
 _SYSTEM_KEYS = ("systemInstruction", "system_instruction")
 _REQUEST_KEYS = ("generateContentRequest", "generate_content_request")
 _CAMEL = frozenset({"inlineData", "fileData", "functionResponse"})
+_STREAM = "streamGenerateContent"
 _METHODS: Mapping[str, str] = MappingProxyType(
     {
         "generateContent": "Serve one turn",
-        "streamGenerateContent": "Serve one turn as a stream",
+        _STREAM: "Serve one turn as a stream",
         "countTokens": "Count a turn's tokens",
     }
 )
@@ -47,7 +48,12 @@ class GeminiGenerate:
     name = "gemini.generate"
     provider = Gemini()
     calls = tuple(
-        Call(f"/{version}/models/{{model}}:{method}", summary, method != "countTokens")
+        Call(
+            f"/{version}/models/{{model}}:{method}",
+            summary,
+            method != "countTokens",
+            method == _STREAM,
+        )
         for version in ("v1", "v1beta", "v1alpha")
         for method, summary in _METHODS.items()
     )

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from .buffer import Buffer
+from .buffer import Buffer, Whole
 from .errors import JsonError
 from .short_json import MARK, ShortJson, TakenText, shorten_json
 
@@ -44,7 +44,7 @@ def decode_json(data: Buffer | str | ShortJson, *, keeps_taken: bool = False) ->
     return _decode(short.whole, _decoder)
 
 
-def _decode(data: Buffer | str, decoder: json.JSONDecoder) -> Json:
+def _decode(data: Buffer | Whole | str, decoder: json.JSONDecoder) -> Json:
     try:
         text = data if isinstance(data, str) else str(data, "utf-8")
         value: Json = decoder.decode(text)

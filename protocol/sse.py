@@ -127,3 +127,8 @@ def event_end(data: Buffer, start: int = 0) -> int:
     text = bytes(data[start:])
     found = ((text.rfind(mark), len(mark)) for mark in marks)
     return max((start + at + length for at, length in found if at >= 0), default=0)
+
+
+def last_event_start(data: bytes) -> int:
+    """Return the offset at which the last of some whole events begins; linear."""
+    return event_end(data.rstrip(b"\r\n"))

@@ -68,6 +68,7 @@ from .prompts import PromptMessage, Prompts
 from .reader import BlobReader
 from .reconcile import Disagreement, Reconcile, ReconcileProgress
 from .recovery import Recovery
+from .responses import KeptResponse, Responses
 from .schema import BlobState, HoldKind
 from .scrub import Scrub, ScrubProgress
 from .sections import MAX_SECTIONS, Sections
@@ -116,6 +117,7 @@ __all__ = [
     "ImageWorkers",
     "ImageWorkersBusyError",
     "InvalidCursorError",
+    "KeptResponse",
     "KeyInfo",
     "KeyNotFoundError",
     "Keys",
@@ -139,6 +141,7 @@ __all__ = [
     "Reconcile",
     "ReconcileProgress",
     "Recovery",
+    "Responses",
     "SchemaError",
     "Scrub",
     "ScrubProgress",

@@ -1,7 +1,7 @@
 """Erasure: all that there is of a tenant, or of one of its end users, removed at once and verified.
 
 1. What is erased ends at once: grants with all their holds, kept messages with all that follows them,
-   uploads in parts. Bytes that nobody else holds go without a review, from quarantine too.
+   ids of responses, uploads in parts. Bytes that nobody else holds go without a review, from quarantine too.
 2. An end user's grant ends where it is nobody else's; what was uploaded without a name, or for others
    too, stays, and only the claim goes. Nobody else's grant ends.
 3. Each step is small, and others have their turn between two. It may end after any of them, by a crash
@@ -85,6 +85,7 @@ class Erasure:
         self._locks = parts.locks
         self._finisher = parts.finisher
         self._prompts = parts.prompts
+        self._responses = parts.responses
         self._uploads = parts.uploads
         self._executor = parts.executor
         self._counts = parts.counts
@@ -147,6 +148,9 @@ class Erasure:
         while removed := await self._finisher.run(self._prompts.erase_some(tenant, end_user)):
             erased = replace(erased, removed_prompts=erased.removed_prompts + removed)
             yield erased
+        if end_user is not None:  # those of a tenant go with its messages
+            while await self._finisher.run(self._responses.erase_some(tenant, end_user)):
+                yield erased
         while page := await self._database.read(
             partial(find_digests, tenant=tenant, end_user=end_user)
         ):
@@ -194,6 +198,7 @@ class Erasure:
     async def _look(self, tenant: str, end_user: str | None) -> Left:
         rows = await self._database.read(partial(count_rows, tenant=tenant, end_user=end_user))
         rows += await self._prompts.count_of(tenant, end_user)
+        rows += await self._responses.count_of(tenant, end_user)
         keys = 0 if end_user is not None else await self._count_keys(tenant)
         return Left(rows=rows, files=0, databases=0, keys=keys)
 

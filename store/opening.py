@@ -27,6 +27,7 @@ from .keys import Keys
 from .memory_backend import MemoryBackend
 from .prompts import Prompts
 from .recovery import Recovery
+from .responses import Responses
 from .restore import INDEX_FILE, PROMPTS_FILE, Restore
 from .seed import Seeds, open_seeds
 from .shared_folder import SharedFolder
@@ -74,6 +75,7 @@ class Kept:
     signed_urls: SignedUrls
     prompts: Prompts
     prompts_database: Database
+    responses: Responses
     was_clean: bool
     """Whether nothing has to be reconciled."""
 
@@ -127,8 +129,18 @@ async def open_kept(opening: Opening) -> Kept:
     )
     if folder is not None:
         await loop.run_in_executor(opening.writing, _sync, folder)
+    responses = Responses(prompts_database, prompts, clock)
     return Kept(
-        backend, database, seeds, index, keys, signed_urls, prompts, prompts_database, was_clean
+        backend,
+        database,
+        seeds,
+        index,
+        keys,
+        signed_urls,
+        prompts,
+        prompts_database,
+        responses,
+        was_clean,
     )
 
 

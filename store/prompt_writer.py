@@ -17,6 +17,7 @@ from .database import Database
 from .errors import StoreError, StoreUnavailableError
 from .index import Index
 from .index_rows import PromptHold
+from .prompt_span import Stretch
 from .prompt_table import PromptKey, PromptRow, message_bytes
 from .room import Room
 
@@ -159,13 +160,20 @@ class PromptWriter:
             await self._renew(renewal)
 
     async def _renew(self, renewal: Renewal) -> None:
+        """Extend a list, its first messages first, a bounded number at a time: others wait meanwhile."""
+        key = renewal.key
+        found = await self._database.read(lambda c: prompt_table.find_stretches(c, key))
+        for stretch in found:
+            await self._renew_some(renewal, stretch)
+
+    async def _renew_some(self, renewal: Renewal, stretch: Stretch) -> None:
         key, expires_at = renewal.key, renewal.expires_at
-        named = await self._database.read(lambda c: prompt_table.named_blobs(c, key))
+        named = await self._database.read(lambda c: prompt_table.named_blobs(c, key, stretch))
         await self._hold(
             PromptHold(key.tenant, blob, prompt, renewal.asked_at, expires_at)
             for prompt, blob in named
         )
-        await self._database.run(lambda c: prompt_table.extend(c, key, expires_at))
+        await self._database.run(lambda c: prompt_table.extend(c, key, stretch, expires_at))
 
     async def _hold(self, wanted: Iterable[PromptHold]) -> None:
         holds = list(wanted)

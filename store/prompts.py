@@ -25,6 +25,7 @@ from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError, 
 from .index import Index
 from .prompt_table import (
     DamagedRowError,
+    DamagedSpanError,
     Expansion,
     PromptHead,
     PromptKey,
@@ -226,16 +227,23 @@ class Prompts:
         await self._writer.close()
 
     async def _read(self, key: PromptKey) -> Expansion | None:
-        """Return what the table has; a message that rotted is removed, and so is no prompt any more."""
-        try:
-            return await self._database.read(lambda c: prompt_table.expand(c, key))
-        except DamagedRowError as error:
-            _logger.error("%s; it has to be sent again", error)
-            self.damaged_messages += 1
-            damaged = error
-            await self._database.run(lambda c: prompt_table.remove(c, damaged))
-            self._heads.clear()
-            return None
+        """Return what the table has; a message that rotted is removed, and so is no prompt any more.
+
+        Of a span that rotted its messages have copies.
+        """
+        while True:
+            try:
+                return await self._database.read(lambda c: prompt_table.expand(c, key))
+            except DamagedRowError as error:
+                await self._remove(error)
+                if not isinstance(error, DamagedSpanError):
+                    return None
+
+    async def _remove(self, damaged: DamagedRowError) -> None:
+        _logger.error("%s", damaged)
+        self.damaged_messages += 1
+        await self._database.run(lambda c: prompt_table.remove(c, damaged))
+        self._heads.clear()
 
     def _require_open(self) -> None:
         if self._writer.is_closing:

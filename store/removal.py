@@ -11,6 +11,7 @@ from .digest_locks import DigestLocks
 from .finisher import Finisher
 from .hot import HotGrants
 from .prompts import Prompts
+from .responses import Responses
 from .upload_upkeep import UploadUpkeep
 
 
@@ -24,6 +25,7 @@ class Removal:
     locks: DigestLocks
     finisher: Finisher
     prompts: Prompts
+    responses: Responses
     uploads: UploadUpkeep
     executor: Executor
     """The store's, for removing files."""

@@ -33,6 +33,7 @@ from .reception import Reception
 from .reconcile import Reconcile
 from .recovery import Recovery
 from .removal import Removal
+from .responses import Responses
 from .scrub import Scrub
 from .sections import Sections
 from .seed import Seeds
@@ -69,6 +70,7 @@ class Resources:
     bodies: BodySpools
     reading: ThreadPoolExecutor
     prompts: Prompts
+    responses: Responses
     keys: Keys
     signed_urls: SignedUrls
     sweep: Sweep
@@ -148,6 +150,7 @@ async def open_resources(
         bodies=kept.backend.bodies,
         reading=opening.reading,
         prompts=kept.prompts,
+        responses=kept.responses,
         keys=kept.keys,
         signed_urls=kept.signed_urls,
         sweep=sweep,
@@ -251,6 +254,7 @@ def _removal(opening: Opening, kept: Kept, common: _Common, upkeep: UploadUpkeep
         locks=common.locks,
         finisher=common.finisher,
         prompts=kept.prompts,
+        responses=kept.responses,
         uploads=upkeep,
         executor=opening.writing,
         counts=common.counts,

@@ -234,8 +234,40 @@ prompts = Table(
     Column("end_user", String),
     # Of all of the row that never changes; `prompt_checksum.py`.
     Column("checksum", LargeBinary, nullable=False, server_default=text("''")),
+    # In one row of many: the texts of those messages, what they continue; `prompt_span.py`. At the
+    # end of the row, where what is not asked for is not read.
+    Column("span_parent", String),
+    Column("span_checksum", LargeBinary),
+    Column("span", Text),
     Index("prompts_expiry", "expires_at"),
     # What follows a message that is erased.
     Index("prompts_parent", "tenant", "dialect", "parent"),
     Index("prompts_end_user", "tenant", "end_user", sqlite_where=text("end_user IS NOT NULL")),
+)
+
+# What the responses of upstreams are called, each naming the kept list that it ended.
+responses = Table(
+    "responses",
+    prompts_metadata,
+    Column("tenant", String, primary_key=True),
+    # As the upstream gave it.
+    Column("id", String, primary_key=True),
+    Column("dialect", String, nullable=False),
+    # The list with the answer at its end.
+    Column("digest", String, nullable=False),
+    # How many messages at the list's end are the answer.
+    Column("answered", Integer, nullable=False),
+    # Whose answer it was, by the name that a daemon's settings give it.
+    Column("upstream", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+    # Whom the turn was for; null where its sender did not say.
+    Column("end_user", String),
+    # So it ends with its list, however that ends: expired, erased or rotten.
+    ForeignKeyConstraint(
+        ["tenant", "dialect", "digest"],
+        ["prompts.tenant", "prompts.dialect", "prompts.digest"],
+        ondelete="CASCADE",
+    ),
+    Index("responses_prompt", "tenant", "dialect", "digest"),
+    Index("responses_end_user", "tenant", "end_user", sqlite_where=text("end_user IS NOT NULL")),
 )

@@ -43,6 +43,7 @@ from .reader import BlobReader
 from .reconcile import Reconcile
 from .recovery import Recovery
 from .resources import Resources, open_resources
+from .responses import Responses
 from .scrub import Scrub
 from .sections import Sections
 from .shared_folder import SharedFolder
@@ -88,6 +89,8 @@ class Store:
         self._closed = False
         self.prompts: Prompts = resources.prompts
         """The prompts kept beside the blobs."""
+        self.responses: Responses = resources.responses
+        """What the answers among them are called."""
         self.keys: Keys = resources.keys
         """Who may ask a server of this store."""
         self.signed_urls: SignedUrls = resources.signed_urls

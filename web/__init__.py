@@ -63,6 +63,7 @@ from .siblings import Siblings
 from .template import Templates
 from .trust import LoopbackGuard, is_loopback_authority, is_loopback_host
 from .upload import Upload, declared_type, least_upload_bytes, open_upload, promised_digest
+from .whole_body import read_whole
 
 __all__ = [
     "ANY_METHOD",
@@ -152,6 +153,7 @@ __all__ = [
     "read_limit",
     "read_model",
     "read_purpose",
+    "read_whole",
     "refuse",
     "require_identity",
     "require_scope",

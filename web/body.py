@@ -20,17 +20,28 @@ _CONTINUE = "100-continue"
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """Return the whole body, at most `max_bytes`; see `body_chunks` for what it raises."""
-    content = request.content
-    if content.is_eof() and content.exception() is None:
-        # A chat turn's body came with its header: nothing to wait for, so no deadline to keep.
-        body = content.read_nowait()
-        if len(body) > max_bytes:
-            raise too_large(max_bytes)
+    body = body_at_hand(request, max_bytes)
+    if body is not None:
         return body
     whole = BytesIO()  # it grows in place, and gives its bytes away uncopied
     async for chunk in body_chunks(request, max_bytes):
         whole.write(chunk)
     return whole.getvalue()
+
+
+def body_at_hand(request: web.Request, max_bytes: int) -> bytes | None:
+    """Return the whole body where it came with its header: there is nothing to wait for; else None.
+
+    Raises:
+        ProblemError: 413 `body_too_large`.
+    """
+    content = request.content
+    if not content.is_eof() or content.exception() is not None:
+        return None
+    body = content.read_nowait()
+    if len(body) > max_bytes:
+        raise too_large(max_bytes)
+    return body
 
 
 async def body_chunks(request: web.Request, max_bytes: int | None) -> AsyncGenerator[bytes, None]:

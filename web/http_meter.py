@@ -89,12 +89,24 @@ class HttpMeter:
             registry=registry,
         )
 
+        # What has these labels; looking them up costs as much as counting ten times.
+        self._found: dict[tuple[str, str, int | str], tuple[Counter, Histogram]] = {}
+
     def finished(self, request: web.BaseRequest | None, outcome: int | str, seconds: float) -> None:
         """Count a request; see `RequestMeter.finished`."""
         route, method = _route_of(request), request.method if request is not None else ""
         method = method if method in _METHODS else "other"
-        self._requests.labels(route, method, str(outcome)).inc()
-        self._seconds.labels(route, method).observe(seconds)
+        labels = (route, method, outcome)
+        found = self._found.get(labels)
+        if found is None:
+            found = (
+                self._requests.labels(route, method, str(outcome)),
+                self._seconds.labels(route, method),
+            )
+            self._found[labels] = found
+        count, duration = found
+        count.inc()
+        duration.observe(seconds)
 
     def carried(self, traffic: Traffic) -> None:
         """Note what a server's sockets carried since it started."""

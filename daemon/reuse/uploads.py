@@ -88,10 +88,12 @@ class Uploads:
 
     async def close(self) -> None:
         """End what is under way. May be called twice."""
-        tasks = [*(running.task for running in self._running.values()), *self._removing]
-        for task in tasks:
+        uploading = [running.task for running in self._running.values()]
+        removing = list(self._removing)
+        for task in (*uploading, *removing):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*uploading, return_exceptions=True)
+        await asyncio.gather(*removing, return_exceptions=True)
 
     def _forget(self, key: FileKey, running: _Running) -> None:
         if self._running.get(key) is running:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from coatcheck.protocol import Buffer, Json, JsonObject, UuidSlot
 
+from ..affinity import Affinity
 from ..body import Body
 from ..form import AsUuid
 from ..meters import Meters
@@ -52,8 +53,7 @@ class Uuids:
         ]
         if not items:
             return InlinePlan(hop.fillings)
-        config = hop.upstream.config
-        place = self._places.at(f"{config.name} {config.base_url}")
+        place = self._places.at(_address(hop))
         await place.join({item.uuid for item in items}, _JOIN_SECONDS)
         unknown = place.unknown(item.uuid for item in items)
         return self._planned(hop, place, items, unknown, 1)
@@ -165,6 +165,18 @@ class _Watched:
             async for chunk in chunks:
                 yield chunk
         self.when_sent()
+
+
+def _address(hop: Hop) -> str:
+    """Return where a turn is likely to go: of several replicas, to the one that its conversation prefers.
+
+    Where it goes to another one, that says what it does not have.
+    """
+    config = hop.upstream.config
+    if len(config.base_urls) < 2 or hop.root is None:
+        return f"{config.name} {config.base_url}"
+    preferred = Affinity(config.base_urls, config.spill_requests).order(hop.root)[0]
+    return f"{config.name} {config.base_urls[preferred]}"
 
 
 def _guessed(number: int, missed: str | None, left_out: Sequence[str]) -> Sequence[str]:

@@ -133,3 +133,51 @@ async def test_a_text_that_is_not_json_is_refused_by_place(url: str, http: Clien
         told = await answer.json(content_type=None)
         expected = (400, "json_invalid", "messages.0.text")
         assert (answer.status, told["code"], told["path"]) == expected
+
+
+RESPONSES = "/v1/prompts/responses"
+
+
+async def named(
+    http: ClientSession, url: str, response: str = "resp_1", method: str = "GET"
+) -> Json:
+    async with http.request(method, f"{url}{RESPONSES}/{response}") as answer:
+        told: Json = await answer.json() if await answer.read() else None
+        if answer.status < 300:
+            return told
+        assert isinstance(told, dict)
+        return (answer.status, told["code"])
+
+
+async def put_name(
+    http: ClientSession, url: str, body: Json, response: str = "resp_1"
+) -> tuple[int, Json]:
+    async with http.put(f"{url}{RESPONSES}/{response}", json=body) as answer:
+        text = await answer.read()
+        return answer.status, (await answer.json())["code"] if text else None
+
+
+async def test_the_id_of_a_response_names_a_kept_prompt_until_it_is_forgotten(
+    url: str, http: ClientSession
+) -> None:
+    name: dict[str, Json] = {
+        "dialect": CHAT,
+        "prompt": DIGESTS[2],
+        "answered": 1,
+        "upstream": "vision",
+    }
+    assert await put_name(http, url, name) == (404, "prompt_not_found")
+    assert await named(http, url) == (404, "response_not_found")
+    assert await put(http, url, DIGESTS[2], appended()) == (204, None)
+    assert await put_name(http, url, name) == (204, None)
+    assert await named(http, url) == name
+    assert await named(http, url, method="DELETE") is None
+    assert await named(http, url, method="DELETE") == (404, "response_not_found")
+    assert await named(http, url) == (404, "response_not_found")
+
+
+async def test_what_cannot_be_an_id_of_a_response_is_refused(url: str, http: ClientSession) -> None:
+    for response in ("a%2Fb", "a%20b", "x" * 513, "r%C3%A9sp"):
+        assert await named(http, url, response) == (400, "request_malformed")
+    name: dict[str, Json] = {"dialect": CHAT, "prompt": "x", "answered": 1, "upstream": "v"}
+    assert (await put_name(http, url, name))[0] == 400

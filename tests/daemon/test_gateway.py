@@ -441,6 +441,33 @@ async def test_our_key_stays_here(run_daemon: Fixture, run_upstream: Fixture) ->
     assert not any("cck_" in value for value in upstream.seen[0].headers.values())
 
 
+@pytest.mark.parametrize("filler", ["base64", "text"])
+@pytest.mark.parametrize("has_ref", [False, True])
+async def test_a_body_of_many_megabytes_arrives_too(
+    run_daemon: Fixture,
+    run_upstream: Fixture,
+    picture: Fixture,
+    data_url: Fixture,
+    filler: str,
+    has_ref: bool,
+) -> None:
+    upstream = await run_upstream()
+    daemon = await run_daemon(upstream.config)
+    red = picture()
+    ref = image(f"blob:{daemon.blobs.add(red)}" if has_ref else "https://elsewhere/1.png")
+    large: JsonObject = (
+        image(data_url(bytes(range(256)) * 40_000))
+        if filler == "base64"
+        else {"type": "text", "text": 'a "word", ' * 900_000}
+    )
+    body = ask(large, ref)
+    assert (await daemon.chat(body))[0] == 200
+    (seen,) = upstream.seen
+    assert seen.json == ask(large, image(data_url(red)) if has_ref else ref)
+    if not has_ref:
+        assert seen.body == encode_json(body)
+
+
 async def test_a_client_that_leaves_while_images_are_sent_closes_the_blob(
     run_daemon: Fixture, run_raw: Fixture
 ) -> None:

@@ -67,7 +67,49 @@ def test_a_list_without_its_beginning_is_not_known() -> None:
     memory.put_messages("a", CHAT, message("unknown").digest, [message("2")], 0.0)
     assert memory.get("a", CHAT, message("2").digest, 0.0) is None
     memory.put_list("a", CHAT, message("unknown").digest, ["0", "1"], 0.0)
+    memory.put_messages("a", CHAT, message("unknown").digest, [message("2")], 0.0)
     assert memory.get("a", CHAT, message("2").digest, 0.0) == ["0", "1", "2"]
+
+
+def test_branches_of_a_prompt_do_not_meet() -> None:
+    memory = PromptMemory()
+    one, two, three, four = map(message, "1234")
+    memory.put_messages("a", CHAT, ROOT, [one, two], 0.0)
+    memory.put_messages("a", CHAT, one.digest, [three], 0.0)
+    memory.put_messages("a", CHAT, two.digest, [four], 0.0)
+    assert memory.get("a", CHAT, three.digest, 0.0) == ["1", "3"]
+    assert memory.get("a", CHAT, four.digest, 0.0) == ["1", "2", "4"]
+
+
+def test_a_list_of_which_the_end_alone_is_known_goes_on_behind_it() -> None:
+    memory = PromptMemory()
+    one, two, three = map(message, "123")
+    memory.put_list("a", CHAT, two.digest, ["1", "2"], 0.0)
+    memory.put_messages("a", CHAT, ROOT, [one, two, three], 0.0)
+    assert memory.get("a", CHAT, three.digest, 0.0) == ["1", "2", "3"]
+
+
+def test_what_is_sent_whole_again_and_again_is_remembered_once() -> None:
+    memory = PromptMemory(max_bytes=3 * 1500)
+    listed = [message(f"{number}" + "x" * 1000) for number in range(3)]
+    for count in (1, 2, 3, 3, 3):
+        memory.put_messages("a", CHAT, ROOT, listed[:count], float(count))
+        texts = [each.text for each in listed[:count]]
+        memory.put_list("a", CHAT, listed[count - 1].digest, texts, float(count))
+    assert memory.get("a", CHAT, listed[0].digest, 30.0) == [listed[0].text]
+    assert memory.get("a", CHAT, listed[2].digest, 30.0) == [each.text for each in listed]
+
+
+def test_the_conversation_used_longest_ago_is_forgotten_whole() -> None:
+    memory = PromptMemory(max_bytes=4 * 1500)
+    mine = [message(f"mine {number}" + "x" * 1000) for number in range(2)]
+    other = [message(f"other {number}" + "x" * 1000) for number in range(2)]
+    memory.put_messages("a", CHAT, ROOT, mine, 0.0)
+    memory.put_messages("a", CHAT, ROOT, other, 0.0)
+    assert memory.get("a", CHAT, mine[0].digest, 0.0)
+    memory.put_messages("a", CHAT, mine[1].digest, [message("y" * 1000)], 0.0)
+    assert memory.get("a", CHAT, mine[1].digest, 0.0)
+    assert [memory.get("a", CHAT, each.digest, 0.0) for each in other] == [None, None]
 
 
 def test_what_is_remembered_of_prompts_is_bounded() -> None:

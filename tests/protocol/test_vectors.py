@@ -9,6 +9,7 @@ import pytest
 
 from coatcheck.protocol import (
     DIALECTS,
+    FIELD_DIALECT,
     Digest,
     Envelope,
     EnvelopeError,
@@ -26,6 +27,9 @@ from coatcheck.protocol import (
     canonical_json,
     dialect,
     dotted,
+    field_digest,
+    field_prompt,
+    fields_of,
     is_file_id,
     parse_blob_url,
     parse_pointer,
@@ -203,6 +207,19 @@ def test_malformed_envelopes_are_refused_by_path(vectors: Vectors) -> None:
         with pytest.raises(EnvelopeError) as caught:
             read_envelope(row["body"], "messages")
         assert caught.value.path == row["path"], row
+
+
+def test_fields_and_what_is_none(vectors: Vectors) -> None:
+    for row in vectors("field")["values"]:
+        digest = field_digest(row["value"])
+        assert digest == row["digest"], row
+        assert (digest and field_prompt(digest)) == row["kept_as"]
+        if digest:
+            kept_as = prompt_digests(FIELD_DIALECT, [row["value"]])
+            assert kept_as == [row["kept_as"]]
+    for row in vectors("field")["bodies"]:
+        left = fields_of(row["body"], dialect(row["dialect"]))
+        assert {field.key: field.digest for field in left} == row["fields"]
 
 
 def test_event_streams_cut_at_every_byte(vectors: Vectors) -> None:

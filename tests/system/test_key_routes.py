@@ -87,6 +87,9 @@ STORE: dict[str, Scope] = {
     "POST /v1/resolve": "gateway",
     "PUT /v1/prompts/{digest}": "gateway",
     "GET /v1/prompts/{digest}": "gateway",
+    "PUT /v1/prompts/responses/{response}": "gateway",
+    "GET /v1/prompts/responses/{response}": "gateway",
+    "DELETE /v1/prompts/responses/{response}": "gateway",
     "POST /v1/keys/verify": "gateway",
     "GET /admin/api/blobs": "admin",
     "GET /admin/api/stats": "admin",
@@ -110,6 +113,9 @@ CALLS: dict[str, Shape] = {
     },
 }
 GATEWAY: dict[str, Scope] = {
+    "GET /v1/responses/{response}": "gateway",
+    "GET /v1/responses/{response}/input_items": "gateway",
+    "DELETE /v1/responses/{response}": "gateway",
     **{f"{method} {path}": "gateway" for path in CALLS for method in ("POST", "*")},
     **{
         f"{method} /{version}/models{one}": "gateway"
@@ -157,6 +163,9 @@ SAMPLES = {
     "/v1/tus/{upload}": "/v1/tus/" + "0" * 32,
     **{f"/{v}/files/{{file}}": f"/{v}/files/file-cc{'a' * 24}" for v in ("v1beta", "v1alpha")},
     "/v1/files/{file}": "/v1/files/file-cc" + "a" * 24,
+    "/v1/prompts/responses/{response}": "/v1/prompts/responses/resp_1",
+    "/v1/responses/{response}": "/v1/responses/resp_1",
+    "/v1/responses/{response}/input_items": "/v1/responses/resp_1/input_items",
     **{
         f"/v1/uploads/{{upload}}/{end}": f"/v1/uploads/upload_cc{'0' * 32}/{end}"
         for end in ("parts", "complete", "cancel")
@@ -227,6 +236,8 @@ def shapes_of(route: Route) -> list[Shape]:
         return [native]
     if call := CALLS.get(route.path):
         return [call]
+    if route.path.startswith("/v1/responses/"):
+        return [openai]
     return [openai, anthropic] if route.path.startswith("/v1/") else [gemini]
 
 

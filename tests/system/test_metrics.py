@@ -78,7 +78,8 @@ def use(url: str) -> None:
         ref = client.put(DATA).ref
         part = {"type": "image_url", "image_url": {"url": ref}}
         question = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}
-        answer = client.chat(model="echo", messages=[question])
+        look = {"type": "function", "function": {"name": "look", "description": "See. " * 200}}
+        answer = client.chat(model="echo", messages=[question], tools=[look])
         again = {"role": "user", "content": "Sure?"}
         client.chat(model="echo", messages=[question, answer.message, again])
         assert client.get(ref) == DATA
@@ -132,6 +133,7 @@ def check_store(text: str) -> None:
     assert value(text, "coatcheck_verification_failures_total", place="upload") == 1
     assert value(text, "coatcheck_verification_failures_total", place="store") == 0
     assert value(text, "coatcheck_prompts_total", outcome="kept") == 2
+    assert value(text, "coatcheck_fields_total", outcome="kept") == 1
     assert value(text, "coatcheck_cache_misses_total") == 1
     assert value(text, "coatcheck_cache_hits_total") == 1
     assert value(text, "coatcheck_resolve_seconds_count", step="grants") == 2
