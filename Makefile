@@ -43,7 +43,7 @@ format: $(READY)
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-bench: $(READY)
+bench: $(READY) $(CLIENTS)
 	$(BIN)/python -m bench
 
 # The long forms: more examples of every property, the bench, the demo on a slow link, and a day's

@@ -20,9 +20,7 @@ def allowed_prefixes(text: str) -> list[str]:
 def main(reports: Sequence[Path]) -> int:
     """Return the exit code."""
     allowed = allowed_prefixes(Path(__file__).with_name("skips").read_text("utf-8"))
-    cases = [
-        case for report in reports for case in ElementTree.parse(report).iter("testcase")
-    ]
+    cases = [case for report in reports for case in ElementTree.parse(report).iter("testcase")]
     skipped = {
         f"{case.get('classname')}::{case.get('name')}": entry.get("message")
         for case in cases

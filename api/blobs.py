@@ -27,6 +27,7 @@ from .digests import digests_of
 from .download import send_blob
 from .listing import page_response, read_page
 from .models import blob_entry, hold_entry
+from .signed_urls import reader_of
 
 
 class BlobHandlers:
@@ -46,7 +47,9 @@ class BlobHandlers:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a blob, or for HEAD say what would be sent."""
-        return await send_blob(self._store, request)
+        digest = _digest_of(request)
+        reader = reader_of(self._store, request, digest)
+        return await send_blob(self._store, request, tenant=reader, digest=digest)
 
     async def missing(self, request: web.Request) -> web.StreamResponse:
         """Say what has to be uploaded, and renew the leases of the rest."""

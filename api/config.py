@@ -7,6 +7,9 @@ from dataclasses import dataclass
 class ApiConfig:
     """Bounds of single requests."""
 
+    public_origin: str | None = None
+    """Where signed URLs lead, `http(s)://host[:port]`; None: to where they were asked for."""
+
     page_blobs: int = 100
     """Blobs in one page of a list, where the client does not say."""
 

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from coatcheck.protocol import (
     BLOB_PATH,
+    EXPIRES_PARAMETER,
     PROBLEM_TYPE,
+    SIGNATURE_PARAMETER,
     BlobEntry,
     BlobPage,
     Descriptor,
@@ -45,6 +47,7 @@ from .openai_uploads import OpenAIUploads
 from .prompts import PromptHandlers, prompt_routes
 from .resolve import resolve_routes
 from .responses import ResponseHandlers, response_routes
+from .signed_urls import SignedUrlHandlers, signed_url_route
 from .tus_routes import tus_routes
 from .work import work_route
 
@@ -56,6 +59,11 @@ _UPLOAD_FIELDS = (
     Parameter("Content-Digest", "SHA-256 of the body (RFC 9530); compared", "header"),
     Parameter("Expect", "`100-continue`: wait to be asked for the body", "header"),
     END_USER_FIELD,
+)
+_READ_FIELDS = (
+    *BLOB_CONDITIONS,
+    Parameter(SIGNATURE_PARAMETER, "of a signed URL, in place of a key"),
+    Parameter(EXPIRES_PARAMETER, "of a signed URL"),
 )
 _PAGING = (
     Parameter("limit", "blobs in the page", schema={"type": "integer", "minimum": 1}),
@@ -79,6 +87,7 @@ def routes(
         *_upload_routes(BlobHandlers(store, config)),
         *_read_routes(BlobHandlers(store, config)),
         *_hold_routes(BlobHandlers(store, config)),
+        signed_url_route(SignedUrlHandlers(store, config)),
         *tus_routes(store),
         *files_routes(fronts, elsewhere),
         *upload_routes(OpenAIUploads(store, config, elsewhere)),
@@ -190,8 +199,9 @@ def _read_routes(blobs: BlobHandlers) -> list[Route]:
             "GET",
             _BLOB,
             blobs.get,
-            Operation("Get a blob", "blobs", answers, None, BLOB_CONDITIONS),
+            Operation("Get a blob", "blobs", answers, None, _READ_FIELDS),
             scope="read",
+            capability=SIGNATURE_PARAMETER,
         ),
         Route(
             "HEAD",
@@ -202,9 +212,10 @@ def _read_routes(blobs: BlobHandlers) -> list[Route]:
                 "blobs",
                 {status: Answer(answer.description) for status, answer in answers.items()},
                 None,
-                BLOB_CONDITIONS,
+                _READ_FIELDS,
             ),
             scope="read",
+            capability=SIGNATURE_PARAMETER,
         ),
         Route(
             "GET",

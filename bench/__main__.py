@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from .agent import ProgramError, ServiceError
 from .caller import UnexpectedAnswerError
 from .report import findings_json, print_findings
 from .run import PARTS, run_bench
@@ -26,7 +27,7 @@ def main(rounds: int, part: str | None, as_json: bool, check: bool) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="coatcheck-bench-") as folder:
             findings = list(run_bench(Path(folder), rounds, progress.print, part))
-    except (ServerStartError, UnexpectedAnswerError) as error:
+    except (ServerStartError, UnexpectedAnswerError, ProgramError, ServiceError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(findings_json(findings), indent=2))

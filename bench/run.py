@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.clients.environments import NODE, NODE_MODULES
+
+from .agent import Node, measure_agent
 from .caller import Caller
 from .dialects import Sides, measure_dialects, measure_inline_memory
 from .finding import Finding, Unmeasured
@@ -15,12 +18,23 @@ from .large_upload import measure_large_upload
 from .linearity import measure_linearity
 from .neighbours import measure_neighbours
 from .peak_memory import measure_memory
+from .prompts import measure_prompts
 from .server_process import ServerProcess
 from .spooling import measure_spooling
 from .turn_bodies import CHAT, TURN_FORMS, photographs
 from .workers import measure_workers
 
-PARTS = ("gateway", "dialects", "spooling", "large-upload", "neighbours", "workers", "growth")
+PARTS = (
+    "gateway",
+    "dialects",
+    "spooling",
+    "large-upload",
+    "neighbours",
+    "workers",
+    "growth",
+    "agent",
+    "prompts",
+)
 _IMAGES = 15
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,6 +78,15 @@ def run_bench(
         yield from measure_workers(folder)
     if part in (None, "growth"):
         yield from measure_growth(folder, say)
+    if part in (None, "prompts"):
+        yield from measure_prompts(folder, say)
+    if part in (None, "agent"):
+        yield from measure_agent(folder, _node(), say)
+
+
+def _node() -> Node | None:
+    """Return Node with the SDKs that the tests try, if they were installed."""
+    return Node(NODE, NODE_MODULES.folder) if NODE_MODULES.is_made else None
 
 
 def _run_gateway(folder: Path, say: Callable[[str], None]) -> Iterator[Finding]:

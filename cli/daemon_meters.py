@@ -5,6 +5,7 @@ from typing import get_args
 from prometheus_client import Counter, Histogram
 
 from coatcheck import daemon, web
+from coatcheck.protocol import PrefixOutcome
 
 __all__ = ["DaemonMeters"]
 
@@ -37,12 +38,31 @@ class DaemonMeters:
             "Requests to an upstream, by the status that it answered or the error's code.",
             *("upstream", "outcome"),
         )
+        self._replicas = _count(
+            metrics,
+            "coatcheck_replica_requests_total",
+            "Requests that one of several base_urls took, by its place among them, and why it did.",
+            *("upstream", "replica", "choice"),
+        )
         self._hop_bytes = metrics.http.hop_bytes
         self._hops: dict[tuple[str, str], Counter] = {}  # to look one up costs more than to count
         self._saved = _count(
             metrics,
             "coatcheck_saved_bytes_total",
             "Bytes that clients did not send, since refs and envelopes stood for them.",
+        )
+        self._uploads = _count(
+            metrics,
+            "coatcheck_edge_uploads_total",
+            "Blobs that an edge uploaded to its remote for turns.",
+        )
+        self._upload_bytes = _count(
+            metrics, "coatcheck_edge_upload_bytes_total", "Bytes that an edge sent for that."
+        )
+        self._replays = _count(
+            metrics,
+            "coatcheck_edge_replays_total",
+            "Turns that an edge sent again, for something that its remote did not have any more.",
         )
         self._variants = _count(
             metrics,
@@ -59,6 +79,22 @@ class DaemonMeters:
             buckets=web.SECONDS_BUCKETS,
             registry=metrics.registry,
         )
+        self._reused = _count(
+            metrics,
+            "coatcheck_reuse_total",
+            "Blobs that met an upstream's reuse mode: names found, bytes uploaded, or sent inline "
+            "since that failed; and turns that recovered from a refusal.",
+            *("mode", "outcome"),
+        )
+        for mode in get_args(daemon.Reuse):
+            for reused in get_args(daemon.ReuseOutcome) if mode != "inline" else ():
+                self._reused.labels(mode, reused)
+        self._spared = _count(
+            metrics,
+            "coatcheck_reuse_spared_bytes_total",
+            "Bytes of blobs that upstreams did not get again, since a name stood for them.",
+            "mode",
+        )
         self._prompts = _count(
             metrics,
             "coatcheck_prompts_total",
@@ -71,6 +107,13 @@ class DaemonMeters:
             "Large values of requests that were kept, refused (not to be kept), or named by their "
             "digest and found or not_found.",
             "outcome",
+        )
+        self._prefixes = _count(
+            metrics,
+            "coatcheck_prefixes_total",
+            "Turns that were compared with the one before them in their conversation: its prefix was "
+            "kept, or broken; new where none was known.",
+            *("upstream", "outcome"),
         )
         self._observed = _count(
             metrics,
@@ -86,6 +129,10 @@ class DaemonMeters:
     def first_byte(self, upstream: str, seconds: float) -> None:
         """See `daemon.Meters`."""
         self._first_byte.labels(upstream).observe(seconds)
+
+    def replica(self, upstream: str, index: int, choice: daemon.ReplicaChoice) -> None:
+        """See `daemon.Meters`."""
+        self._replicas.labels(upstream, str(index), choice).inc()
 
     def answered(self, upstream: str, outcome: str, seconds: float) -> None:
         """See `daemon.Meters`."""
@@ -104,11 +151,23 @@ class DaemonMeters:
         """See `daemon.Meters`."""
         self._saved.inc(size)
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None:
+        """See `daemon.Meters`."""
+        self._uploads.inc(uploads)
+        self._upload_bytes.inc(upload_bytes)
+        self._replays.inc(replays)
+
     def variant(self, outcome: daemon.VariantOutcome, seconds: float = 0.0) -> None:
         """See `daemon.Meters`."""
         self._variants.labels(outcome).inc()
         if outcome == "made":
             self._making.observe(seconds)
+
+    def reused(self, mode: str, outcome: daemon.ReuseOutcome, spared: int = 0) -> None:
+        """See `daemon.Meters`."""
+        self._reused.labels(mode, outcome).inc()
+        if spared:
+            self._spared.labels(mode).inc(spared)
 
     def prompt(self, outcome: daemon.PromptOutcome) -> None:
         """See `daemon.Meters`."""
@@ -117,6 +176,10 @@ class DaemonMeters:
     def field(self, outcome: daemon.FieldOutcome) -> None:
         """See `daemon.Meters`."""
         self._fields.labels(outcome).inc()
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._prefixes.labels(upstream, outcome).inc()
 
     def observed(self, *, is_dropped: bool) -> None:
         """See `daemon.Meters`."""

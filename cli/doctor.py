@@ -108,7 +108,11 @@ def _server(settings: Settings) -> str:
 
 def _upstream(upstream: UpstreamSettings) -> str:
     upstream.config(environment())
-    parts = urlsplit(upstream.base_url)
+    return ", ".join(_reached(url) for url in upstream.urls)
+
+
+def _reached(url: str) -> str:
+    parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:

@@ -19,9 +19,10 @@ from .errors import (
     InvalidAnswerError,
     TimedOutError,
 )
-from .exchange import MAX_ANSWER_BYTES, Exchange, Outgoing, Reply, Request, Sink, Step
+from .exchange import MAX_ANSWER_BYTES, Exchange, Join, Outgoing, Reply, Request, Sink, Step
 from .unread import unread
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 READ_BYTES = 256 * 1024
@@ -87,13 +88,13 @@ class AsyncDriver:
         Raises:
             what the exchange raises.
         """
-        return await _drive(exchange, self._perform)
+        return await carry_out(exchange, self._perform)
 
     async def open(self, exchange: Exchange[T]) -> tuple[T, AsyncBody]:
         """Carry out an exchange that leaves an answer open; the caller closes the body."""
         opened: list[AsyncBody] = []
         try:
-            result = await _drive(exchange, lambda step: self._perform(step, opened))
+            result = await carry_out(exchange, lambda step: self._perform(step, opened))
         except BaseException:
             for body in opened:
                 body.close()
@@ -107,6 +108,8 @@ class AsyncDriver:
             await self._session.close()
 
     async def _perform(self, step: Step, opened: list[AsyncBody] | None = None) -> object:
+        if isinstance(step, Join):
+            return await asyncio.shield(asyncio.wrap_future(step.until))
         if not isinstance(step, Request):
             return await in_thread(step.run)
         response = await self._send(step)
@@ -216,7 +219,14 @@ class _OutgoingBody:
         return piece
 
 
-async def _drive(exchange: Exchange[T], perform: Callable[[Step], Awaitable[object]]) -> T:
+async def carry_out(
+    exchange: Generator[S, object, T], perform: Callable[[S], Awaitable[object]]
+) -> T:
+    """Carry out an exchange whose steps are done by `perform`; see the rules of `exchange.py`.
+
+    Raises:
+        what the exchange raises.
+    """
     try:
         step = next(exchange)
         while True:

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from urllib.parse import urlencode
 
+from pydantic import ValidationError
+
 from coatcheck.protocol import (
     BLOB_PATH,
     MAX_DIGESTS,
+    MAX_SIGNED_URL_SECONDS,
     OCTET_STREAM,
     USER_HEADER,
     BlobEntry,
@@ -18,12 +21,15 @@ from coatcheck.protocol import (
     MissingRequest,
     Ref,
     Released,
+    SignedUrl,
+    SignedUrlRequest,
     parse_end_user,
     parse_media_type,
     parse_ref,
+    signed_path,
 )
 
-from .errors import InvalidAnswerError
+from .errors import InvalidAnswerError, InvalidArgumentError
 from .exchange import Exchange, Reply, Request
 from .refusal import read, refusal
 
@@ -113,6 +119,26 @@ def unpin(digest: Digest) -> Exchange[BlobEntry]:
         BlobNotFoundError: this key holds no grant of it.
     """
     return read(BlobEntry, (yield from Request("DELETE", f"{path_of(digest)}/pin")))
+
+
+def signed_url(
+    digest: Digest, seconds: int | None, headers: Mapping[str, str] = NO_HEADERS
+) -> Exchange[SignedUrl]:
+    """Ask for a URL that opens the blob without a key; `headers` say for whom.
+
+    Raises:
+        BlobNotFoundError: this key holds no grant of it.
+        InvalidArgumentError: nobody may ask for so long.
+    """
+    try:
+        asked = SignedUrlRequest(expires_seconds=seconds)
+    except ValidationError as error:
+        raise InvalidArgumentError(
+            f"a signed URL lasts 1 to {MAX_SIGNED_URL_SECONDS} seconds, not {seconds!r}"
+        ) from error
+    body = asked.model_dump_json(exclude_none=True).encode()
+    reply = yield from Request("POST", signed_path(digest), {**JSON_HEADERS, **headers}, body)
+    return read(SignedUrl, reply)
 
 
 def page(cursor: str | None) -> Exchange[BlobPage]:

@@ -17,8 +17,9 @@ from .errors import (
     InvalidAnswerError,
     TimedOutError,
 )
-from .exchange import MAX_ANSWER_BYTES, Exchange, Outgoing, Reply, Request, Sink, Step
+from .exchange import MAX_ANSWER_BYTES, Exchange, Join, Outgoing, Reply, Request, Sink, Step
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 READ_BYTES = 256 * 1024
@@ -66,13 +67,13 @@ class BlockingDriver:
         Raises:
             what the exchange raises.
         """
-        return _drive(exchange, self._perform)
+        return carry_out(exchange, self._perform)
 
     def open(self, exchange: Exchange[T]) -> tuple[T, BlockingBody]:
         """Carry out an exchange that leaves an answer open; the caller closes the body."""
         opened: list[BlockingBody] = []
         try:
-            result = _drive(exchange, lambda step: self._perform(step, opened))
+            result = carry_out(exchange, lambda step: self._perform(step, opened))
         except BaseException:
             for body in opened:
                 body.close()
@@ -85,6 +86,8 @@ class BlockingDriver:
         self._pool.close()
 
     def _perform(self, step: Step, opened: list[BlockingBody] | None = None) -> object:
+        if isinstance(step, Join):
+            return step.until.result()
         if not isinstance(step, Request):
             return step.run()
         if self._is_closed:
@@ -122,7 +125,8 @@ class BlockingDriver:
         )
 
 
-def _drive(exchange: Exchange[T], perform: Callable[[Step], object]) -> T:
+def carry_out(exchange: Generator[S, object, T], perform: Callable[[S], object]) -> T:
+    """Carry out an exchange by what performs a step; return its result."""
     try:
         step = next(exchange)
         while True:

@@ -1,21 +1,22 @@
 """The blocking client."""
 
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
-from coatcheck.protocol import BlobEntry, Descriptor, Digest, JsonObject, Released
+from coatcheck.protocol import BlobEntry, Descriptor, Digest, JsonObject, Released, SignedUrl
 
 from . import blobs, fetch
 from .answer import ChatAnswer
 from .blobs import BlobName, named
 from .blocking import BlockingDriver
-from .chat import Turn, chat, take
+from .chat import Chat, begin, chat
 from .content import Progress, Source
 from .dehydrate import Messages, dehydrate
 from .destination import Destination
 from .endpoint import Endpoint
-from .kept import KeptPrompts
+from .known import Known
 from .put import put
 from .stream import ChatStream
 
@@ -47,7 +48,7 @@ class Client:
         idle_seconds: float = 300.0,
     ) -> None:
         self._driver = BlockingDriver(Endpoint(base_url, key, connect_seconds, idle_seconds))
-        self._kept = KeptPrompts()
+        self._known = Known(secrets.randbits(64))
 
     def __enter__(self) -> Self:
         return self
@@ -152,6 +153,19 @@ class Client:
         """
         return self._driver.run(blobs.unpin(named(blob)))
 
+    def signed_url(self, blob: BlobName, *, expires_seconds: int | None = None) -> SignedUrl:
+        """Return a URL that opens a blob without a key, for whoever is to fetch it.
+
+        It is good for more than `expires_seconds`, or one window of the server's, and for less than
+        a window more; within a window the answer stays the same. Whoever has it reads the blob until
+        then, or until this key's tenant lets go of it. Renews the lease. May be called twice.
+
+        Raises:
+            BlobNotFoundError: this key holds no grant of the blob.
+            InvalidArgumentError: nobody may ask for so long.
+        """
+        return self._driver.run(blobs.signed_url(named(blob), expires_seconds))
+
     def list(self) -> Iterator[BlobEntry]:
         """Iterate over the blobs that this key holds, newest first, asking page by page."""
         cursor: str | None = None
@@ -176,7 +190,7 @@ class Client:
             UnknownDialectError: there is no such dialect.
             InvalidEndUserError: nobody can have the name `end_user`.
         """
-        return self._driver.run(dehydrate(messages, dialect, end_user))
+        return self._driver.run(dehydrate(messages, dialect, self._known, end_user))
 
     def chat(
         self,
@@ -195,8 +209,8 @@ class Client:
         them, or else the field `safety_identifier` or `user`, names whom the turn and its images
         are for.
 
-        Two things are tried again, once each: a server that does not know the conversation any
-        more is sent the whole list, and blobs that it lost are uploaded from the messages.
+        Two things are tried again: a server that does not know the conversation any more is sent
+        the whole list, once, and blobs that it lost are uploaded from the messages, twice at most.
 
         Raises:
             InvalidArgumentError: something is not JSON, or a field is an argument's business.
@@ -204,8 +218,8 @@ class Client:
             InvalidEndUserError: nobody can have the name in `Coatcheck-User`.
             BlobNotFoundError: refs do not resolve, and the messages do not hold their bytes.
         """
-        turn = Turn(model, messages, fields, extra_headers or {})
-        return self._driver.run(chat(turn, self._kept))
+        asked = Chat(model, messages, fields, extra_headers or {})
+        return self._driver.run(chat(asked, self._known))
 
     def chat_stream(
         self,
@@ -220,6 +234,6 @@ class Client:
         Raises:
             the errors of `chat`; those of `ChatStream` while iterating.
         """
-        turn = Turn(model, messages, fields, extra_headers or {}, is_streamed=True)
-        (prompt, _), body = self._driver.open(take(turn, self._kept))
-        return ChatStream(body, prompt, self._kept)
+        asked = Chat(model, messages, fields, extra_headers or {}, is_streamed=True)
+        (prompt, _), body = self._driver.open(begin(asked, self._known))
+        return ChatStream(body, prompt, self._known.prompts)

@@ -22,6 +22,7 @@ from coatcheck.protocol import (
     ResolveRequest,
     ResponseAnswer,
     ResponseName,
+    SignedUrl,
     format_digest_field,
 )
 
@@ -94,6 +95,15 @@ def upload(
 def missing(tenant: str, digests: Sequence[Digest], end_user: str) -> Exchange[list[Digest]]:
     """Return those that have to be handed in; the others are for the end user too then."""
     return blobs.missing(digests, _of(tenant, end_user))
+
+
+def signed_url(tenant: str, digest: Digest) -> Exchange[SignedUrl]:
+    """Ask for a URL that opens a blob for whoever has it.
+
+    Raises:
+        BlobNotFoundError: the tenant holds no grant of it.
+    """
+    return blobs.signed_url(digest, None, _of(tenant))
 
 
 def expand(tenant: str, dialect: str, digest: Digest) -> Exchange[list[str] | None]:

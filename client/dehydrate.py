@@ -1,15 +1,13 @@
 """Dehydrating: messages with their inline attachments replaced by refs."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TypeAlias, cast
 
 from coatcheck.protocol import (
     MAX_DEPTH,
     Dialect,
-    Digest,
-    InlineBlob,
     Json,
     JsonObject,
     RefForm,
@@ -17,17 +15,18 @@ from coatcheck.protocol import (
     ref_form,
 )
 
-from .blobs import headers_for, missing
+from .blobs import headers_for
 from .errors import InvalidArgumentError
 from .exchange import Exchange, Work
-from .put import send
+from .known import Known
+from .upload import upload_missing
 
 Messages: TypeAlias = Sequence[Mapping[str, object]]
 """A dialect's message list: objects, lists, strings, numbers, booleans and None."""
 
 
 def dehydrate(
-    messages: Messages, dialect_name: str, end_user: str | None = None
+    messages: Messages, dialect_name: str, known: Known, end_user: str | None = None
 ) -> Exchange[list[JsonObject]]:
     """Return the messages in ref form, after uploading what the server is missing.
 
@@ -39,7 +38,7 @@ def dehydrate(
     """
     named = headers_for(end_user)
     dehydrated = yield from to_ref_form(messages, dialect(dialect_name))
-    yield from bring(dehydrated.inline, named)
+    yield from upload_missing(dehydrated.inline, named, known)
     return [message for message in dehydrated.messages if isinstance(message, dict)]
 
 
@@ -47,26 +46,6 @@ def to_ref_form(messages: Messages, of: Dialect) -> Exchange[RefForm]:
     """Return the messages in ref form; uploads nothing."""
     copied = [copy_object(message, f"messages.{at}") for at, message in enumerate(messages)]
     return (yield from Work(partial(ref_form, of, copied)))
-
-
-def bring(inlines: Sequence[InlineBlob], named: Mapping[str, str]) -> Exchange[None]:
-    """Upload those that the server is missing, after asking for all of them at once.
-
-    `named` are the headers that say for whom.
-    """
-    if inlines:
-        absent = yield from missing((inline.digest for inline in inlines), named)
-        yield from upload_all(absent, inlines, named)
-
-
-def upload_all(
-    digests: Iterable[Digest], inlines: Sequence[InlineBlob], named: Mapping[str, str]
-) -> Exchange[None]:
-    """Upload the named ones, one after the other: each is decoded, sent, and let go."""
-    by_digest = {inline.digest: inline for inline in inlines}
-    for digest in digests:
-        source = yield from Work(by_digest[digest].decode)
-        yield from send(source, by_digest[digest].media_type, named)
 
 
 def copy_object(value: Mapping[str, object], path: str) -> JsonObject:

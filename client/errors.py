@@ -84,6 +84,10 @@ class PromptNotFoundError(ServerError):
     """The server does not know the prompt that a request continues."""
 
 
+class FieldNotFoundError(ServerError):
+    """The server does not know values that a request names by their digests."""
+
+
 @dataclass(frozen=True, slots=True)
 class MissingBlob:
     """One attachment that does not resolve: its digest or file id, and the dotted path."""

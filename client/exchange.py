@@ -1,7 +1,7 @@
 """Operations as exchanges: generators that say what is to be done, and drivers that do it.
 
 An exchange yields steps and is sent their outcome: a `Request` is answered by its `Reply`, a
-`Work` by what its function returned. A step that fails is thrown into the exchange where it
+`Work` by what its function returned, a `Join` once another exchange is done with something. A step that fails is thrown into the exchange where it
 stands. So each operation is written once, and the blocking and the asynchronous driver differ
 only in how they wait.
 
@@ -14,6 +14,7 @@ Drivers keep three rules:
 """
 
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
@@ -107,5 +108,15 @@ class Work(Generic[T_co]):
         return cast("T_co", outcome)  # drivers answer work with what its function returned
 
 
-Step: TypeAlias = Request | Work[object]
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Waits until another exchange, of whichever driver, is done; it says so by setting a result."""
+
+    until: "Future[object]"
+
+    def __iter__(self) -> Generator["Join", object, None]:
+        yield self
+
+
+Step: TypeAlias = Request | Work[object] | Join
 Exchange: TypeAlias = Generator[Step, object, T]

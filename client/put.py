@@ -50,20 +50,6 @@ def put(
         yield from Work(content.close)
 
 
-def send(source: Source, media_type: str | None, named: Mapping[str, str]) -> Exchange[Descriptor]:
-    """Upload a source without asking first, for whoever has asked; `named` says for whom.
-
-    Raises:
-        the same errors as `put`.
-    """
-    content = yield from Work(partial(Content.open, source))
-    try:
-        digest = yield from _name(content)
-        return (yield from upload(content, digest, media_type, None, named))
-    finally:
-        yield from Work(content.close)
-
-
 def upload(
     content: Content,
     digest: Digest,

@@ -21,6 +21,7 @@ from .errors import (
     BlobNotFoundError,
     ClientError,
     DigestMismatchError,
+    FieldNotFoundError,
     InvalidAnswerError,
     MissingBlob,
     PromptNotFoundError,
@@ -41,10 +42,17 @@ def refusal(reply: Reply) -> ClientError:
         return BlobNotFoundError(_missing(told.get("missing")), detail)
     if code == "prompt_not_found":
         return PromptNotFoundError(reply.status, code, detail)
+    if code == "field_not_found":
+        return FieldNotFoundError(reply.status, code, detail)
     if code == "digest_mismatch":
         return DigestMismatchError(detail)
     can_help = reply.status in _MAY_PASS and reply.headers.get("x-should-retry") != "false"
     return ServerError(reply.status, code, detail, can_help)
+
+
+def code_of(reply: Reply) -> str | None:
+    """Return the stable code of an answer that is no success; None where it has none."""
+    return _text(_told(reply), "code")
 
 
 def json_object(reply: Reply) -> JsonObject:
@@ -81,11 +89,22 @@ def read(model: type[Model], reply: Reply) -> Model:
 
 
 def error_told(value: JsonObject) -> JsonObject:
-    """Return the part of an error body that tells: its `error` object, or the whole."""
+    """Return what an error body tells: the whole, its `error` object, or the details in that.
+
+    Each provider has its code and what is missing elsewhere: OpenAI in the object itself, Anthropic in
+    its `details`, the code as `error_code`, and Gemini in the first of a list of them.
+    """
     error = value.get("error")
-    if isinstance(error, dict):
+    if isinstance(error, str):
+        return {"message": error}
+    if not isinstance(error, dict):
+        return value
+    details = error.get("details")
+    first = details[0] if isinstance(details, list) and details else details
+    if not isinstance(first, dict):
         return error
-    return {"message": error} if isinstance(error, str) else value
+    told = {**error, **first}
+    return told | {"code": first["error_code"]} if "error_code" in first else told
 
 
 def _told(reply: Reply) -> JsonObject:

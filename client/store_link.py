@@ -12,6 +12,7 @@ from coatcheck.protocol import (
     ResolveAnswer,
     ResponseAnswer,
     ResponseName,
+    SignedUrl,
 )
 
 from . import daemon_calls
@@ -105,6 +106,14 @@ class StoreLink:
     async def missing(self, tenant: str, digests: Sequence[Digest], end_user: str) -> list[Digest]:
         """Return those that have to be handed in; the others are for the end user too then."""
         return await self._ask(lambda: daemon_calls.missing(tenant, digests, end_user))
+
+    async def signed_url(self, tenant: str, digest: Digest) -> SignedUrl:
+        """Return a URL that opens a blob for whoever has it, for one window of the store's.
+
+        Raises:
+            BlobNotFoundError: the tenant holds no grant of it.
+        """
+        return await self._ask(lambda: daemon_calls.signed_url(tenant, digest))
 
     async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
         """Return the JSON texts of a kept list, oldest first; None when it is not kept."""

@@ -11,7 +11,7 @@ from .answer import Assembly
 from .asynchronous import AsyncBody
 from .blocking import BlockingBody
 from .errors import ConnectionFailedError, StreamBrokenError, TimedOutError
-from .kept import KeptPrompts
+from .known import KeptPrompts
 
 
 class _Streamed:

@@ -1,14 +1,25 @@
 """The daemon: resolves refs beside the model, and forwards what came to an upstream."""
 
-from .cache import CacheConfig, CacheError, DiskCache
+from .cache import CacheConfig, CacheError, DiskCache, copies_folder
 from .daemon import Daemon, DaemonConfig
+from .edge import NoBlobs, NoPrompts, RemoteFace
 from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
 from .headers import check_extra_headers
 from .history import EmbeddedResponses, NamedResponse, ResponseSource
 from .inventory import Inventory
-from .meters import FieldOutcome, Meters, NoMeters, PromptOutcome, ResolveStep, VariantOutcome
+from .links import BlobLinks, EmbeddedLinks
+from .meters import (
+    FieldOutcome,
+    Meters,
+    NoMeters,
+    PromptOutcome,
+    ReplicaChoice,
+    ResolveStep,
+    ReuseOutcome,
+    VariantOutcome,
+)
 from .observation import NoObserver, Observed, Observer
 from .observation_report import ObservedSum, read_observations
 from .observations import FILE_NAME as OBSERVATIONS_FILE
@@ -16,14 +27,17 @@ from .observations import ObservationLimits
 from .observed_figures import Figures, Terms
 from .observer import ObserverConfig, RecordingObserver
 from .remote_store import RemoteConfig, RemoteStore
+from .reuse import LEDGER_FILE, Ledger
 from .source import BlobSource, KeptMessage, PieceReader, PromptSource, Resolved
 from .turn import TurnLimits
-from .upstream import ECHO, Timeouts, UpstreamConfig
+from .upstream import ECHO, FileAccess, Reuse, Timeouts, UpstreamConfig
 from .variants import ImagePolicy, VariantShelf
 
 __all__ = [
     "ECHO",
+    "LEDGER_FILE",
     "OBSERVATIONS_FILE",
+    "BlobLinks",
     "BlobSource",
     "CacheConfig",
     "CacheError",
@@ -32,18 +46,23 @@ __all__ = [
     "DaemonError",
     "DiskCache",
     "EmbeddedBlobs",
+    "EmbeddedLinks",
     "EmbeddedPrompts",
     "EmbeddedResponses",
     "FieldOutcome",
     "Figures",
+    "FileAccess",
     "GatewayConfig",
     "ImagePolicy",
     "Inventory",
     "KeptMessage",
+    "Ledger",
     "Meters",
     "NamedResponse",
+    "NoBlobs",
     "NoMeters",
     "NoObserver",
+    "NoPrompts",
     "ObservationLimits",
     "ObservationsUnreadableError",
     "Observed",
@@ -55,10 +74,14 @@ __all__ = [
     "PromptSource",
     "RecordingObserver",
     "RemoteConfig",
+    "RemoteFace",
     "RemoteStore",
+    "ReplicaChoice",
     "ResolveStep",
     "Resolved",
     "ResponseSource",
+    "Reuse",
+    "ReuseOutcome",
     "Terms",
     "Timeouts",
     "TurnLimits",
@@ -66,5 +89,6 @@ __all__ = [
     "VariantOutcome",
     "VariantShelf",
     "check_extra_headers",
+    "copies_folder",
     "read_observations",
 ]

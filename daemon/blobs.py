@@ -2,14 +2,23 @@
 
 from aiohttp import web
 
-from coatcheck.protocol import BLOB_PATH, PIECE_BYTES, PROBLEM_TYPE, Digest
+from coatcheck.protocol import (
+    BLOB_PATH,
+    PIECE_BYTES,
+    PROBLEM_TYPE,
+    SIGNATURE_PARAMETER,
+    Digest,
+)
 from coatcheck.web import (
     BLOB_CONDITIONS,
     Answer,
+    Handler,
     Operation,
     ProblemError,
     Route,
     Selection,
+    is_known,
+    principal_of,
     refuse,
     select_bytes,
     send_blob,
@@ -24,11 +33,16 @@ from .source import Resolved
 class BlobHandlers:
     """What the two routes and the page's pictures do."""
 
-    def __init__(self, blobs: RemoteBlobs) -> None:
+    def __init__(self, blobs: RemoteBlobs, store: Handler) -> None:
+        """`store` passes a request on to the store, which alone knows whom a signed URL is for."""
         self._blobs = blobs
+        self._store = store
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Send a blob, or for HEAD do all that GET does but send it; a use."""
+        is_somebody = is_known(request) and not principal_of(request).is_open
+        if SIGNATURE_PARAMETER in request.query and not is_somebody:
+            return await self._store(request)
         return await self._serve(request, is_use=True)
 
     async def picture(self, request: web.Request) -> web.StreamResponse:
@@ -76,6 +90,7 @@ def blob_routes(blobs: BlobHandlers) -> list[Route]:
             blobs.get,
             Operation("Get a blob", "blobs", answers, None, BLOB_CONDITIONS),
             scope="read",
+            capability=SIGNATURE_PARAMETER,
         ),
         Route(
             "GET",

@@ -7,10 +7,12 @@ of the keeper and of answers, and closes them; the sources belong to whoever mad
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Self
 
+from coatcheck.client import Familiar
 from coatcheck.protocol import DIALECTS, Call, Dialect
 from coatcheck.store import ImageWorkerConfig, ImageWorkers
 from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
@@ -19,21 +21,25 @@ from .admin import cache_routes, cache_section
 from .answers import Answers
 from .echo import EchoUpstream
 from .echo_voices import VOICES
-from .familiar import Familiar
+from .edge import Edge
 from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
+from .guardian import Guardian
 from .history import History, HistoryRoutes, ResponseSource
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
+from .links import BlobLinks
 from .metered import MeteredBlobs, MeteredPrompts, MeteredUpstream
 from .meters import Meters, NoMeters
 from .models import Models
 from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
+from .prefix_guard import KEY_BYTES, PrefixGuard
+from .replicas import Replicas
 from .resolver import Resolver
-from .reuse import Inline, Modes
+from .reuse import Ledger, Means, Modes, open_modes
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -51,6 +57,8 @@ class DaemonConfig:
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     images: ImageWorkerConfig = field(default_factory=ImageWorkerConfig)
     """Of the workers that decode, for `echo` and for image policies."""
+    has_echo: bool = True
+    """False for an edge: the model `echo` is its remote's."""
 
 
 class Daemon:
@@ -102,18 +110,24 @@ class Daemon:
         inventory: CacheView | None = None,
         siblings: Siblings | None = None,
         shelf: VariantShelf | None = None,
+        ledger: Ledger | None = None,
         responses: ResponseSource | None = None,
+        links: BlobLinks | None = None,
+        files: Path | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
-        images, and belongs to whoever opened it. `responses` are what responses are called, for
-        upstreams that leave their history to us.
+        images, the `ledger` knows what providers keep; both belong to whoever opened them. `responses`
+        are what responses are called, for upstreams that leave their history to us. `links` are for
+        upstreams that fetch; `files` is the folder below which each blob is a plain file, for engines
+        that read it.
 
         Raises:
-            ValueError: an upstream has an image policy, and there is no shelf; or it leaves its
-                history to us, and there is nowhere to keep it.
+            ValueError: an upstream has an image policy, and there is no shelf; or a reuse mode, and
+                there is not what that takes; or it leaves its history to us, and there is nowhere to
+                keep it.
         """
         if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
             raise ValueError("history needs a place where ids of responses are kept")
@@ -129,7 +143,7 @@ class Daemon:
         upstreams = Upstreams(
             [
                 MeteredUpstream(upstream, meters, time.monotonic)
-                for upstream in _upstreams(config, images, clock)
+                for upstream in _upstreams(config, images, clock, meters)
             ]
         )
         keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
@@ -140,9 +154,18 @@ class Daemon:
         if shelf:
             maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
-        modes = Modes({"inline": Inline()})
+        modes = open_modes(
+            Means(ledger, links, files),
+            upstreams=upstreams,
+            blobs=blobs,
+            meters=meters,
+            clock=clock,
+            random=random,
+        )
+        limits = config.gateway
+        edge = Edge(passage, meters, random, limits.max_request_bytes, limits.public_origins)
         gateway = Gateway(
-            config.gateway,
+            limits,
             resolver=resolver,
             prompts=prompts,
             fields=fields,
@@ -150,11 +173,13 @@ class Daemon:
             keeper=keeper,
             answers=answers,
             passage=passage,
+            edge=edge,
             meters=meters,
             random=random,
+            guardian=Guardian(PrefixGuard(random(KEY_BYTES)), meters),
             modes=modes,
             fitter=fitter,
-            history=History(prompts, responses, keeper) if responses else None,
+            history=History(prompts, responses) if responses else None,
         )
         history = HistoryRoutes(responses, upstreams, passage)
         models = Models(upstreams, passage)
@@ -260,12 +285,21 @@ class Daemon:
 
 
 def _upstreams(
-    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float]
+    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float], meters: Meters
 ) -> list[Upstream]:
     """Make every upstream. `echo` serves every model when it is alone, else its own name first.
 
     It has one voice for each dialect; `images` decodes for all of them.
     """
-    upstreams: list[Upstream] = [HttpUpstream.open(each) for each in config.upstreams]
+    upstreams: list[Upstream] = [_remote(each, meters) for each in config.upstreams]
+    if not config.has_echo:
+        return upstreams
     models = (ECHO,) if upstreams else ("*",)
     return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]
+
+
+def _remote(config: UpstreamConfig, meters: Meters) -> Upstream:
+    if len(config.base_urls) < 2:
+        return HttpUpstream.open(config)
+    replicas = [HttpUpstream.open(replace(config, base_url=url)) for url in config.base_urls]
+    return Replicas(config, replicas, meters, time.monotonic)

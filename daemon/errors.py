@@ -323,11 +323,22 @@ class UpstreamTimeoutError(UpstreamError):
     retryable = True
 
 
+class UpstreamConnectTimeoutError(UpstreamTimeoutError):
+    """Nobody answered at the upstream's address in time; nothing was sent."""
+
+
 class UpstreamCutError(UpstreamError):
     """The upstream's answer broke off after it had begun."""
 
     code = "upstream_cut"
     title = "The upstream's answer broke off"
+
+
+class RemoteFailedError(UpstreamError):
+    """The daemon behind this edge answered something that is not the protocol."""
+
+    code = "remote_failed"
+    title = "The remote's answer cannot be used"
 
 
 class ObservationsUnreadableError(DaemonError):

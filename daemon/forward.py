@@ -17,6 +17,7 @@ from yarl import URL
 from coatcheck.client import unread
 
 from .errors import (
+    UpstreamConnectTimeoutError,
     UpstreamCutError,
     UpstreamError,
     UpstreamGarbageError,
@@ -199,7 +200,7 @@ def _translated(error: Exception, config: UpstreamConfig, *, is_over: bool) -> U
     name = config.name
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return UpstreamTimeoutError(_too_slow(name, "connect_seconds", config.timeouts))
+            return UpstreamConnectTimeoutError(_too_slow(name, "connect_seconds", config.timeouts))
         case TimeoutError():
             limit = "total_seconds" if is_over else "first_byte_seconds"
             return UpstreamTimeoutError(_too_slow(name, limit, config.timeouts))

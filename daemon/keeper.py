@@ -9,6 +9,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from coatcheck.client import Familiar, TextKey
 from coatcheck.protocol import (
     Dialect,
     Digest,
@@ -26,7 +27,6 @@ from coatcheck.protocol import (
 )
 
 from .errors import DaemonError
-from .familiar import Familiar, TextKey
 from .fields import Fields, KeptField, gather_all
 from .source import BlobSource, KeptMessage, PromptSource
 from .turn import LargeValue
@@ -57,7 +57,7 @@ class Keeper:
         blobs: BlobSource,
         prompts: PromptSource,
         fields: Fields,
-        familiar: Familiar,
+        familiar: Familiar[Digest],
         max_background: int = 4,
     ) -> None:
         self._blobs = blobs
@@ -204,7 +204,7 @@ class Keeper:
 
 
 def _texts(
-    dialect: Dialect, messages: Sequence[Json], origins: Collection[str], familiar: Familiar
+    dialect: Dialect, messages: Sequence[Json], origins: Collection[str], familiar: Familiar[Digest]
 ) -> dict[TextKey, FoundInline]:
     """Return what stands inline in messages, each text once."""
     found = (slot.found for slot in dialect.walk(messages, origins))

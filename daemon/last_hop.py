@@ -79,8 +79,9 @@ class LastHop:
         received: Received,
         turn: Turn,
         fitted: Fitted,
+        root: bytes | None,
     ) -> Leaving:
-        """Write a turn for its upstream, which changes its messages.
+        """Write a turn for its upstream, which changes its messages; `root` is its conversation's.
 
         Raises:
             TooLargeError: its body would be too long.
@@ -88,7 +89,7 @@ class LastHop:
         open_blob: OpenBlob = partial(self._resolver.open, received.tenant)
         if self._fitter and fitted.variants:
             open_blob = self._fitter.opener(fitted, open_blob)
-        hop = Hop(received.tenant, request, upstream, turn, fitted.fillings, open_blob)
+        hop = Hop(received.tenant, request, upstream, turn, fitted.fillings, open_blob, root)
         plan = await self._modes.of(upstream).plan(hop)
         try:
             before = PartSnapshot(turn.body, plan.fillings) if plan.watched else None
@@ -145,6 +146,7 @@ class LastHop:
         leaving.plan = plan
         assert leaving.before is not None
         leaving.before.restore()
+        leaving.before = PartSnapshot(leaving.hop.turn.body, plan.fillings)
         leaving.outgoing = await self._write(leaving.hop, leaving.received, plan)
 
     def _note_saved(self, plan: Plan, outgoing: Outgoing, received: Received) -> None:
@@ -171,6 +173,8 @@ class LastHop:
             target_of(hop.request, hop.upstream),
             plan.headers(headers),
             plan.body(body or RawBody(received.text if is_recoded else received.raw)),
+            is_turn=True,
+            root=hop.root,
         )
 
     async def _hydrate(self, hop: Hop, received: Received, plan: Plan) -> Body | None:

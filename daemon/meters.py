@@ -7,9 +7,13 @@ of the cache, is read there.
 
 from typing import Literal, Protocol
 
+from coatcheck.protocol import PrefixOutcome
+
 PromptOutcome = Literal["kept", "refused", "not_found"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
+ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
+ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
 ResolveStep = Literal["grants", "bytes"]
 
 
@@ -22,6 +26,12 @@ class Meters(Protocol):
 
     def first_byte(self, upstream: str, seconds: float) -> None:
         """An upstream's answer began, so long after the request was begun."""
+        ...
+
+    def replica(self, upstream: str, index: int, choice: ReplicaChoice) -> None:
+        """One of an upstream's replicas, by its place in the settings, took a request: since it is the
+        conversation's `own`, since another one had `spilled` it, since the `other` ones are left out,
+        or as `any` might. Or it took no connection: `unconnected`."""
         ...
 
     def answered(self, upstream: str, outcome: str, seconds: float) -> None:
@@ -40,9 +50,18 @@ class Meters(Protocol):
         """A turn was so much shorter on the client's side than what stands for it upstream."""
         ...
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None:
+        """A turn went to a remote: so many blobs were uploaded for it, and so often it was sent again."""
+        ...
+
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None:
         """An image met an upstream's policy: a variant was `found`, or `made` in so long; the original
         was `kept` for what it is, or sent since none could be made now: `failed`."""
+        ...
+
+    def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None:
+        """A blob met an upstream's reuse mode: a name of it was `found` to stand for so many bytes, or
+        they were `uploaded`; that `failed`, and they went inline; or a turn `recovered` from a refusal."""
         ...
 
     def prompt(self, outcome: PromptOutcome) -> None:
@@ -51,6 +70,10 @@ class Meters(Protocol):
 
     def field(self, outcome: FieldOutcome) -> None:
         """A large value was kept, could not be, or was named by its digest and found or not."""
+        ...
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
+        """A turn was compared with the one before it in its conversation."""
         ...
 
     def observed(self, *, is_dropped: bool) -> None:
@@ -65,6 +88,8 @@ class NoMeters:
 
     def first_byte(self, upstream: str, seconds: float) -> None: ...
 
+    def replica(self, upstream: str, index: int, choice: ReplicaChoice) -> None: ...
+
     def answered(self, upstream: str, outcome: str, seconds: float) -> None: ...
 
     def upstream_bytes(self, *, sent: int = 0, received: int = 0) -> None: ...
@@ -73,10 +98,16 @@ class NoMeters:
 
     def saved(self, size: int) -> None: ...
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None: ...
+
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None: ...
+
+    def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None: ...
 
     def prompt(self, outcome: PromptOutcome) -> None: ...
 
     def field(self, outcome: FieldOutcome) -> None: ...
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None: ...
 
     def observed(self, *, is_dropped: bool) -> None: ...

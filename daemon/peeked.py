@@ -2,14 +2,26 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from coatcheck.protocol import Json, JsonError, decode_json
 from coatcheck.web import ProblemError, inflate, parse_codings
 
-from .reuse import Refusal
 from .upstream import Answer
 
 _MAX_BYTES = 64 * 1024  # of an error: some repeat what they were given
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that may be an error: its status and body, decoded.
+
+    `body` is None where it is no JSON, or longer than errors are.
+    """
+
+    status: int
+    text: str
+    body: Json
 
 
 async def peek(answer: Answer) -> "Peeked":

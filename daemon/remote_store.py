@@ -31,6 +31,7 @@ from .errors import DaemonError, StoreLoopError, StoreUnavailableError
 from .files_passage import FilesPassage
 from .forward import HttpUpstream
 from .history import RemoteResponses
+from .links import RemoteLinks
 from .metered import MeteredUpstream
 from .meters import Meters, NoMeters
 from .passage import Passage
@@ -127,6 +128,8 @@ class RemoteStore:
         """The prompts that it keeps."""
         self.responses = RemoteResponses(link, availability, clock, self._response_removed)
         """What the answers among them are called."""
+        self.links = RemoteLinks(link, availability, clock)
+        """URLs of the blobs, for whoever fetches them from the store."""
         self.inventory = DiskInventory(cache, self.blobs.name, siblings)
         """What the cache inspection shows."""
         self.keyring = keyring
@@ -205,7 +208,7 @@ class RemoteStore:
         passage = StorePassage(self._passed, self._name, self._availability, self._released)
         return Face(
             routes=[
-                *blob_routes(BlobHandlers(self.blobs)),
+                *blob_routes(BlobHandlers(self.blobs, passage.serve)),
                 *passage.routes(),
                 *self._files(passage, providers).routes(),
             ],

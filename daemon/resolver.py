@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from coatcheck.protocol import Digest
 
 from .inventory import CacheView
-from .source import BlobSource, PieceReader, Resolved
+from .source import BlobSource, FiledReader, HeldFile, PieceReader, Resolved
 from .whole_read import WholeRead
 
 
@@ -67,6 +67,9 @@ class _NotedReader:
     @property
     def size(self) -> int:
         return self._reader.size
+
+    def hold(self) -> HeldFile | None:
+        return self._reader.hold() if isinstance(self._reader, FiledReader) else None
 
     async def read_piece(self, index: int) -> memoryview:
         view = await self._reader.read_piece(index)

@@ -7,7 +7,8 @@ every answer, like one that does not exist.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from coatcheck.protocol import Digest
 
@@ -48,6 +49,28 @@ class PieceReader(Protocol):
 
     async def close(self) -> None:
         """Let go of the file. May be called twice."""
+        ...
+
+
+class HeldFile(Protocol):
+    """A blob's plain file, which is there until this is closed."""
+
+    @property
+    def path(self) -> Path:
+        """Where."""
+        ...
+
+    def close(self) -> None:
+        """Let it go. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class FiledReader(PieceReader, Protocol):
+    """A reader that may read a plain file."""
+
+    def hold(self) -> HeldFile | None:
+        """Return its file, to be kept longer than the reader; None where the bytes come from elsewhere."""
         ...
 
 

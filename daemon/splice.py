@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from coatcheck.protocol import (
     DeclaringSlot,
+    Digest,
     FoundInline,
     Json,
     JsonObject,
@@ -53,6 +54,8 @@ class Filling:
     media_type: str
     is_variant: bool = False
     form: Form | None = None
+    original: Digest | None = None
+    """What a variant was made of."""
 
     @property
     def is_there(self) -> bool:

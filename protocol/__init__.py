@@ -134,6 +134,14 @@ from .media_type import OCTET_STREAM, parse_media_type
 from .model_list import MODELS_MISSING_HEADER, ListedModel, ModelList, ModelPage
 from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
+from .prefix import (
+    LEADING_KEYS,
+    PREFIX_HEADER,
+    Change,
+    PrefixOutcome,
+    PrefixReport,
+    write_prefix,
+)
 from .previous_response import (
     PREVIOUS_RESPONSE_KEY,
     continued,
@@ -141,7 +149,14 @@ from .previous_response import (
     previous_response,
 )
 from .problem import PROBLEM_TYPE, Problem
-from .prompt import canonical_json, prompt_digests, prompt_root, prompt_step
+from .prompt import (
+    canonical_json,
+    message_hash,
+    prompt_digests,
+    prompt_link,
+    prompt_root,
+    prompt_step,
+)
 from .provider import Provider, error_event
 from .providers import ANTHROPIC, GEMINI, OPENAI, meant_provider
 from .ref import (
@@ -154,7 +169,7 @@ from .ref import (
     parse_blob_url,
     parse_ref,
 )
-from .ref_form import InlineBlob, RefForm, ref_form
+from .ref_form import InlineBlob, NameBytes, NamedBytes, RefForm, name_bytes, ref_form
 from .refs_header import REFS_HEADER, REFS_MORE_HEADER, refs_headers
 from .repr_digest import (
     SHA_256,
@@ -177,8 +192,18 @@ from .resolving import (
     ResolveRequest,
     prompt_appends,
 )
+from .round_trip import comes_back
 from .scale_header import SCALE_HEADER, SCALE_MORE_HEADER, scale_headers
 from .short_json import ShortJson, TakenText, shorten_json
+from .signed_url import (
+    EXPIRES_PARAMETER,
+    MAX_SIGNED_URL_SECONDS,
+    SIGNATURE_PARAMETER,
+    SignedUrl,
+    SignedUrlRequest,
+    signed_path,
+    signed_url,
+)
 from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
 from .sse import (
@@ -207,6 +232,7 @@ __all__ = [
     "DIALECTS",
     "DIGEST_HEADER",
     "ENVELOPE_KEY",
+    "EXPIRES_PARAMETER",
     "FIELD_DIALECT",
     "FILE_ID_BYTES",
     "GEMINI",
@@ -218,6 +244,7 @@ __all__ = [
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
     "KEY_PREFIX",
+    "LEADING_KEYS",
     "MAX_DEPTH",
     "MAX_DIGESTS",
     "MAX_END_USER_CHARACTERS",
@@ -227,12 +254,14 @@ __all__ = [
     "MAX_POINTER_BYTES",
     "MAX_PROMPT_BLOBS",
     "MAX_PROMPT_MESSAGES",
+    "MAX_SIGNED_URL_SECONDS",
     "MAX_START_BYTES",
     "MIN_FIELD_BYTES",
     "MODELS_MISSING_HEADER",
     "OCTET_STREAM",
     "OPENAI",
     "PIECE_BYTES",
+    "PREFIX_HEADER",
     "PREVIOUS_RESPONSE_KEY",
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
@@ -244,6 +273,7 @@ __all__ = [
     "SCALE_HEADER",
     "SCALE_MORE_HEADER",
     "SHA_256",
+    "SIGNATURE_PARAMETER",
     "SNIFF_BYTES",
     "TENANT_HEADER",
     "TUS_PATH",
@@ -262,6 +292,7 @@ __all__ = [
     "BlobPage",
     "Buffer",
     "Call",
+    "Change",
     "ChatParts",
     "DeclaringSlot",
     "Descriptor",
@@ -304,9 +335,13 @@ __all__ = [
     "ModelAnswer",
     "ModelList",
     "ModelPage",
+    "NameBytes",
+    "NamedBytes",
     "Path",
     "Pointer",
     "PointerInvalidError",
+    "PrefixOutcome",
+    "PrefixReport",
     "Problem",
     "PromptAnswer",
     "PromptAppend",
@@ -324,6 +359,8 @@ __all__ = [
     "ResponseName",
     "Scope",
     "ShortJson",
+    "SignedUrl",
+    "SignedUrlRequest",
     "Slot",
     "SseError",
     "SseEvent",
@@ -337,6 +374,7 @@ __all__ = [
     "canonical_json",
     "clean_filename",
     "clean_title",
+    "comes_back",
     "continued",
     "copy_json",
     "decode_json",
@@ -369,6 +407,8 @@ __all__ = [
     "looks_like_ref",
     "may_be_field",
     "meant_provider",
+    "message_hash",
+    "name_bytes",
     "own_keys",
     "parse_blob_url",
     "parse_digest_field",
@@ -386,6 +426,7 @@ __all__ = [
     "previous_response",
     "prompt_appends",
     "prompt_digests",
+    "prompt_link",
     "prompt_root",
     "prompt_step",
     "put_back",
@@ -397,6 +438,8 @@ __all__ = [
     "replace_data",
     "scale_headers",
     "shorten_json",
+    "signed_path",
+    "signed_url",
     "sniff",
     "split_download",
     "split_events",
@@ -404,4 +447,5 @@ __all__ = [
     "upload_id_of",
     "write_comment",
     "write_event",
+    "write_prefix",
 ]

@@ -74,7 +74,7 @@ class _ResponseParts:
         if kind == "response.output_item.done" and isinstance(item, dict):
             index = event.get("output_index")
             self._done[index if isinstance(index, int) else len(self._done)] = item
-        self.is_last = kind in _LAST
+        self.is_last = isinstance(kind, str) and kind in _LAST
         if self.is_last:
             self.is_whole = True
             output = objects_of(response.get("output")) if isinstance(response, dict) else []

@@ -157,6 +157,11 @@ class UuidSlot(Slot, Protocol):
     """A slot beside which an engine takes a name of the bytes, under which it keeps what it made of them."""
 
     @property
+    def uuid_kind(self) -> str:
+        """What the bytes are taken for: a name is of bytes of one kind."""
+        ...
+
+    @property
     def has_uuid(self) -> bool:
         """Whether the client has named them itself."""
         ...

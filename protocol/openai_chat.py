@@ -109,6 +109,10 @@ class _MediaSlot(UrlSlot):
     name: str
 
     @property
+    def uuid_kind(self) -> str:
+        return self.name
+
+    @property
     def has_uuid(self) -> bool:
         return self.part.get("uuid") is not None
 

@@ -29,7 +29,21 @@ def prompt_step(parent: Digest, message: Json) -> Digest:
     Raises:
         PromptDigestError: RFC 8785 cannot express the message.
     """
-    return Digest.of(parent.raw + hashlib.sha256(canonical_json(message)).digest())
+    return prompt_link(parent, message_hash(message))
+
+
+def message_hash(message: Json) -> bytes:
+    """Return SHA-256(JCS(m)) of a message in ref form, which is the same in every list.
+
+    Raises:
+        PromptDigestError: RFC 8785 cannot express the message.
+    """
+    return hashlib.sha256(canonical_json(message)).digest()
+
+
+def prompt_link(parent: Digest, hashed: bytes) -> Digest:
+    """Return the digest of a list that continues `parent` by the message with this hash."""
+    return Digest.of(parent.raw + hashed)
 
 
 def prompt_digests(

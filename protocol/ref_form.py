@@ -4,7 +4,7 @@ It is a pure function of the messages. Refs stay as they were written, file ids 
 follows the rule of the inline bytes that it stands in for.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from .attachment import FoundInline, FoundPointer, FoundRef, Path, inline_ref
@@ -15,12 +15,34 @@ from .sniff import SNIFF_BYTES, sniff
 
 
 @dataclass(frozen=True, slots=True)
+class NamedBytes:
+    """What inline bytes are: their digest, and the type that their content shows."""
+
+    digest: Digest
+    sniffed: str | None
+
+
+NameBytes = Callable[[FoundInline], NamedBytes | None]
+"""Names inline bytes; None where the base64 is not strict, and they stay."""
+
+
+def name_bytes(found: FoundInline) -> NamedBytes | None:
+    """Name inline bytes by decoding and hashing them: about 1 ms a megabyte."""
+    data = found.decode()
+    return None if data is None else NamedBytes(Digest.of(data), sniff(data[:SNIFF_BYTES]))
+
+
+@dataclass(frozen=True, slots=True)
 class InlineBlob:
-    """Bytes that stood in a message: which one, their digest, and where they can be decoded."""
+    """Bytes that stood in a message: which one, their digest, and where they can be decoded.
+
+    `sniffed` is the type that their content shows.
+    """
 
     message: int
     digest: Digest
     found: FoundInline
+    sniffed: str | None = None
 
     @property
     def media_type(self) -> str | None:
@@ -47,11 +69,16 @@ class RefForm:
     places: list[tuple[Path, Digest]]
 
 
-def ref_form(dialect: Dialect, messages: Sequence[Json], origins: Collection[str] = ()) -> RefForm:
+def ref_form(
+    dialect: Dialect,
+    messages: Sequence[Json],
+    origins: Collection[str] = (),
+    name: NameBytes = name_bytes,
+) -> RefForm:
     """Return the ref form of a message list; the list itself is not changed.
 
     Decodes and hashes inline bytes, one blob at a time: about 1 ms a megabyte, so large lists
-    belong in a thread.
+    belong in a thread. Whoever knows some of them by other means passes another `name`.
     Base64 that is not strict stays as it is.
 
     Raises:
@@ -71,12 +98,12 @@ def ref_form(dialect: Dialect, messages: Sequence[Json], origins: Collection[str
                 digest = found.pointer.digest
                 slot.put_ref(inline_ref(found, digest, None))
             case FoundInline():
-                data = found.decode()
-                if data is None:
+                named = name(found)
+                if named is None:
                     continue
-                digest = Digest.of(data)
-                slot.put_ref(inline_ref(found, digest, sniff(data[:SNIFF_BYTES])))
-                inline.append(InlineBlob(message, digest, found))
+                digest = named.digest
+                slot.put_ref(inline_ref(found, digest, named.sniffed))
+                inline.append(InlineBlob(message, digest, found, named.sniffed))
             case _:
                 continue
         blobs[message].append(digest)

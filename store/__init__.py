@@ -7,7 +7,7 @@ from .config import Quotas, StoreConfig
 from .consistency import Finding, FindingKind
 from .counts import StoreCounts
 from .database import Database
-from .disk_backend import DiskBackend
+from .disk_backend import DiskBackend, blob_folder
 from .erase import Erased, Erasure, Left
 from .errors import (
     BlobNotFoundError,
@@ -30,6 +30,8 @@ from .errors import (
     SchemaError,
     ScrubRunningError,
     SectionNotFoundError,
+    SignatureExpiredError,
+    SignatureInvalidError,
     SizeMismatchError,
     StoreClosedError,
     StoredFileNotFoundError,
@@ -71,6 +73,7 @@ from .schema import BlobState, HoldKind
 from .scrub import Scrub, ScrubProgress
 from .sections import MAX_SECTIONS, Sections
 from .shared_folder import SharedFolder
+from .signed_urls import Signed, SignedUrls
 from .store import Store
 from .sweep import Sweep, Swept
 from .upload import NewUpload, Upload
@@ -146,6 +149,10 @@ __all__ = [
     "SectionNotFoundError",
     "Sections",
     "SharedFolder",
+    "SignatureExpiredError",
+    "SignatureInvalidError",
+    "Signed",
+    "SignedUrls",
     "SizeMismatchError",
     "Spool",
     "Store",
@@ -176,6 +183,7 @@ __all__ = [
     "VariantSpec",
     "VariantType",
     "Verdict",
+    "blob_folder",
     "has_index",
     "open_keys",
 ]

@@ -15,6 +15,7 @@ cancelled call.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from coatcheck.protocol import Buffer, Digest
@@ -170,6 +171,15 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of everything. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class Filed(Protocol):
+    """Optional: a backend that keeps each blob as a plain file."""
+
+    def path_of(self, digest: Digest) -> Path:
+        """Return where a blob's file is, if it is here."""
         ...
 
 

@@ -66,6 +66,10 @@ class StoreConfig:
     """Uploads in parts that one tenant may have unfinished at once: each is a file, and what it declares
     is set aside for it. Browsers send some at a time, batch jobs some dozen."""
 
+    signed_url_seconds: int = 3600
+    """The window of signed URLs: within one, a blob's URL stays the same text, and lasts as long
+    again. Longer than providers keep a prompt cached, and short for a URL that was written down."""
+
     max_prompt_bytes: int = 64 * _MIB
     """The most that one prompt may take in all, because an expand holds all of it in memory: text,
     about a kilobyte for each message, and 200 bytes for each blob that is named."""
@@ -96,6 +100,7 @@ class StoreConfig:
             "max_store_bytes": 1 if self.max_store_bytes is None else self.max_store_bytes,
             "upload_seconds": self.upload_seconds,
             "max_uploads_per_tenant": self.max_uploads_per_tenant,
+            "signed_url_seconds": self.signed_url_seconds,
             "max_prompt_bytes": self.max_prompt_bytes,
             "hot_entries": self.hot_entries,
             "hot_seconds": self.hot_seconds,

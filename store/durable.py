@@ -44,6 +44,26 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
+def replace_private(path: Path, data: bytes) -> None:
+    """Put a file in place whole, readable by the owner alone, synced. Blocking.
+
+    One process at a time may do so for one path.
+
+    Raises:
+        OSError: the old one is still there, or the new one is.
+    """
+    spooled = path.with_suffix(".new")
+    spooled.unlink(missing_ok=True)
+    descriptor = os.open(spooled, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        write_all(descriptor, [data])
+        os.fsync(descriptor)
+    finally:
+        let_go(descriptor)
+    spooled.rename(path)
+    sync_folder(path.parent)
+
+
 def let_go(descriptor: int) -> None:
     """Close a file of which nothing waits to be written: it was synced, only read, or is a lock.
 

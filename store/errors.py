@@ -70,6 +70,20 @@ class QuotaExceededError(StoreError):
         )
 
 
+class SignatureInvalidError(StoreError):
+    """A URL that this store has not signed as it came; whoever wrote or changed it is at fault."""
+
+    def __init__(self) -> None:
+        super().__init__("this URL is signed by nobody: it was cut short, or changed")
+
+
+class SignatureExpiredError(StoreError):
+    """A signed URL that was used after its end; its holder may ask for the next."""
+
+    def __init__(self) -> None:
+        super().__init__("this URL has expired: ask for a new one")
+
+
 class StoreUnavailableError(StoreError):
     """The disk or the index failed; nobody asked for anything wrong."""
 

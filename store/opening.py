@@ -31,6 +31,7 @@ from .responses import Responses
 from .restore import INDEX_FILE, PROMPTS_FILE, Restore
 from .seed import Seeds, open_seeds
 from .shared_folder import SharedFolder
+from .signed_urls import SignedUrls
 from .term import Term
 
 
@@ -71,6 +72,7 @@ class Kept:
     seeds: Seeds
     index: Index
     keys: Keys
+    signed_urls: SignedUrls
     prompts: Prompts
     prompts_database: Database
     responses: Responses
@@ -115,6 +117,9 @@ async def open_kept(opening: Opening) -> Kept:
     )
     stack.push_async_callback(database.close)
     seeds = await open_seeds(database, folder and folder / "seed", clock=clock, random=random)
+    signed_urls = await loop.run_in_executor(
+        None, SignedUrls.open, folder, config.signed_url_seconds, clock, random
+    )
     index = Index(database)
     keys = Keys(database, clock=clock, random=random, folder=folder)
     await keys.mark()
@@ -126,7 +131,16 @@ async def open_kept(opening: Opening) -> Kept:
         await loop.run_in_executor(opening.writing, _sync, folder)
     responses = Responses(prompts_database, prompts, clock)
     return Kept(
-        backend, database, seeds, index, keys, prompts, prompts_database, responses, was_clean
+        backend,
+        database,
+        seeds,
+        index,
+        keys,
+        signed_urls,
+        prompts,
+        prompts_database,
+        responses,
+        was_clean,
     )
 
 

@@ -12,6 +12,7 @@ import mmap
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Executor
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -23,7 +24,7 @@ from coatcheck.protocol import (
     piece_count,
 )
 
-from .backend import Backend, BlobFile
+from .backend import Backend, BlobFile, Filed
 from .errors import CorruptBlobError, StoreUnavailableError
 from .grant import Grant, HeldBlob
 from .piece_buffers import PieceBuffers
@@ -70,6 +71,11 @@ class BlobReader:
     def size(self) -> int:
         """Bytes in all."""
         return self._held.grant.size
+
+    @property
+    def path(self) -> Path | None:
+        """The plain file that it reads; None where the backend has none."""
+        return self._backend.path_of(self.digest) if isinstance(self._backend, Filed) else None
 
     async def open(self, first_piece: int) -> Self:
         """Open the file and read one piece, which the next `read_piece` of it then has ready.

@@ -38,6 +38,7 @@ from .scrub import Scrub
 from .sections import Sections
 from .seed import Seeds
 from .shared_folder import SharedFolder
+from .signed_urls import SignedUrls
 from .slab import SLAB_BYTES
 from .sweep import Sweep
 from .term import Term
@@ -71,6 +72,7 @@ class Resources:
     prompts: Prompts
     responses: Responses
     keys: Keys
+    signed_urls: SignedUrls
     sweep: Sweep
     counts: StoreCounts
     files: Files
@@ -150,6 +152,7 @@ async def open_resources(
         prompts=kept.prompts,
         responses=kept.responses,
         keys=kept.keys,
+        signed_urls=kept.signed_urls,
         sweep=sweep,
         counts=common.counts,
         files=_files(opening, kept, common),

@@ -10,7 +10,6 @@ have made a new seed meanwhile. Each looks once a minute, so that its uploads us
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from sqlalchemy import Connection, delete, exists, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from .database import Database
-from .durable import let_go, sync_folder
+from .durable import replace_private
 from .errors import disk_error
 from .file_lock import FileLock
 from .schema import blobs, seeds
@@ -211,15 +210,4 @@ def _read(path: Path) -> tuple[int, int] | None:
 
 
 def _write(path: Path, version: int, seed: int) -> None:
-    spooled = path.with_suffix(".new")
-    spooled.unlink(missing_ok=True)
-    descriptor = os.open(spooled, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        left = f"{version} {seed.to_bytes(_SEED_BYTES).hex()}\n".encode()
-        while left:
-            left = left[os.write(descriptor, left) :]
-        os.fsync(descriptor)
-    finally:
-        let_go(descriptor)
-    spooled.rename(path)
-    sync_folder(path.parent)
+    replace_private(path, f"{version} {seed.to_bytes(_SEED_BYTES).hex()}\n".encode())

@@ -47,6 +47,7 @@ from .responses import Responses
 from .scrub import Scrub
 from .sections import Sections
 from .shared_folder import SharedFolder
+from .signed_urls import SignedUrls
 from .sweep import Sweep
 from .term import Term
 from .uploads import Uploads
@@ -92,6 +93,8 @@ class Store:
         """What the answers among them are called."""
         self.keys: Keys = resources.keys
         """Who may ask a server of this store."""
+        self.signed_urls: SignedUrls = resources.signed_urls
+        """What signs URLs that open a blob without a key."""
         self.sweep: Sweep = resources.sweep
         """What removes what nothing holds any more."""
         self.scrub: Scrub = resources.scrub

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from coatcheck.protocol import (
     ANSWER_FORMS,
@@ -28,6 +28,9 @@ from .limits import AnswerLimits
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+Named: TypeAlias = Callable[[str, Digest, int], Awaitable[None]]
+"""Told of an answer that is kept: what its provider calls it, what the list with it is called, and how
+many messages at that list's end it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class AnsweredTurn:
     is_streamed: bool = False
     takes_comments: bool = False
     wants_refs: bool = False
+    named: Named | None = None
+    """Who is told of it before the client has its end."""
 
     @property
     def form(self) -> AnswerForm:
@@ -63,14 +68,12 @@ class AnswerKeeping:
 
     async def append(self, answer: ModelAnswer | None) -> Digest | None:
         """Keep an answer behind its prompt, and return what both are called; None: it is not kept."""
-        turn = self.turn
-        if answer is None or turn.prompt is None or not answer.messages:
-            return None
-        keep = self._keeper.keep(
-            turn.tenant, turn.dialect, turn.prompt, answer.messages, (), turn.end_user
+        prompt = self.turn.prompt
+        return (
+            None
+            if answer is None or prompt is None
+            else await self._within(self._append(prompt, answer))
         )
-        kept = await self._within(keep)
-        return kept.prompt if kept else None
 
     async def put_refs(self, value: Json) -> bool:
         """Put refs in place of what a whole answer, or an event, carries inline; say whether any.
@@ -87,6 +90,18 @@ class AnswerKeeping:
         for each in found:
             each.slot.put_ref(each.ref)
         return True
+
+    async def _append(self, prompt: Digest, answer: ModelAnswer) -> Digest | None:
+        turn = self.turn
+        kept: Digest | None = prompt  # an answer of no messages leaves the list as it is
+        if answer.messages:
+            keep = self._keeper.keep(
+                turn.tenant, turn.dialect, prompt, answer.messages, (), turn.end_user
+            )
+            kept = (await keep).prompt
+        if kept is not None and answer.id is not None and turn.named is not None:
+            await turn.named(answer.id, kept, len(answer.messages))
+        return kept if answer.messages else None
 
     async def _within(self, work: Awaitable[_T]) -> _T | None:
         try:

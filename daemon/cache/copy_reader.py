@@ -60,6 +60,10 @@ class CopyReader:
         assert opened is not None
         return opened
 
+    def hold(self) -> OpenCopy:
+        """Return the copy, which stays until that is closed, too."""
+        return self._file.twin()
+
     @property
     def size(self) -> int:
         """Bytes of the blob."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from ..source import HeldFile
 from ..whole_read import WholeRead
 from .copy_reader import CopyReader
 from .errors import DamagedError
@@ -28,6 +29,10 @@ class HealingReader:
     def size(self) -> int:
         """Bytes of the blob."""
         return self._size
+
+    def hold(self) -> HeldFile | None:
+        """Return the copy's file, in use; None while the bytes come straight from the store."""
+        return self._reader.hold() if isinstance(self._reader, CopyReader) else None
 
     async def read_piece(self, index: int) -> memoryview:
         """Return piece `index`, verified; see `PieceReader.read_piece`."""

@@ -1,7 +1,7 @@
 """Conversations that a request continues by naming the response before it, for any upstream."""
 
 from .embedded import EmbeddedResponses
-from .history import Continued, History
+from .history import Continued, History, NamedTurn
 from .remote import RemoteResponses
 from .routes import HistoryRoutes
 from .source import NamedResponse, ResponseSource
@@ -12,6 +12,7 @@ __all__ = [
     "History",
     "HistoryRoutes",
     "NamedResponse",
+    "NamedTurn",
     "RemoteResponses",
     "ResponseSource",
 ]

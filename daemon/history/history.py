@@ -6,7 +6,7 @@ the answer's end: whoever has the id can continue it, on every daemon of the sto
 """
 
 import logging
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -29,7 +29,6 @@ from ..errors import (
     PromptNotFoundError,
     RequestRefusedError,
 )
-from ..keeper import Keeper
 from ..source import PromptSource
 from ..turn import ParsedRequest
 from ..upstream import UpstreamConfig
@@ -60,13 +59,21 @@ class Continued:
             raise PreviousResponseNotFoundError(self.response_id) from error
 
 
+@dataclass(frozen=True, slots=True)
+class NamedTurn:
+    """Whose turn was answered, by which upstream, and whom it was for."""
+
+    tenant: str
+    upstream: str
+    end_user: str | None
+
+
 class History:
     """Continues requests, and keeps what was answered. Owns nothing."""
 
-    def __init__(self, prompts: PromptSource, responses: ResponseSource, keeper: Keeper) -> None:
+    def __init__(self, prompts: PromptSource, responses: ResponseSource) -> None:
         self._prompts = prompts
         self._responses = responses
-        self._keeper = keeper
 
     @staticmethod
     def keeps(parsed: ParsedRequest, dialect: Dialect, upstream: UpstreamConfig) -> bool:
@@ -103,45 +110,25 @@ class History:
         )
         return Continued(replace(whole, body=body, envelope=envelope), response_id)
 
-    async def keep(
+    async def name(
         self,
-        tenant: str,
-        dialect: Dialect,
-        asked: Digest,
+        turn: NamedTurn,
         response_id: str,
-        answer: Sequence[Json],
-        *,
-        upstream: str,
-        origins: Collection[str] = (),
-        end_user: str | None = None,
-    ) -> Digest | None:
-        """Keep an answer behind the list that it was `asked` with, and let its id name that.
+        prompt: Digest,
+        answered: int,
+    ) -> None:
+        """Let the id of a response name the kept list that ends with its answer. May be repeated.
 
-        Returns the list with the answer; None where it could not be kept, which is logged: then the
-        id is unknown. May be repeated.
+        Where it cannot, which is logged, the id stays unknown.
         """
         if not is_response_id(response_id):
-            _log.warning("response not kept: its id is none that is kept")
-            return None
-        kept = await self._keeper.keep(tenant, dialect, asked, answer, origins, end_user)
-        if kept.prompt is None:
-            return None
-        named = NamedResponse(dialect.name, kept.prompt, len(answer), upstream)
-        return kept.prompt if await self.name(tenant, response_id, named, end_user) else None
-
-    async def name(
-        self, tenant: str, response_id: str, named: NamedResponse, end_user: str | None
-    ) -> bool:
-        """Let an id name a kept list; return whether it does, or log why not. May be repeated."""
-        if not is_response_id(response_id):
-            _log.warning("response not kept: an id like this is not kept")
-            return False
+            _log.warning("response not kept: its id is not one that is kept")
+            return
+        named = NamedResponse(_DIALECT, prompt, answered, turn.upstream)
         try:
-            await self._responses.put(tenant, response_id, named, end_user=end_user)
+            await self._responses.put(turn.tenant, response_id, named, end_user=turn.end_user)
         except DaemonError as error:
             _log.warning("response not kept: %s", error)
-            return False
-        return True
 
     async def _find(self, tenant: str, response_id: str) -> NamedResponse | None:
         return (

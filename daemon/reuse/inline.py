@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..body import Body
+from ..peeked import Refusal
 from ..splice import Filling
-from .mode import Headers, Hop, Plan, Refusal
+from .mode import Headers, Hop, Plan
 
 _NOTHING: frozenset[int] = frozenset()
 

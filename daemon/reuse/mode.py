@@ -16,9 +16,8 @@ from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
-from coatcheck.protocol import Json
-
 from ..body import Body, OpenBlob
+from ..peeked import Refusal
 from ..splice import Filling
 from ..turn import Turn
 from ..upstream import Upstream
@@ -40,18 +39,8 @@ class Hop:
     turn: Turn
     fillings: Sequence[Filling]
     open_blob: OpenBlob
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An upstream's answer that a plan wanted to see: its status and body, decoded.
-
-    `body` is None where it is no JSON, or longer than errors are.
-    """
-
-    status: int
-    text: str
-    body: Json
+    root: bytes | None = None
+    """Of the turn's conversation, where its upstream has several replicas."""
 
 
 class Plan(Protocol):

@@ -135,7 +135,7 @@ class Fitter:
         }
         kept = [filling for filling in fillings if filling.slot.path not in placed]
         scaled = [
-            Filling(candidate.slot, _resolved(link), link.media_type, is_variant=True)
+            _variant(candidate, link)
             for candidate in candidates
             if (link := placed.get(candidate.slot.path))
         ]
@@ -281,6 +281,8 @@ async def _inline_bytes(found: FoundInline) -> AsyncGenerator[Buffer]:
     yield data
 
 
-def _resolved(link: Link) -> Resolved:
+def _variant(candidate: _Candidate, link: Link) -> Filling:
     assert link.digest is not None
-    return Resolved(link.digest, link.size, link.media_type)
+    blob = Resolved(link.digest, link.size, link.media_type)
+    original = candidate.digest
+    return Filling(candidate.slot, blob, link.media_type, is_variant=True, original=original)

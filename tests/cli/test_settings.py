@@ -9,7 +9,7 @@ import pytest
 from coatcheck.cli.errors import SettingsError
 from coatcheck.cli.settings import Settings, load_settings
 from coatcheck.cli.upstream_settings import UpstreamSettings
-from coatcheck.daemon import GatewayConfig, ImagePolicy, Timeouts
+from coatcheck.daemon import GatewayConfig, ImagePolicy, Timeouts, UpstreamConfig
 from coatcheck.store import ImageWorkerConfig, StoreConfig
 
 
@@ -85,6 +85,67 @@ def test_a_base_url_without_a_host_is_named(url: str) -> None:
         load_settings(None, {"upstream": [{"name": "far", "base_url": url}]})
 
 
+def _upstream(**fields: object) -> UpstreamSettings:
+    return load_settings(None, {"upstream": [{"name": "u", **fields}]}).upstream[0]
+
+
+def test_an_upstream_may_be_at_several_addresses() -> None:
+    urls = ("http://a.example:8000/v1", "http://b.example:8000/v1")
+    config = _upstream(base_urls=urls, spill_requests=3).config({})
+    assert (config.base_url, config.base_urls, config.spill_requests) == (urls[0], urls, 3)
+    alone = _upstream(base_urls=urls[:1]).config({})
+    assert (alone.base_url, alone.base_urls) == (urls[0], ())
+    assert UpstreamSettings(name="u", base_url=urls[0]).config({}) == alone
+    assert alone.spill_requests == UpstreamConfig("").spill_requests
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({}, "takes a base_url, or base_urls"),
+        ({"base_urls": []}, "takes a base_url, or base_urls"),
+        ({"base_url": "http://a", "base_urls": ["http://b"]}, "takes a base_url, or base_urls"),
+        ({"base_urls": ["http://a/v1", "http://a/v1/"]}, "there twice"),
+        ({"base_urls": ["http://a", "http://:80"]}, "base_urls.1.*host"),
+        ({"base_urls": ["http://a", "b"]}, "base_urls.1"),
+        ({"base_urls": ["http://a", "http://b"], "spill_requests": 0}, "spill_requests"),
+    ],
+)
+def test_addresses_that_are_none_are_named(fields: dict[str, object], complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        _upstream(**fields)
+
+
+def test_how_an_upstream_gets_blobs_is_said() -> None:
+    config = _upstream(
+        base_url="http://a", reuse="file", file_root="/mnt/blobs", file_access="group"
+    ).config({})
+    assert (config.reuse, config.file_root, config.file_access) == (
+        "file",
+        Path("/mnt/blobs"),
+        "group",
+    )
+    with pytest.raises(SettingsError, match=r"file_root.*absolute"):
+        _upstream(base_url="http://a", reuse="file", file_root="blobs")
+    with pytest.raises(SettingsError, match="file_access"):
+        _upstream(base_url="http://a", reuse="file", file_access="all")
+    with pytest.raises(SettingsError, match="reuse"):
+        _upstream(base_url="http://a", reuse="magic")
+
+
+def test_who_fetches_has_to_know_where() -> None:
+    upstream = UpstreamSettings(name="far", base_url="http://a.example", reuse="url")
+    with pytest.raises(SettingsError, match=r"far.*public_urls"):
+        Settings(upstream=(upstream,)).check_reach()
+    Settings(upstream=(upstream,), public_urls=("https://coat.example",)).check_reach()
+
+
+def test_one_of_several_addresses_that_is_this_server_itself_is_refused() -> None:
+    upstream = UpstreamSettings(name="u", base_urls=("http://far.example", "http://127.0.0.1:8420"))
+    with pytest.raises(SettingsError, match="itself"):
+        Settings(upstream=(upstream,)).daemon_config({})
+
+
 def test_every_public_url_counts_and_twice_is_once() -> None:
     urls = ("http://coat.example", "https://coat.example", "http://hat.example:1")
     assert _origins(*urls) == {"coat.example", "hat.example:1"}
@@ -100,7 +161,7 @@ def test_defaults_are_the_folders_own() -> None:
     assert shared == {
         *("lease_seconds", "prompt_seconds", "review_seconds", "quarantine_seconds"),
         *("max_blob_bytes", "min_free_bytes", "max_store_bytes"),
-        *("upload_seconds", "max_uploads_per_tenant"),
+        *("upload_seconds", "max_uploads_per_tenant", "signed_url_seconds"),
     }
 
 
@@ -242,6 +303,114 @@ def test_without_a_policy_nothing_is_scaled() -> None:
     ],
 )
 def test_a_policy_that_cannot_be_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
+    _upstream_file(tmp_path, *lines)
+    with pytest.raises(SettingsError, match=place):
+        load_settings(None, {})
+
+
+def test_history_is_the_upstreams_unless_it_is_left_to_us(tmp_path: Path) -> None:
+    _upstream_file(tmp_path, 'dialect = "openai.responses"')
+    assert load_settings(None, {}).daemon_config({}).upstreams[0].history == "upstream"
+    _upstream_file(tmp_path, 'dialect = "openai.responses"', 'history = "coatcheck"')
+    assert load_settings(None, {}).daemon_config({}).upstreams[0].history == "coatcheck"
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (['history = "coatcheck"'], "openai.chat has no ids"),
+        (['history = "coatcheck"', 'mode = "observe"'], "mode 'observe' keeps nothing"),
+        (['history = "provider"'], r"upstream\.0\.history"),
+    ],
+)
+def test_history_that_cannot_be_kept_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
+    _upstream_file(tmp_path, *lines)
+    with pytest.raises(SettingsError, match=place):
+        load_settings(None, {})
+
+
+_REMOTE = {"name": "coat", "base_url": "https://coat.example/v1", "reuse": "coatcheck"}
+_PASSING = {"name": "far", "base_url": "https://far.example/v1", "mode": "pass"}
+
+
+@pytest.mark.parametrize(
+    ("given", "is_storeless"),
+    [
+        ({}, False),
+        ({"remote": "https://coat.example"}, True),
+        ({"upstream": [_REMOTE]}, True),
+        ({"upstream": [_REMOTE, _PASSING]}, True),
+        ({"upstream": [_PASSING]}, False),
+        ({"upstream": [_REMOTE, _PASSING | {"mode": "on"}]}, False),
+        ({"upstream": [_REMOTE, _PASSING | {"mode": "observe"}]}, False),
+        ({"remote": "https://coat.example", "store": "https://store.example"}, False),
+    ],
+)
+def test_an_edge_needs_no_store(given: dict[str, object], *, is_storeless: bool) -> None:
+    settings = load_settings(None, given)
+    assert settings.is_storeless is is_storeless
+    assert settings.daemon_config({}).has_echo is not is_storeless
+
+
+def test_a_remote_is_an_upstream_of_every_provider() -> None:
+    key = f"cck_{'a' * 8}_{'k' * 40}"
+    config = Settings(remote="https://coat.example").daemon_config({"COATCHECK_KEY": key})
+    places = {each.provider.name: each.base_url for each in config.upstreams}
+    assert places == {
+        "openai": "https://coat.example/v1",
+        "anthropic": "https://coat.example",
+        "gemini": "https://coat.example",
+    }
+    for each in config.upstreams:
+        assert each.is_edge
+        assert each.credential == ("Coatcheck-Key", key)
+        assert not each.replaces_key
+
+
+def test_a_remote_that_is_this_server_itself_is_refused() -> None:
+    with pytest.raises(SettingsError, match="remote"):
+        Settings(remote="http://127.0.0.1:8420").daemon_config({})
+
+
+@pytest.mark.parametrize("own", [{"images": {}}, {"observe": True}, {"max_piece_bytes": 1000}])
+def test_what_is_a_remotes_to_set_is_refused_at_its_edge(own: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(own))):
+        load_settings(None, {"upstream": [_REMOTE | own]})
+
+
+def test_a_providers_key_for_a_remote_replaces_the_clients() -> None:
+    upstream = UpstreamSettings.model_validate(_REMOTE | {"api_key_env": "KEY"})
+    config = upstream.config({"KEY": "sk-far"})
+    assert config.credential == ("Authorization", "Bearer sk-far")
+    assert config.replaces_key
+
+
+@pytest.mark.parametrize(
+    ("reuse", "dialect"),
+    [
+        ("file-id", "openai.responses"),
+        ("file-id", "anthropic.messages"),
+        ("file-id", "gemini.generate"),
+        ("uuid", "openai.chat"),
+    ],
+)
+def test_a_reuse_mode_is_an_upstreams(tmp_path: Path, reuse: str, dialect: str) -> None:
+    _upstream_file(tmp_path, f'reuse = "{reuse}"', f'dialect = "{dialect}"', "file_seconds = 7200")
+    (upstream,) = load_settings(None, {}).daemon_config({}).upstreams
+    assert (upstream.reuse, upstream.file_seconds) == (reuse, 7200)
+
+
+@pytest.mark.parametrize(
+    ("lines", "place"),
+    [
+        (['reuse = "magic"'], r"upstream\.0\.reuse"),
+        (['reuse = "file-id"'], "'file-id' takes dialect openai.responses or"),
+        (['reuse = "uuid"', 'dialect = "gemini.generate"'], "'uuid' takes dialect openai.chat"),
+        (['reuse = "uuid"', 'mode = "observe"'], "mode 'observe' forwards what comes"),
+        (["file_seconds = 3599"], r"upstream\.0\.file_seconds"),
+    ],
+)
+def test_a_reuse_mode_that_cannot_be_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
     _upstream_file(tmp_path, *lines)
     with pytest.raises(SettingsError, match=place):
         load_settings(None, {})

@@ -142,6 +142,7 @@ class Routes:
         app.router.add_delete("/v1/blobs/{digest}", self._delete)
         app.router.add_put("/v1/blobs/{digest}/pin", self._pin)
         app.router.add_delete("/v1/blobs/{digest}/pin", self._unpin)
+        app.router.add_post("/v1/blobs/{digest}/signed-url", self._sign)
         app.router.add_post("/v1/chat/completions", self._chat)
         return app
 
@@ -236,6 +237,14 @@ class Routes:
             return _not_found(digest)
         self._server.pinned.discard(digest)
         return web.json_response(self._server.enter(digest))
+
+    async def _sign(self, request: web.Request) -> web.Response:
+        digest = Digest(request.match_info["digest"])
+        if digest not in self._server.blobs:
+            return _not_found(digest)
+        lasts = (await request.json())["expires_seconds"]
+        url = f"{self._server.base_url}/v1/blobs/{digest}?expires={1000 + lasts}"
+        return web.json_response({"url": url, "expires_at": 1000 + lasts, "same_until": 1000})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = decode_json(await request.read())

@@ -163,7 +163,7 @@ def test_a_blob_that_stays_lost_is_not_uploaded_for_ever(
     with pytest.raises(BlobNotFoundError) as caught:
         client.chat(model="m", messages=[_looking_at(_inline(_picture()))])
     assert [entry.digest for entry in caught.value.missing] == [digest]
-    assert len(server.chats) == 2
+    assert len(server.chats) == 3
 
 
 def test_a_ref_without_bytes_is_the_callers_to_put(client: Client, server: FakeServer) -> None:

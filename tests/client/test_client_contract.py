@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 
 import pytest
+import urllib3
 from PIL import Image
 
 from coatcheck.client import (
@@ -73,6 +74,23 @@ class TestClientContract:
         descriptor = client.put(Image.new("RGB", (31, 17), "red"))
         assert (descriptor.media_type, descriptor.width, descriptor.height) == ("image/png", 31, 17)
         assert Image.open(io.BytesIO(client.get(descriptor))).getpixel((3, 3)) == (255, 0, 0)
+
+    def test_a_signed_url_opens_the_blob_without_a_key(self, client: Client) -> None:
+        descriptor = client.put(TEXT)
+        for name in (descriptor, descriptor.digest, descriptor.ref):
+            signed = client.signed_url(name, expires_seconds=60)
+            answer = urllib3.request("GET", signed.url, retries=False)
+            assert (answer.status, answer.data) == (200, TEXT)
+            assert f"expires={signed.expires_at}" in signed.url
+
+    @pytest.mark.parametrize("seconds", [0, -1, 7 * 86_400 + 1, 1.5])
+    def test_how_long_a_signed_url_lasts_is_bounded(self, client: Client, seconds: int) -> None:
+        with pytest.raises(InvalidArgumentError, match="604800"):
+            client.signed_url(client.put(TEXT), expires_seconds=seconds)
+
+    def test_what_is_not_held_is_not_signed(self, client: Client) -> None:
+        with pytest.raises(BlobNotFoundError):
+            client.signed_url(ABSENT)
 
     def test_put_twice_gives_the_same_descriptor(self, client: Client) -> None:
         png = _png("blue")

@@ -31,6 +31,7 @@ def _drive(exchange: Exchange[T], *replies: Reply) -> tuple[T, list[Request]]:
             if isinstance(step, Work):
                 outcome = step.run()
             else:
+                assert isinstance(step, Request)
                 asked.append(step)
                 outcome = next(script)
     except StopIteration as stop:

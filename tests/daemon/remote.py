@@ -95,6 +95,7 @@ class StoreServer:
             route.operation,
             route.render_problem,
             scope=route.scope,
+            capability=route.capability,
         )
 
 

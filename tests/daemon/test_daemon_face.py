@@ -57,6 +57,29 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
     await store.close()
 
 
+async def test_the_store_says_what_a_signed_url_opens(front: Front) -> None:
+    digest = await put(front, PNG)
+    async with front.http.post(f"{front.path(digest)}/signed-url", json={}) as answer:
+        url = str((await answer.json())["url"])
+    assert url.startswith(f"{front.path(digest)}?expires=")
+    async with ClientSession() as nobody:
+        for where, status in [
+            (url, 200),
+            (url[:-1], 403),
+            (url.replace(digest, Digest.of(b"x")), 403),
+            (url.partition("&")[0], 401),
+        ]:
+            for method in ("GET", "HEAD"):
+                async with nobody.request(method, URL(where, encoded=True)) as answer:
+                    assert answer.status == status
+                    if (status, method) == (200, "GET"):
+                        assert await answer.read() == PNG
+    async with front.http.delete(front.path(digest)) as answer:
+        assert answer.status == 200
+    async with ClientSession() as nobody, nobody.get(URL(url, encoded=True)) as answer:
+        assert answer.status == 404
+
+
 async def put(front: Front, data: bytes, tenant: str = "a") -> Digest:
     async def body() -> AsyncIterator[bytes]:
         yield data

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection
 
 import pytest
 
-from coatcheck.daemon.familiar import Familiar
+from coatcheck.client import Familiar
 from coatcheck.daemon.fields import Fields
 from coatcheck.daemon.keeper import Keeper
 from coatcheck.daemon.meters import NoMeters
@@ -80,7 +80,8 @@ async def test_what_is_not_held_any_more_is_taken_again(keeper: Keeper, blobs: C
     await absorb(keeper, messages(b"one", b"two"))
     del blobs.blobs[Digest.of(b"one")]
     await absorb(keeper, messages(b"one", b"two"))
-    assert sorted(blobs.taken) == [("a", b"one"), ("a", b"one"), ("a", b"two")]
+    assert sorted(blobs.taken[:2]) == [("a", b"one"), ("a", b"two")]  # both at once
+    assert blobs.taken[2:] == [("a", b"one")]
 
 
 async def test_another_tenant_is_not_believed(keeper: Keeper, blobs: Counting) -> None:
@@ -98,7 +99,7 @@ async def test_what_is_no_strict_base64_is_left(keeper: Keeper, blobs: Counting)
 
 
 def test_texts_that_differ_have_other_keys() -> None:
-    familiar = Familiar(1)
+    familiar: Familiar[Digest] = Familiar(1)
     long = "A" * 200_000
     texts = [
         FoundInline("AAAA", 0, None),
@@ -108,11 +109,12 @@ def test_texts_that_differ_have_other_keys() -> None:
         FoundInline(long[:-1] + "B", 0, None),
     ]
     assert len({familiar.key_of(text) for text in texts}) == len(texts)
-    assert Familiar(2).key_of(texts[0]) != familiar.key_of(texts[0])
+    assert Familiar[Digest](2).key_of(texts[0]) != familiar.key_of(texts[0])
 
 
 def test_what_was_met_longest_ago_is_forgotten() -> None:
-    familiar, digest = Familiar(1), Digest.of(b"x")
+    familiar: Familiar[Digest] = Familiar(1)
+    digest = Digest.of(b"x")
     keys = [familiar.key_of(FoundInline(str(number), 0, None)) for number in range(9000)]
     for key in keys:
         assert key

@@ -6,8 +6,10 @@ from dataclasses import asdict
 import pytest
 
 from coatcheck.client.blobs import missing
-from coatcheck.client.chat import DIALECT, Prepared, Turn
+from coatcheck.client.chat import DIALECT
 from coatcheck.client.exchange import Request
+from coatcheck.client.known import Known
+from coatcheck.client.shorten import shorten
 from coatcheck.daemon.errors import TooLargeError
 from coatcheck.daemon.observed_turn import ObservedTurn, ReadLimits, question_bytes, read_turn
 from coatcheck.protocol import (
@@ -18,7 +20,6 @@ from coatcheck.protocol import (
     encode_json,
     prompt_digests,
     prompt_root,
-    ref_form,
 )
 
 DataUrl = Callable[..., str]
@@ -51,21 +52,21 @@ def test_an_envelope_is_as_long_as_the_one_a_client_sends(
     start: int, picture: Picture, data_url: DataUrl
 ) -> None:
     messages = _conversation(picture, data_url)
-    form = ref_form(CHAT, messages)
-    digests = prompt_digests(DIALECT, form.messages)
-    client = Prepared(Turn("m", [], {}, {}), {"temperature": 0.5}, form, digests, {})
-    sent = client.request(start).body
-    assert isinstance(sent, bytes)
-    turn = _read({"model": "m", "messages": messages, "temperature": 0.5})
+    body: JsonObject = {"model": "m", "messages": messages, "temperature": 0.5}
+    short = shorten(body, CHAT, Known(0))
+    assert short
+    sent = short.encode(start)
+    turn = _read(body)
     assert turn.envelope_bytes(start) == len(sent)
 
 
 def test_a_list_without_a_digest_goes_whole() -> None:
     messages: list[Json] = [{"role": "user", "content": "x", "n": 1 << 60}] * 2
-    client = Prepared(Turn("m", [], {}, {}), {}, ref_form(CHAT, messages), [], {})
-    sent = client.request(1).body
-    assert isinstance(sent, bytes)
-    assert _read({"model": "m", "messages": messages}).envelope_bytes(1) == len(sent)
+    body: JsonObject = {"model": "m", "messages": messages}
+    short = shorten(body, CHAT, Known(0))
+    assert short
+    sent = short.encode(1)
+    assert _read(body).envelope_bytes(1) == len(sent)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 1000, 2001])

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web as aioweb
 
 from coatcheck.client import StoreLink
-from coatcheck.daemon import KeptMessage, RemoteStore
+from coatcheck.daemon import KeptMessage, NamedResponse, RemoteStore
 from coatcheck.daemon.availability import PAUSE_SECONDS, Availability
 from coatcheck.daemon.errors import (
     BlobUnreadableError,
@@ -496,3 +496,46 @@ async def test_while_the_store_is_away_files_that_are_known_go_on(
     assert await remote.blobs.find_files("a", [file.id]) == {file.id: DIGEST}
     with pytest.raises(StoreUnavailableError, match="file-cc"):
         await remote.blobs.find_files("a", ["file-cc" + "a" * 24])
+
+
+NAMED = NamedResponse(CHAT, KEPT[0].digest, 1, "vision")
+
+
+async def test_the_id_of_a_response_is_asked_once_and_goes_on_while_the_store_is_away(
+    store: StoreServer, remote: RemoteStore
+) -> None:
+    await remote.prompts.append("a", CHAT, prompt_root(CHAT), KEPT)
+    await remote.responses.put("a", "resp_1", NAMED)
+    store.seen.clear()
+    assert await remote.responses.find("a", "resp_1") == NAMED
+    assert store.seen == []  # it was told so a moment ago
+    store.clock.now += 60
+    for _ in range(3):
+        assert await remote.responses.find("a", "resp_1") == NAMED
+        assert await remote.responses.find("a", "resp_2") is None
+    path = "/v1/prompts/responses/resp"
+    assert store.paths() == [f"GET {path}_1", *[f"GET {path}_2"] * 3]
+    await store.stop()
+    store.clock.now += 60
+    assert await remote.responses.find("a", "resp_1") == NAMED
+    with pytest.raises(StoreUnavailableError):
+        await remote.responses.find("a", "resp_2")
+    with pytest.raises(StoreUnavailableError):
+        await remote.responses.find("b", "resp_1")
+    store.clock.now += 3600
+    with pytest.raises(StoreUnavailableError):
+        await remote.responses.find("a", "resp_1")
+
+
+async def test_an_id_that_was_removed_is_believed_by_no_process_of_the_daemon(
+    store: StoreServer, remote: RemoteStore
+) -> None:
+    await remote.prompts.append("a", CHAT, prompt_root(CHAT), KEPT)
+    await remote.responses.put("a", "resp_1", NAMED)
+    assert await remote.responses.remove("a", "resp_1")
+    assert await remote.responses.find("a", "resp_1") is None
+    await remote.responses.put("a", "resp_1", NAMED)
+    await store.store.responses.remove("a", "resp_1")  # as another process does
+    assert await remote.responses.find("a", "resp_1") == NAMED
+    remote.responses.removed("a", "resp_1")
+    assert await remote.responses.find("a", "resp_1") is None

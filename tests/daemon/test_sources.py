@@ -10,8 +10,12 @@ from coatcheck.daemon import (
     BlobSource,
     EmbeddedBlobs,
     EmbeddedPrompts,
+    EmbeddedResponses,
     KeptMessage,
+    NamedResponse,
     PromptSource,
+    RemoteStore,
+    ResponseSource,
 )
 from coatcheck.daemon.errors import BlobUnreadableError, NotKeptError
 from coatcheck.protocol import (
@@ -41,7 +45,7 @@ KEPT = [
 
 
 class SourceContract(ABC):
-    """Subclasses give the two sources, over a store where `a` and `b` are tenants."""
+    """Subclasses give the three sources, over a store where `a` and `b` are tenants."""
 
     @pytest.fixture
     @abstractmethod
@@ -50,6 +54,10 @@ class SourceContract(ABC):
     @pytest.fixture
     @abstractmethod
     def prompts(self) -> PromptSource: ...
+
+    @pytest.fixture
+    @abstractmethod
+    def responses(self) -> ResponseSource: ...
 
     async def test_what_was_absorbed_resolves_and_reads(self, blobs: BlobSource) -> None:
         for data in (PNG, LARGE):
@@ -127,6 +135,25 @@ class SourceContract(ABC):
         with pytest.raises(NotKeptError):
             await prompts.append("a", CHAT, KEPT[0].digest, KEPT[1:])
 
+    async def test_an_id_names_a_kept_list_for_its_tenant(
+        self, prompts: PromptSource, responses: ResponseSource
+    ) -> None:
+        named = NamedResponse(CHAT, KEPT[1].digest, 1, "vision")
+        with pytest.raises(NotKeptError):
+            await responses.put("a", "resp_1", named)
+        await prompts.append("a", CHAT, prompt_root(CHAT), KEPT)
+        await responses.put("a", "resp_1", named, end_user="ann")
+        await responses.put("a", "resp_1", named)
+        assert await responses.find("a", "resp_1") == named
+        assert await responses.find("b", "resp_1") is None
+        assert await responses.find("a", "resp_2") is None
+        with pytest.raises(NotKeptError):
+            await responses.put("b", "resp_1", named)
+        assert not await responses.remove("b", "resp_1")
+        assert await responses.remove("a", "resp_1")
+        assert not await responses.remove("a", "resp_1")
+        assert await responses.find("a", "resp_1") is None
+
 
 class TestEmbedded(SourceContract):
     @pytest.fixture
@@ -142,20 +169,28 @@ class TestEmbedded(SourceContract):
     def prompts(self, store: Store) -> PromptSource:
         return EmbeddedPrompts(store)
 
+    @pytest.fixture
+    def responses(self, store: Store) -> ResponseSource:
+        return EmbeddedResponses(store)
+
 
 class TestRemote(SourceContract):
     @pytest.fixture
-    async def sources(self, tmp_path: Path) -> AsyncIterator[tuple[BlobSource, PromptSource]]:
+    async def remote(self, tmp_path: Path) -> AsyncIterator[RemoteStore]:
         store = await StoreServer.open()
         remote = await open_remote(store, tmp_path)
-        yield remote.blobs, remote.prompts
+        yield remote
         await remote.close()
         await store.close()
 
     @pytest.fixture
-    def blobs(self, sources: tuple[BlobSource, PromptSource]) -> BlobSource:
-        return sources[0]
+    def blobs(self, remote: RemoteStore) -> BlobSource:
+        return remote.blobs
 
     @pytest.fixture
-    def prompts(self, sources: tuple[BlobSource, PromptSource]) -> PromptSource:
-        return sources[1]
+    def prompts(self, remote: RemoteStore) -> PromptSource:
+        return remote.prompts
+
+    @pytest.fixture
+    def responses(self, remote: RemoteStore) -> ResponseSource:
+        return remote.responses

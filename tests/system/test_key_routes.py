@@ -61,6 +61,7 @@ STORE: dict[str, Scope] = {
     "DELETE /v1/blobs/{digest}": "write",
     "PUT /v1/blobs/{digest}/pin": "write",
     "DELETE /v1/blobs/{digest}/pin": "write",
+    "POST /v1/blobs/{digest}/signed-url": "read",
     "OPTIONS /v1/tus": "write",
     "POST /v1/tus": "write",
     "OPTIONS /v1/tus/{upload}": "write",
@@ -112,6 +113,9 @@ CALLS: dict[str, Shape] = {
     },
 }
 GATEWAY: dict[str, Scope] = {
+    "GET /v1/responses/{response}": "gateway",
+    "GET /v1/responses/{response}/input_items": "gateway",
+    "DELETE /v1/responses/{response}": "gateway",
     **{f"{method} {path}": "gateway" for path in CALLS for method in ("POST", "*")},
     **{
         f"{method} /{version}/models{one}": "gateway"
@@ -160,6 +164,8 @@ SAMPLES = {
     **{f"/{v}/files/{{file}}": f"/{v}/files/file-cc{'a' * 24}" for v in ("v1beta", "v1alpha")},
     "/v1/files/{file}": "/v1/files/file-cc" + "a" * 24,
     "/v1/prompts/responses/{response}": "/v1/prompts/responses/resp_1",
+    "/v1/responses/{response}": "/v1/responses/resp_1",
+    "/v1/responses/{response}/input_items": "/v1/responses/resp_1/input_items",
     **{
         f"/v1/uploads/{{upload}}/{end}": f"/v1/uploads/upload_cc{'0' * 32}/{end}"
         for end in ("parts", "complete", "cancel")
@@ -230,6 +236,8 @@ def shapes_of(route: Route) -> list[Shape]:
         return [native]
     if call := CALLS.get(route.path):
         return [call]
+    if route.path.startswith("/v1/responses/"):
+        return [openai]
     return [openai, anthropic] if route.path.startswith("/v1/") else [gemini]
 
 

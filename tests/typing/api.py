@@ -30,6 +30,7 @@ from coatcheck.protocol import (
     Ref,
     Released,
     ResolveAnswer,
+    SignedUrl,
 )
 
 SOURCES: list[Source] = [
@@ -62,6 +63,7 @@ def blocking() -> None:
             assert_type(client.stat(name), Descriptor | None)
             assert_type(client.missing([name]), list[Digest])
             assert_type(client.delete(name), Released)
+            assert_type(client.signed_url(name, expires_seconds=60), SignedUrl)
             assert_type(client.pin(name), BlobEntry)
             assert_type(client.unpin(name), BlobEntry)
         progress: Progress = show
@@ -96,6 +98,7 @@ async def asynchronous() -> None:
             assert_type(await client.stat(name), Descriptor | None)
             assert_type(await client.missing([name]), list[Digest])
             assert_type(await client.delete(name), Released)
+            assert_type(await client.signed_url(name, expires_seconds=60), SignedUrl)
             assert_type(await client.pin(name), BlobEntry)
             assert_type(await client.unpin(name), BlobEntry)
         await client.get(blob, "coat.png", progress=show)

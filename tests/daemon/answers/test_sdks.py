@@ -172,7 +172,7 @@ async def test_openai_gives_back_a_generated_image(
     ) as ai:
         if is_streamed:
             async with ai.responses.stream(model="m", input=[hello], tools=[tool]) as stream:
-                seen = [event async for event in stream]
+                seen: list[Any] = [event async for event in stream]
                 response: Any = await stream.get_final_response()
             parts = [each for each in seen if each.type.endswith("partial_image")]
             assert len({part.partial_image_b64 for part in parts}) == 2

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from coatcheck.client.kept import KeptPrompts
+from coatcheck.client.known import KeptPrompts
 from coatcheck.protocol import Digest
 
 A, B, C, D = (Digest.of(letter) for letter in (b"a", b"b", b"c", b"d"))

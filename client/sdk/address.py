@@ -1,0 +1,46 @@
+"""Where an SDK's requests go: which of them are Coatcheck's, and under which URL there."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import httpx2
+
+Address: TypeAlias = "Callable[[httpx2.URL], httpx2.URL | None]"
+"""Returns the URL at Coatcheck for one that an SDK asks for; None: it goes where it says."""
+
+
+def everything(origin: "httpx2.URL") -> Address:
+    """Send all requests to Coatcheck at `origin`, each under its own path."""
+    return lambda url: _at(url, origin, url.raw_path)
+
+
+def as_written(base: "httpx2.URL") -> Address:
+    """Take requests to the host of `base`, which is Coatcheck's, where they go already."""
+    return lambda url: url if _is_same_origin(url, base) else None
+
+
+def below(base: "httpx2.URL", origin: "httpx2.URL", base_path: str) -> Address:
+    """Send to `origin` what is below a provider's `base`, under `base_path` in its place.
+
+    What an SDK sends elsewhere (a redirect's target, say) goes there: it is not Coatcheck's business.
+    """
+    prefix = base.raw_path.rstrip(b"/")
+
+    def map_url(url: "httpx2.URL") -> "httpx2.URL | None":
+        path = url.raw_path
+        if not _is_same_origin(url, base) or not path.startswith(prefix + b"/"):
+            return None
+        return _at(url, origin, base_path.encode() + path[len(prefix) :])
+
+    return map_url
+
+
+def _at(url: "httpx2.URL", origin: "httpx2.URL", raw_path: bytes) -> "httpx2.URL":
+    return url.copy_with(
+        scheme=origin.scheme, host=origin.host, port=origin.port, raw_path=raw_path
+    )
+
+
+def _is_same_origin(one: "httpx2.URL", other: "httpx2.URL") -> bool:
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)

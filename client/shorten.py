@@ -1,0 +1,177 @@
+"""A request body, shortened: what of it a server may have already, and what stands for that.
+
+Decides and waits for nothing. What goes upstream in the end is the same JSON as the client's: what
+would come back in other words stays as it is.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from coatcheck.protocol import (
+    ENVELOPE_KEY,
+    Dialect,
+    Digest,
+    Envelope,
+    FoundInline,
+    FoundRef,
+    InlineBlob,
+    Json,
+    JsonObject,
+    MalformedMessageError,
+    NameBytes,
+    PromptDigestError,
+    Slot,
+    comes_back,
+    copy_json,
+    encode_json,
+    inline_ref,
+    prompt_link,
+    prompt_root,
+    put_back,
+    ref_form,
+)
+
+from .known import Hashes, Known
+
+_BESIDE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ShortBody:
+    """A body whose messages are in ref form, as far as they come back from it.
+
+    `digests` has one for each message, or none at all where RFC 8785 cannot express the list: such a
+    list goes without an envelope. The first `stop` messages may be named by their prompt. `inlines` are
+    the bytes that refs stand for now; `message` of one beside the messages is negative.
+    """
+
+    body: JsonObject
+    key: str
+    messages: Sequence[Json]
+    digests: Sequence[Digest]
+    stop: int
+    inlines: Sequence[InlineBlob]
+
+    def encode(self, start: int) -> bytes:
+        """Return the JSON that appends the messages from `start` on to those before."""
+        messages: list[Json] = [*self.messages]
+        entry: JsonObject = {self.key: messages}
+        if self.digests:
+            parent = self.digests[start - 1] if start else None
+            entry = {ENVELOPE_KEY: Envelope(parent, messages[start:], {}).to_json()}
+        written: JsonObject = {}
+        for name, value in self.body.items():
+            written.update(entry if name == self.key else {name: value})
+        return encode_json(written)
+
+    def needed(self, start: int) -> list[InlineBlob]:
+        """Return what a request needs that appends from `start` on: a kept prompt holds its blobs."""
+        return [one for one in self.inlines if one.message == _BESIDE or one.message >= start]
+
+
+def shorten(
+    body: JsonObject, dialect: Dialect, known: Known, origins: Collection[str] = ()
+) -> ShortBody | None:
+    """Return a body shortened; None where it goes as it came. The body itself is not changed.
+
+    `origins` are the authorities under which only the caller is known: URLs of blobs there become refs.
+    Some milliseconds for a long conversation, and one for a megabyte of what was not met lately.
+
+    Raises:
+        MalformedMessageError: a message is not the dialect's.
+    """
+    key = dialect.messages_key
+    messages = body.get(key)
+    if ENVELOPE_KEY in body or not isinstance(messages, list) or not messages:
+        return None
+    if origins:
+        messages = _with_refs(messages, dialect, origins)
+    form = ref_form(dialect, messages, (), known.name_bytes)
+    sent, stop, inlines = _that_come_back(messages, form.messages, form.inline, dialect)
+    whole = [put_back(message) for message in form.messages]
+    beside, more = _beside(body, dialect, known.name_bytes)
+    return ShortBody(
+        {name: beside.get(name) for name in body},
+        key,
+        [put_back(message) for message in sent],
+        _digests(whole, dialect, known.hashes),
+        stop,
+        [*inlines, *more],
+    )
+
+
+def _that_come_back(
+    messages: Sequence[Json],
+    forms: Sequence[Json],
+    inlines: Sequence[InlineBlob],
+    dialect: Dialect,
+) -> tuple[list[Json], int, list[InlineBlob]]:
+    """Return messages in ref form where that comes back, how many may be named, and what refs stand for.
+
+    A server keeps ref form, so that from the first that does not come back none may be named.
+    """
+    shown = {inline.digest: inline.sniffed for inline in inlines}
+    sent, stop = list(forms), len(forms)
+    lost = {
+        index
+        for index in {inline.message for inline in inlines}
+        if not comes_back(partial(_walk_one, dialect), messages[index], forms[index], shown)
+    }
+    for index in lost:
+        sent[index], stop = messages[index], min(stop, index)
+    return sent, stop, [inline for inline in inlines if inline.message not in lost]
+
+
+def _walk_one(dialect: Dialect, message: Json) -> list[Slot]:
+    return dialect.walk([message])
+
+
+def _with_refs(messages: list[Json], dialect: Dialect, origins: Collection[str]) -> list[Json]:
+    """Return messages with refs in place of URLs that only we understand."""
+    copied = [copy_json(message) for message in messages]
+    paths = {slot.path for slot in dialect.walk(copied)}
+    for slot in dialect.walk(copied, origins):
+        if slot.path not in paths and isinstance(slot.found, FoundRef):
+            slot.put_ref(slot.found.ref)
+    return copied
+
+
+def _beside(
+    request: JsonObject, dialect: Dialect, name: NameBytes
+) -> tuple[JsonObject, list[InlineBlob]]:
+    """Return what stands beside the messages with refs in place of bytes, and what these were."""
+    body = {key: value for key, value in request.items() if key != dialect.messages_key}
+    whole = {key: put_back(value) for key, value in body.items()}
+    try:
+        if not any(isinstance(slot.found, FoundInline) for slot in dialect.walk_beside(body)):
+            return whole, []
+        copied = {key: copy_json(value) for key, value in body.items()}
+        inlines: list[InlineBlob] = []
+        for slot in dialect.walk_beside(copied):
+            found = slot.found
+            if isinstance(found, FoundInline) and (named := name(found)) is not None:
+                slot.put_ref(inline_ref(found, named.digest, named.sniffed))
+                inlines.append(InlineBlob(_BESIDE, named.digest, found, named.sniffed))
+        shown = {inline.digest: inline.sniffed for inline in inlines}
+        if not comes_back(partial(_walk_beside, dialect), body, copied, shown):
+            return whole, []
+    except MalformedMessageError:  # whoever reads it next says so
+        return whole, []
+    return {key: put_back(value) for key, value in copied.items()}, inlines
+
+
+def _walk_beside(dialect: Dialect, body: Json) -> list[Slot]:
+    return dialect.walk_beside(body) if isinstance(body, dict) else []
+
+
+def _digests(messages: Sequence[Json], dialect: Dialect, hashes: Hashes) -> list[Digest]:
+    digests: list[Digest] = []
+    current = prompt_root(dialect.name)
+    try:
+        for message in messages:
+            current = prompt_link(current, hashes.of(message))
+            digests.append(current)
+    except PromptDigestError:
+        return []
+    return digests
