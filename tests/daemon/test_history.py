@@ -26,6 +26,7 @@ from coatcheck.daemon import (
     NoPrompts,
     RemoteFace,
     RemoteStore,
+    ResponseOutcome,
     UpstreamConfig,
 )
 from coatcheck.daemon.answers import AnswerLimits
@@ -37,6 +38,16 @@ from .responses_talk import ask, converse, converse_whole, data_url, items_of, u
 from .strict_responses import Item, StrictResponses, noisy, painted, strict_responses
 
 DAY = 24 * 3600
+
+
+@dataclass
+class Counted(NoMeters):
+    """How often what came of responses."""
+
+    outcomes: list[str] = field(default_factory=list[str])
+
+    def response(self, outcome: ResponseOutcome) -> None:
+        self.outcomes.append(outcome)
 
 
 @dataclass
@@ -53,6 +64,7 @@ class Rig:
     folder: Path = Path()
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     source: RemoteStore | None = None
+    meters: Counted = field(default_factory=Counted)
     _running: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self) -> None:
@@ -73,6 +85,7 @@ class Rig:
             remote.blobs if remote else EmbeddedBlobs(self.store),
             remote.prompts if remote else EmbeddedPrompts(self.store),
             responses=remote.responses if remote else EmbeddedResponses(self.store),
+            meters=self.meters,
         )
         self._running.push_async_callback(daemon.close)
         table = join_faces([daemon.face()], title="t", version="0")
@@ -407,13 +420,18 @@ async def test_a_request_that_contradicts_itself_is_refused(rig: Rig) -> None:
                 conversation="conv_1",
             )
         assert refused.value.code == "mutually_exclusive_parameters"
+        # A conversation alone is the upstream's, and what belongs to it is not kept.
+        spoken = await ask(ai, stream=False, input="say two", conversation="conv_1")
+        assert json.loads(rig.provider.bodies[-1])["conversation"] == "conv_1"
+        await expect_unknown(rig, ai, spoken.id)
         for wrong in (7, {"id": first.id}, True):
             with pytest.raises(openai.BadRequestError) as refused:
                 await ask(ai, stream=False, input="say two", previous_response_id=wrong)
             assert refused.value.param == "previous_response_id"
         with pytest.raises(openai.BadRequestError):
             await ask(ai, stream=False, input=7, previous_response_id=first.id)
-    assert len(rig.provider.bodies) == 1
+    assert len(rig.provider.bodies) == 2
+    assert rig.meters.outcomes == ["kept", "not_found", "found"]
 
 
 async def test_a_blob_that_is_gone_is_named_in_the_whole_list(rig: Rig) -> None:
