@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -184,6 +186,60 @@ async def test_instructions_are_not_carried_over(rig: Rig) -> None:
             {"role": "user", "content": "say two"},
         ],
     }
+
+
+@pytest.mark.parametrize("seed", range(30 if os.environ.get("COATCHECK_NIGHTLY") else 2))
+async def test_a_tree_of_turns_is_what_a_model_of_it_says(rig: Rig, seed: int) -> None:
+    """Branches anywhere, stored or not, streamed or not, with deletions and daemons started anew."""
+    chance = random.Random(seed)
+    lists: dict[str, list[Item]] = {}
+    gone: list[str] = ["resp_never"]
+    images = [noisy(number, 20) for number in range(3)]
+
+    async def one_turn() -> None:
+        parent = chance.choice([None, *lists])
+        text = f"think say {chance.randrange(10)}" + " call x" * chance.randrange(2)
+        new: Any = chance.choice([text, [user(text)], [user(text, chance.choice(images))]])
+        items: list[Item] = [{"role": "user", "content": new}] if isinstance(new, str) else new
+        before = lists[parent] if parent else []
+        calls = [item for item in before if item.get("type") == "function_call"]
+        answered = {item["call_id"] for item in before if "output" in item}
+        owed = [item for item in calls if item["call_id"] not in answered]
+        outputs = [
+            {"type": "function_call_output", "call_id": item["call_id"], "output": "say so"}
+            for item in owed
+        ]
+        if outputs:
+            new = items = [*outputs, *items]
+        is_stored = chance.random() < 0.8
+        named = {"previous_response_id": parent} if parent else {}
+        async with rig.sdk() as ai:
+            response = await ask(
+                ai, stream=chance.random() < 0.5, input=new, store=is_stored, **named
+            )
+        sent = rig.provider.inputs[-1]
+        assert sent == (new if parent is None else [*before, *items])
+        if is_stored:
+            lists[response.id] = [*before, *items, *items_of(response)]
+        else:
+            gone.append(response.id)
+
+    for _ in range(25):
+        match chance.randrange(8):
+            case 0:
+                await rig.start()
+            case 1 if lists:
+                dropped = chance.choice([*lists])
+                async with rig.sdk() as ai:
+                    await ai.responses.delete(dropped)
+                del lists[dropped]
+                gone.append(dropped)
+            case 2:
+                async with rig.sdk() as ai:
+                    await expect_unknown(rig, ai, chance.choice(gone))
+            case _:
+                await one_turn()
+    assert not rig.provider.refused
 
 
 async def test_two_requests_continue_one_response(rig: Rig) -> None:
