@@ -442,3 +442,19 @@ async def test_edges_that_have_each_other_as_remotes_notice(run_chain: RunChain)
     chain.link.target = ("127.0.0.1", int(chain.url.rpartition(":")[2]))  # itself, over the link
     status, body, _ = await send(chain, CHAT, [HELLO])
     assert (status, json.loads(body)["error"]["code"]) == (508, "loop_detected")
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1beta/models", "/v1/models/echo"])
+async def test_models_are_the_remotes(run_chain: RunChain, path: str) -> None:
+    async def listing(request: aioweb.Request) -> aioweb.StreamResponse:
+        if request.path.startswith("/v1beta"):
+            return aioweb.json_response({"models": [{"name": "models/coat"}]})
+        return aioweb.json_response({"object": "list", "data": [{"id": "coat"}]})
+
+    chain = await run_chain(listing)
+    lists: list[Any] = []
+    for url in (chain.url, chain.remote_url):
+        async with chain.http.get(url + path) as answer:
+            lists.append((answer.status, await answer.json()))
+    assert lists[0] == lists[1]
+    assert lists[0][0] == 200
