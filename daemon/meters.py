@@ -12,8 +12,8 @@ from coatcheck.protocol import PrefixOutcome
 PromptOutcome = Literal["kept", "refused", "not_found"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
-ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
+ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ResolveStep = Literal["grants", "bytes"]
 
 
