@@ -218,6 +218,7 @@ from .sse import (
 )
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
+from .usage import PromptUsage, read_usage
 
 __all__ = [
     "ALL_SCOPES",
@@ -347,6 +348,7 @@ __all__ = [
     "PromptAppend",
     "PromptDigestError",
     "PromptStep",
+    "PromptUsage",
     "ProtocolError",
     "Provider",
     "Ref",
@@ -433,6 +435,7 @@ __all__ = [
     "read_envelope",
     "read_part_id",
     "read_upload_id",
+    "read_usage",
     "ref_form",
     "refs_headers",
     "replace_data",

@@ -69,11 +69,9 @@ class AnswerKeeping:
     async def append(self, answer: ModelAnswer | None) -> Digest | None:
         """Keep an answer behind its prompt, and return what both are called; None: it is not kept."""
         prompt = self.turn.prompt
-        return (
-            None
-            if answer is None or prompt is None
-            else await self._within(self._append(prompt, answer))
-        )
+        if answer is None or prompt is None:
+            return None
+        return await self._within(self._append(prompt, answer))
 
     async def put_refs(self, value: Json) -> bool:
         """Put refs in place of what a whole answer, or an event, carries inline; say whether any.
@@ -92,16 +90,15 @@ class AnswerKeeping:
         return True
 
     async def _append(self, prompt: Digest, answer: ModelAnswer) -> Digest | None:
-        turn = self.turn
-        kept: Digest | None = prompt  # an answer of no messages leaves the list as it is
-        if answer.messages:
-            keep = self._keeper.keep(
-                turn.tenant, turn.dialect, prompt, answer.messages, (), turn.end_user
-            )
+        """Keep an answer; one of no messages leaves the list as it is, and may have a name all the same."""
+        turn, messages = self.turn, answer.messages
+        kept: Digest | None = prompt
+        if messages:
+            keep = self._keeper.keep(turn.tenant, turn.dialect, prompt, messages, (), turn.end_user)
             kept = (await keep).prompt
         if kept is not None and answer.id is not None and turn.named is not None:
-            await turn.named(answer.id, kept, len(answer.messages))
-        return kept if answer.messages else None
+            await turn.named(answer.id, kept, len(messages))
+        return kept if messages else None
 
     async def _within(self, work: Awaitable[_T]) -> _T | None:
         try:
