@@ -32,6 +32,7 @@ class Engine:
     unnamed: int = 0
     refused: int = 0
     bodies: list[Any] = field(default_factory=list[Any])
+    raws: list[bytes] = field(default_factory=list[bytes])
     before: Callable[[web.Request], Awaitable[web.StreamResponse | None]] | None = None
     """May answer in the engine's place."""
     after: Callable[[], Awaitable[None]] | None = None
@@ -63,6 +64,7 @@ class Engine:
             return answer
         body = json.loads(raw)
         self.bodies.append(body)
+        self.raws.append(raw)
         items = list(_items(body))
         for index, (url, name) in enumerate(items):
             if url is None and (name is None or name not in self.kept):
