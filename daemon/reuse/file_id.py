@@ -75,7 +75,7 @@ class FileIds:
             return InlinePlan(hop.fillings)
         owner = owner_of(self._ledger.secret, hop)
         keyed = [(self._key(hop.tenant, owner, api, offer), offer) for offer in offered]
-        found, made = await self._entries(dict(keyed), owner, api, config.file_seconds)
+        found, made = await self._entries(dict(keyed), owner, api, api.lasting(config.file_seconds))
         entries = {**found, **made}
         named = [
             _named(key, offer.filling, file, entry, is_found=key in found)
