@@ -44,9 +44,10 @@ async def assemble_serve(
     Raises:
         StoreError: the data folder cannot be opened, or another process serves it.
         CacheError: the folder of smaller images cannot be used.
-        SettingsError: an upstream's key is not in the environment.
+        SettingsError: an upstream's key is not in the environment, or it is to fetch and has nowhere to.
     """
     daemon_config = settings.daemon_config(surroundings.environment)
+    settings.check_reach()
     blobs = await _open_store(settings, surroundings, stack)
     metrics = web.Metrics(surroundings.siblings)
     meters = DaemonMeters(metrics)
@@ -61,6 +62,8 @@ async def assemble_serve(
         shelf=await open_shelf(settings, settings.data, stack, surroundings.clock),
         ledger=await open_ledger(settings, settings.data, stack),
         responses=daemon.EmbeddedResponses(blobs),
+        links=_links(settings, blobs),
+        files=store.blob_folder(settings.data),
     )
     stack.push_async_callback(resolving.close)
     keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)
@@ -83,6 +86,12 @@ async def assemble_api(
     metrics = web.Metrics(surroundings.siblings)
     measure_store(metrics, blobs)
     return Assembly([api.face(blobs, settings.api_config()), metrics.face()], keyring, metrics)
+
+
+def _links(settings: Settings, blobs: store.Store) -> daemon.BlobLinks | None:
+    """Return what gives providers URLs to fetch; None where no origin is known to lead here."""
+    origins = settings.public_urls
+    return daemon.EmbeddedLinks(blobs, origins[0]) if origins else None
 
 
 async def _open_store(

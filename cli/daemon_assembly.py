@@ -26,13 +26,17 @@ async def assemble_daemon(
 ) -> Assembly:
     """Open the cache, the link to the store and the daemon. The store may be away.
 
+    A daemon that is only an edge has neither cache nor store.
+
     Raises:
         CacheError, StoreError: the cache folder cannot be used.
         SettingsError: the daemon's key, or an upstream's, is not to be had.
         NotLoopbackError: it has no key, and would serve other hosts.
     """
+    if settings.is_storeless:
+        return await _assemble_edge(settings, surroundings, stack)
     daemon_config = _knowing_the_store(
-        settings.daemon_config(surroundings.environment), settings.store
+        settings.daemon_config(surroundings.environment), settings.store_url
     )
     remote_config = settings.remote_config(surroundings.environment)
     if remote_config.key is None:
@@ -60,6 +64,8 @@ async def assemble_daemon(
         shelf=await open_shelf(settings, settings.cache, stack, surroundings.clock),
         ledger=await open_ledger(settings, settings.cache, stack),
         responses=remote.responses,
+        links=remote.links,
+        files=daemon.copies_folder(settings.cache),
     )
     stack.push_async_callback(resolving.close)
     measure_copies(metrics, remote.cache, remote_config.cache)
@@ -69,6 +75,29 @@ async def assemble_daemon(
         metrics,
         remote.gate,
     )
+
+
+async def _assemble_edge(
+    settings: Settings, surroundings: Surroundings, stack: AsyncExitStack
+) -> Assembly:
+    """Open a daemon whose turns are its remotes' to read: all that it has is what it knows of them."""
+    config = settings.daemon_config(surroundings.environment)
+    require_loopback(settings.host, None)  # whoever reaches it has its key
+    metrics = web.Metrics(surroundings.siblings)
+    meters = DaemonMeters(metrics)
+    remote = daemon.RemoteFace.open(config.upstreams, meters)
+    stack.push_async_callback(remote.close)
+    serving = daemon.Daemon.open(
+        config,
+        daemon.NoBlobs(),
+        daemon.NoPrompts(),
+        meters=meters,
+        clock=surroundings.clock,
+        siblings=surroundings.siblings,
+    )
+    stack.push_async_callback(serving.close)
+    faces = [remote.face(), serving.face(), metrics.face()]
+    return Assembly(faces, web.OpenKeyring(), metrics)
 
 
 def _knowing_the_store(config: daemon.DaemonConfig, url: str) -> daemon.DaemonConfig:

@@ -5,6 +5,7 @@ from typing import get_args
 from prometheus_client import Counter, Histogram
 
 from coatcheck import daemon, web
+from coatcheck.protocol import PrefixOutcome
 
 __all__ = ["DaemonMeters"]
 
@@ -50,6 +51,19 @@ class DaemonMeters:
             "coatcheck_saved_bytes_total",
             "Bytes that clients did not send, since refs and envelopes stood for them.",
         )
+        self._uploads = _count(
+            metrics,
+            "coatcheck_edge_uploads_total",
+            "Blobs that an edge uploaded to its remote for turns.",
+        )
+        self._upload_bytes = _count(
+            metrics, "coatcheck_edge_upload_bytes_total", "Bytes that an edge sent for that."
+        )
+        self._replays = _count(
+            metrics,
+            "coatcheck_edge_replays_total",
+            "Turns that an edge sent again, for something that its remote did not have any more.",
+        )
         self._variants = _count(
             metrics,
             "coatcheck_image_variants_total",
@@ -94,6 +108,13 @@ class DaemonMeters:
             "digest and found or not_found.",
             "outcome",
         )
+        self._prefixes = _count(
+            metrics,
+            "coatcheck_prefixes_total",
+            "Turns that were compared with the one before them in their conversation: its prefix was "
+            "kept, or broken; new where none was known.",
+            *("upstream", "outcome"),
+        )
         self._observed = _count(
             metrics,
             "coatcheck_observations_total",
@@ -130,6 +151,12 @@ class DaemonMeters:
         """See `daemon.Meters`."""
         self._saved.inc(size)
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None:
+        """See `daemon.Meters`."""
+        self._uploads.inc(uploads)
+        self._upload_bytes.inc(upload_bytes)
+        self._replays.inc(replays)
+
     def variant(self, outcome: daemon.VariantOutcome, seconds: float = 0.0) -> None:
         """See `daemon.Meters`."""
         self._variants.labels(outcome).inc()
@@ -149,6 +176,10 @@ class DaemonMeters:
     def field(self, outcome: daemon.FieldOutcome) -> None:
         """See `daemon.Meters`."""
         self._fields.labels(outcome).inc()
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._prefixes.labels(upstream, outcome).inc()
 
     def observed(self, *, is_dropped: bool) -> None:
         """See `daemon.Meters`."""

@@ -6,7 +6,7 @@ the reasons for the defaults stand with the folders' own configurations.
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -27,8 +27,9 @@ from coatcheck.daemon import (
     GatewayConfig,
     RemoteConfig,
     TurnLimits,
+    UpstreamConfig,
 )
-from coatcheck.protocol import is_tenant
+from coatcheck.protocol import DIALECTS, is_tenant
 from coatcheck.store import ImageWorkerConfig, MaintenanceConfig, Quotas, StoreConfig
 from coatcheck.web import is_loopback_host
 
@@ -38,6 +39,7 @@ from .errors import SettingsError
 from .upstream_settings import UpstreamSettings
 
 DEFAULT_FILE = Path("coatcheck.toml")
+DEFAULT_STORE = "http://127.0.0.1:8420"
 
 # Where the defaults of limits come from: they stand there with their reasons.
 _STORE: Final = StoreConfig(data_folder=None)
@@ -67,7 +69,8 @@ class Settings(BaseSettings):
     uds: Path | None = None
     workers: int | None = Field(default=None, ge=1, le=64)
     data: Path = Path("coatcheck-data")
-    store: Origin = "http://127.0.0.1:8420"
+    store: Origin | None = None
+    remote: Origin | None = None
     cache: Path = Path("coatcheck-cache")
     max_cache_bytes: int = Field(default=_CACHE.max_bytes, gt=0)
     key_file: Path | None = None
@@ -107,6 +110,18 @@ class Settings(BaseSettings):
                 raise ValueError(f"{tenant}: a quota is a number of bytes, not {quota}")
         return quotas
 
+    @property
+    def store_url(self) -> str:
+        """The origin of a daemon's store."""
+        return self.store or DEFAULT_STORE
+
+    @property
+    def is_storeless(self) -> bool:
+        """Whether a daemon needs no store: turns are its remotes' to read, or nobody's on this side."""
+        are_read = [each.mode != "pass" and each.reuse != "coatcheck" for each in self.upstream]
+        has_remote = self.remote or any(each.reuse == "coatcheck" for each in self.upstream)
+        return self.store is None and bool(has_remote) and not any(are_read)
+
     def store_config(self) -> StoreConfig:
         """Return what the store is told."""
         return StoreConfig(
@@ -142,10 +157,10 @@ class Settings(BaseSettings):
             SettingsError: the file cannot be read, or holds no key, or the store is this server
                 itself.
         """
-        if self._is_own(self.store):
+        if self._is_own(self.store_url):
             raise SettingsError("the store is this server itself: see `store` and `port`")
         return RemoteConfig(
-            store_url=self.store,
+            store_url=self.store_url,
             cache=CacheConfig(
                 self.cache, max_bytes=self.max_cache_bytes, min_free_bytes=self.min_free_bytes
             ),
@@ -178,8 +193,10 @@ class Settings(BaseSettings):
         for item in self.upstream:
             if any(map(self._is_own, item.urls)):
                 raise SettingsError(f"upstream {item.name}: its base_url is this server itself")
+        own = (item.config(environment) for item in self.upstream)
         return DaemonConfig(
-            upstreams=tuple(item.config(environment) for item in self.upstream),
+            upstreams=(*own, *self._remotes(environment)),
+            has_echo=not self.is_storeless,
             gateway=GatewayConfig(
                 max_request_bytes=self.max_request_bytes,
                 max_upstream_bytes=self.max_upstream_bytes,
@@ -190,6 +207,35 @@ class Settings(BaseSettings):
                 workers=self.image_workers, max_pixels=self.max_image_pixels
             ),
         )
+
+    def _remotes(self, environment: Mapping[str, str]) -> Iterator[UpstreamConfig]:
+        """Yield the daemon at `remote` as an upstream of every provider, asked with our key there."""
+        if self.remote is None:
+            return
+        if self._is_own(self.remote):
+            raise SettingsError("the remote is this server itself: see `remote` and `port`")
+        key = daemon_key(self.key_file, environment)
+        first = {spoken.provider.name: spoken for spoken in reversed(list(DIALECTS.values()))}
+        for provider, spoken in first.items():
+            yield UpstreamConfig(
+                name=f"remote.{provider}",
+                dialect=spoken.name,
+                base_url=self.remote + spoken.provider.base_path,
+                api_key=key,
+                reuse="coatcheck",
+            )
+
+    def check_reach(self) -> None:
+        """Return when upstreams that are to fetch blobs from this server know where it is.
+
+        Raises:
+            SettingsError: one does not.
+        """
+        for item in self.upstream:
+            if item.reuse == "url" and not self.public_urls:
+                raise SettingsError(
+                    f"upstream {item.name}: reuse 'url' takes a public_urls by which it reaches us"
+                )
 
     def _is_own(self, url: str) -> bool:
         """Whether a URL leads to the address served, or a public one: requests would circle."""

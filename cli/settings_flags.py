@@ -33,6 +33,7 @@ _STORE = (
 _DAEMON = (
     click.option("--port", type=int, help="Port; 0 picks a free one. [default: 8421]"),
     click.option("--store", help="The store's origin. [default: http://127.0.0.1:8420]"),
+    click.option("--remote", help="Be the edge of the daemon at this origin, without a store."),
     click.option(
         "--cache",
         type=click.Path(path_type=Path),
@@ -41,10 +42,10 @@ _DAEMON = (
     click.option(
         "--key-file",
         type=click.Path(path_type=Path),
-        help="File with the daemon's key. [default: COATCHECK_KEY]",
+        help="File with the key there. [default: COATCHECK_KEY]",
     ),
 )
-_NAMES = ("host", "port", "uds", "workers", "data", "store", "cache", "key_file")
+_NAMES = ("host", "port", "uds", "workers", "data", "store", "remote", "cache", "key_file")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ What is secret stands in the environment and is named here; no complaint shows a
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
@@ -18,7 +19,15 @@ from pydantic import (
     model_validator,
 )
 
-from coatcheck.daemon import ImagePolicy, Reuse, Timeouts, UpstreamConfig, check_extra_headers
+from coatcheck.client import DEFAULT_REQUEST_BYTES, MIN_REQUEST_BYTES
+from coatcheck.daemon import (
+    FileAccess,
+    ImagePolicy,
+    Reuse,
+    Timeouts,
+    UpstreamConfig,
+    check_extra_headers,
+)
 from coatcheck.protocol import DIALECTS
 
 from .errors import SettingsError
@@ -29,6 +38,8 @@ _REUSING: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "file-id": ("openai.responses", "anthropic.messages", "gemini.generate"),
         "uuid": ("openai.chat",),
+        "url": tuple(DIALECTS),
+        "file": ("openai.chat", "openai.responses", "anthropic.messages"),
     }
 )
 
@@ -99,11 +110,14 @@ class UpstreamSettings(BaseModel):
     models: tuple[str, ...] = ("*",)
     reuse: Reuse = "inline"
     file_seconds: int = Field(default=_UPSTREAM.file_seconds, ge=3600, le=2_592_000)
+    file_root: Path | None = None
+    file_access: FileAccess = "owner"
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
     history: Literal["upstream", "coatcheck"] = "upstream"
     timeouts: TimeoutSettings = TimeoutSettings()
     images: ImageSettings | None = None
+    max_piece_bytes: int = Field(default=DEFAULT_REQUEST_BYTES, ge=MIN_REQUEST_BYTES)
 
     @field_validator("dialect")
     @classmethod
@@ -120,7 +134,7 @@ class UpstreamSettings(BaseModel):
 
     @model_validator(mode="after")
     def _reuses_what_it_can(self) -> Self:
-        if self.reuse == "inline":
+        if self.reuse not in _REUSING:
             return self
         if self.mode != "on":
             raise ValueError(f"reuse: mode {self.mode!r} forwards what comes; it takes mode 'on'")
@@ -128,6 +142,28 @@ class UpstreamSettings(BaseModel):
         if self.dialect not in dialects:
             said = " or ".join(dialects)
             raise ValueError(f"reuse: {self.reuse!r} takes dialect {said}, not {self.dialect}")
+        return self
+
+    @field_validator("file_root")
+    @classmethod
+    def _is_absolute(cls, root: Path | None) -> Path | None:
+        if root is not None and not root.is_absolute():
+            raise ValueError("must be an absolute path")
+        return root
+
+    @model_validator(mode="after")
+    def _leaves_reading_to_the_remote(self) -> Self:
+        if self.reuse != "coatcheck":
+            return self
+        for name, is_set in (
+            ("images", self.images is not None),
+            ("observe", self.observe),
+            ("history", self.history != "upstream"),
+        ):
+            if is_set:
+                raise ValueError(f"{name}: with reuse 'coatcheck' it is the remote's to set")
+        if self.base_urls:
+            raise ValueError("base_urls: reuse 'coatcheck' takes one base_url, of one store")
         return self
 
     @model_validator(mode="after")
@@ -172,11 +208,14 @@ class UpstreamSettings(BaseModel):
             models=self.models,
             reuse=self.reuse,
             file_seconds=self.file_seconds,
+            file_root=self.file_root,
+            file_access=self.file_access,
             mode=self.mode,
             observe=self.observe,
             history=self.history,
             timeouts=Timeouts(**self.timeouts.model_dump()),
             images=ImagePolicy(**self.images.model_dump()) if self.images else None,
+            max_piece_bytes=self.max_piece_bytes,
         )
         try:
             check_extra_headers(config.headers, config.credential)

@@ -3,7 +3,7 @@
 from .announcement import Announcements
 from .answer import Assembly, ChatAnswer
 from .async_client import AsyncClient
-from .asynchronous import AsyncBody
+from .asynchronous import AsyncBody, carry_out
 from .blobs import BlobName
 from .client import Client
 from .content import Progress, Source
@@ -30,16 +30,17 @@ from .errors import (
 )
 from .exchange import Exchange, Join, Outgoing, Reply, Request, Sink, Step, Work
 from .familiar import Familiar, TextKey
-from .known import DEFAULT_REQUEST_BYTES, Known
+from .known import DEFAULT_REQUEST_BYTES, MIN_REQUEST_BYTES, Known
 from .sdk import Fallback, async_http_client, http_client, wrap
 from .store_link import StoreLink
 from .stream import AsyncChatStream, ChatStream
-from .turn import Taken, Turn, take
+from .turn import Taken, Turn, send_as_it_came, take
 from .unread import unread
 from .upload import Spent
 
 __all__ = [
     "DEFAULT_REQUEST_BYTES",
+    "MIN_REQUEST_BYTES",
     "Announcements",
     "Assembly",
     "AsyncBody",
@@ -87,7 +88,9 @@ __all__ = [
     "Turn",
     "Work",
     "async_http_client",
+    "carry_out",
     "http_client",
+    "send_as_it_came",
     "take",
     "unread",
     "wrap",

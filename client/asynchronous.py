@@ -88,13 +88,13 @@ class AsyncDriver:
         Raises:
             what the exchange raises.
         """
-        return await drive(exchange, self._perform)
+        return await carry_out(exchange, self._perform)
 
     async def open(self, exchange: Exchange[T]) -> tuple[T, AsyncBody]:
         """Carry out an exchange that leaves an answer open; the caller closes the body."""
         opened: list[AsyncBody] = []
         try:
-            result = await drive(exchange, lambda step: self._perform(step, opened))
+            result = await carry_out(exchange, lambda step: self._perform(step, opened))
         except BaseException:
             for body in opened:
                 body.close()
@@ -219,8 +219,14 @@ class _OutgoingBody:
         return piece
 
 
-async def drive(exchange: Generator[S, object, T], perform: Callable[[S], Awaitable[object]]) -> T:
-    """Carry out an exchange by what performs a step; return its result."""
+async def carry_out(
+    exchange: Generator[S, object, T], perform: Callable[[S], Awaitable[object]]
+) -> T:
+    """Carry out an exchange whose steps are done by `perform`; see the rules of `exchange.py`.
+
+    Raises:
+        what the exchange raises.
+    """
     try:
         step = next(exchange)
         while True:

@@ -67,13 +67,13 @@ class BlockingDriver:
         Raises:
             what the exchange raises.
         """
-        return drive(exchange, self._perform)
+        return carry_out(exchange, self._perform)
 
     def open(self, exchange: Exchange[T]) -> tuple[T, BlockingBody]:
         """Carry out an exchange that leaves an answer open; the caller closes the body."""
         opened: list[BlockingBody] = []
         try:
-            result = drive(exchange, lambda step: self._perform(step, opened))
+            result = carry_out(exchange, lambda step: self._perform(step, opened))
         except BaseException:
             for body in opened:
                 body.close()
@@ -125,7 +125,7 @@ class BlockingDriver:
         )
 
 
-def drive(exchange: Generator[S, object, T], perform: Callable[[S], object]) -> T:
+def carry_out(exchange: Generator[S, object, T], perform: Callable[[S], object]) -> T:
     """Carry out an exchange by what performs a step; return its result."""
     try:
         step = next(exchange)

@@ -50,7 +50,7 @@ class Familiar(Generic[T]):
         if isinstance(text, TakenText):
             checksum.update(text.head.encode())
             checksum.update(text.content)
-            keyed = hash((text.head, text.content))
+            keyed = hash((text.head, text.content.toreadonly()))
         elif text.isascii():
             for start in range(0, len(text), _SLICE_CHARS):
                 checksum.update(text[start : start + _SLICE_CHARS].encode())

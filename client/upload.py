@@ -111,7 +111,11 @@ def _upload_absent(
 ) -> Exchange[None]:
     if not inlines:
         return
-    absent = set((yield from missing([inline.digest for inline in inlines], named)))
+    digests = [inline.digest for inline in inlines]
+    try:
+        absent = set((yield from missing(digests, named)))
+    except ConnectionFailedError:  # as of a server that was restarted
+        absent = set((yield from missing(digests, named)))
     for inline in inlines:
         if inline.digest in absent:
             yield from _upload(inline, named, known, spent)

@@ -1,13 +1,15 @@
 """The daemon: resolves refs beside the model, and forwards what came to an upstream."""
 
-from .cache import CacheConfig, CacheError, DiskCache
+from .cache import CacheConfig, CacheError, DiskCache, copies_folder
 from .daemon import Daemon, DaemonConfig
+from .edge import NoBlobs, NoPrompts, RemoteFace
 from .embedded import EmbeddedBlobs, EmbeddedPrompts
 from .errors import DaemonError, ObservationsUnreadableError
 from .gateway import GatewayConfig
 from .headers import check_extra_headers
 from .history import EmbeddedResponses, NamedResponse, ResponseSource
 from .inventory import Inventory
+from .links import BlobLinks, EmbeddedLinks
 from .meters import (
     FieldOutcome,
     Meters,
@@ -28,13 +30,14 @@ from .remote_store import RemoteConfig, RemoteStore
 from .reuse import LEDGER_FILE, Ledger
 from .source import BlobSource, KeptMessage, PieceReader, PromptSource, Resolved
 from .turn import TurnLimits
-from .upstream import ECHO, Reuse, Timeouts, UpstreamConfig
+from .upstream import ECHO, FileAccess, Reuse, Timeouts, UpstreamConfig
 from .variants import ImagePolicy, VariantShelf
 
 __all__ = [
     "ECHO",
     "LEDGER_FILE",
     "OBSERVATIONS_FILE",
+    "BlobLinks",
     "BlobSource",
     "CacheConfig",
     "CacheError",
@@ -43,10 +46,12 @@ __all__ = [
     "DaemonError",
     "DiskCache",
     "EmbeddedBlobs",
+    "EmbeddedLinks",
     "EmbeddedPrompts",
     "EmbeddedResponses",
     "FieldOutcome",
     "Figures",
+    "FileAccess",
     "GatewayConfig",
     "ImagePolicy",
     "Inventory",
@@ -54,8 +59,10 @@ __all__ = [
     "Ledger",
     "Meters",
     "NamedResponse",
+    "NoBlobs",
     "NoMeters",
     "NoObserver",
+    "NoPrompts",
     "ObservationLimits",
     "ObservationsUnreadableError",
     "Observed",
@@ -67,6 +74,7 @@ __all__ = [
     "PromptSource",
     "RecordingObserver",
     "RemoteConfig",
+    "RemoteFace",
     "RemoteStore",
     "ReplicaChoice",
     "ResolveStep",
@@ -81,5 +89,6 @@ __all__ = [
     "VariantOutcome",
     "VariantShelf",
     "check_extra_headers",
+    "copies_folder",
     "read_observations",
 ]

@@ -1,7 +1,7 @@
 """The daemon: its parts joined, and the face that a process serves.
 
-It owns the upstreams' connections, the workers that decode, and the keeper's background
-work, and closes them; the sources belong to whoever made them.
+It owns the upstreams' connections, the workers that decode, and the background work
+of the keeper and of answers, and closes them; the sources belong to whoever made them.
 """
 
 import secrets
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 from coatcheck.client import Familiar
@@ -20,21 +21,25 @@ from .admin import cache_routes, cache_section
 from .answers import Answers
 from .echo import EchoUpstream
 from .echo_voices import VOICES
+from .edge import Edge
 from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
+from .guardian import Guardian
 from .history import History, HistoryRoutes, ResponseSource
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
+from .links import BlobLinks
 from .metered import MeteredBlobs, MeteredPrompts, MeteredUpstream
 from .meters import Meters, NoMeters
 from .models import Models
 from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
+from .prefix_guard import KEY_BYTES, PrefixGuard
 from .replicas import Replicas
 from .resolver import Resolver
-from .reuse import Ledger, Modes, open_modes
+from .reuse import Ledger, Means, Modes, open_modes
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -52,6 +57,8 @@ class DaemonConfig:
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     images: ImageWorkerConfig = field(default_factory=ImageWorkerConfig)
     """Of the workers that decode, for `echo` and for image policies."""
+    has_echo: bool = True
+    """False for an edge: the model `echo` is its remote's."""
 
 
 class Daemon:
@@ -67,6 +74,7 @@ class Daemon:
         noted: SharedInventory,
         upstreams: Upstreams,
         keeper: Keeper,
+        answers: Answers,
         images: ImageWorkers,
         fitter: Fitter | None,
         history: HistoryRoutes,
@@ -82,6 +90,7 @@ class Daemon:
         self._noted = noted
         self._upstreams = upstreams
         self._keeper = keeper
+        self._answers = answers
         self._images = images
         self._fitter = fitter
         self._history = history
@@ -103,18 +112,22 @@ class Daemon:
         shelf: VariantShelf | None = None,
         ledger: Ledger | None = None,
         responses: ResponseSource | None = None,
+        links: BlobLinks | None = None,
+        files: Path | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
         images, the `ledger` knows what providers keep; both belong to whoever opened them. `responses`
-        are what responses are called, for upstreams that leave their history to us.
+        are what responses are called, for upstreams that leave their history to us. `links` are for
+        upstreams that fetch; `files` is the folder below which each blob is a plain file, for engines
+        that read it.
 
         Raises:
-            ValueError: an upstream has an image policy, and there is no shelf; or one has a reuse mode
-                that needs a ledger, and there is none; or it leaves its history to us, and there is
-                nowhere to keep it.
+            ValueError: an upstream has an image policy, and there is no shelf; or a reuse mode, and
+                there is not what that takes; or it leaves its history to us, and there is nowhere to
+                keep it.
         """
         if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
             raise ValueError("history needs a place where ids of responses are kept")
@@ -134,6 +147,7 @@ class Daemon:
             ]
         )
         keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
+        answers = Answers(keeper, config.gateway.answers)
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         resolver = Resolver(blobs, inventory or noted, clock)
         fitter: Fitter | None = None
@@ -141,24 +155,28 @@ class Daemon:
             maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
         modes = open_modes(
-            ledger,
+            Means(ledger, links, files),
             upstreams=upstreams,
             blobs=blobs,
             meters=meters,
             clock=clock,
             random=random,
         )
+        limits = config.gateway
+        edge = Edge(passage, meters, random, limits.max_request_bytes, limits.public_origins)
         gateway = Gateway(
-            config.gateway,
+            limits,
             resolver=resolver,
             prompts=prompts,
             fields=fields,
             upstreams=upstreams,
             keeper=keeper,
-            answers=Answers(keeper, config.gateway.answers),
+            answers=answers,
             passage=passage,
+            edge=edge,
             meters=meters,
             random=random,
+            guardian=Guardian(PrefixGuard(random(KEY_BYTES)), meters),
             modes=modes,
             fitter=fitter,
             history=History(prompts, responses) if responses else None,
@@ -174,6 +192,7 @@ class Daemon:
             noted,
             upstreams,
             keeper,
+            answers,
             images,
             fitter,
             history,
@@ -199,6 +218,7 @@ class Daemon:
         if self._fitter:
             await self._fitter.close()
         await self._modes.close()
+        await self._answers.close()
         await self._keeper.close()
         await self._upstreams.close()
         await self._images.close()
@@ -272,6 +292,8 @@ def _upstreams(
     It has one voice for each dialect; `images` decodes for all of them.
     """
     upstreams: list[Upstream] = [_remote(each, meters) for each in config.upstreams]
+    if not config.has_echo:
+        return upstreams
     models = (ECHO,) if upstreams else ("*",)
     return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]
 

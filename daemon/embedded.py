@@ -1,13 +1,14 @@
 """The store in this process, behind the daemon's interfaces."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from coatcheck.protocol import Digest
 from coatcheck.store import BlobNotFoundError, BlobReader, PromptMessage, Store, StoreError
 
 from .errors import BlobUnreadableError, NotKeptError, StoreUnavailableError
-from .source import KeptMessage, PieceReader, Resolved
+from .source import HeldFile, KeptMessage, PieceReader, Resolved
 
 
 class EmbeddedBlobs:
@@ -123,9 +124,9 @@ class _Reader:
     def size(self) -> int:
         return self._reader.size
 
-    @property
-    def path(self) -> Path | None:
-        return self._reader.path
+    def hold(self) -> HeldFile | None:
+        path = self._reader.path
+        return None if path is None else _StoreFile(path)
 
     async def read_piece(self, index: int) -> memoryview:
         try:
@@ -137,6 +138,16 @@ class _Reader:
 
     async def close(self) -> None:
         await self._reader.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _StoreFile:
+    """A blob's file in the store, which stays for as long as a tenant holds the blob."""
+
+    path: Path
+
+    def close(self) -> None:
+        pass
 
 
 def _not_kept(error: StoreError) -> NotKeptError | StoreUnavailableError:

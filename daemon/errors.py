@@ -334,6 +334,13 @@ class UpstreamCutError(UpstreamError):
     title = "The upstream's answer broke off"
 
 
+class RemoteFailedError(UpstreamError):
+    """The daemon behind this edge answered something that is not the protocol."""
+
+    code = "remote_failed"
+    title = "The remote's answer cannot be used"
+
+
 class ObservationsUnreadableError(DaemonError):
     """What was observed cannot be read: the file is not there, or is none of ours."""
 

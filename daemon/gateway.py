@@ -33,6 +33,7 @@ from coatcheck.web import (
 
 from .account import Account
 from .answers import AnsweredTurn, AnswerLimits, Answers, Named
+from .edge import Edge
 from .errors import (
     BlobsNotFoundError,
     BlobUnreadableError,
@@ -40,6 +41,7 @@ from .errors import (
     PromptNotFoundError,
 )
 from .fields import Fields
+from .guardian import Guardian
 from .headers import own_authorities
 from .history import Continued, History, NamedTurn
 from .incoming import Incoming
@@ -96,8 +98,10 @@ class Gateway:
         keeper: Keeper,
         answers: Answers,
         passage: Passage,
+        edge: Edge,
         meters: Meters,
         random: Callable[[int], bytes],
+        guardian: Guardian,
         modes: Modes,
         fitter: Fitter | None = None,
         history: History | None = None,
@@ -111,8 +115,10 @@ class Gateway:
         self._keeper = keeper
         self._answers = answers
         self._passage = passage
+        self._edge = edge
         self._fitter = fitter
         self._history = history
+        self._guardian = guardian
         limit = config.max_upstream_bytes
         self._last_hop = LastHop(modes, resolver, fitter, meters, random, limit)
 
@@ -127,15 +133,28 @@ class Gateway:
         incoming = Incoming(request)
         try:
             if upstream := await self._passing(dialect, incoming):
-                return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+                return await self._pass(dialect, call, incoming, upstream)
             return await self._serve(dialect, call, incoming)
         except DaemonError as error:
             raise ProblemError(error.problem) from error
         finally:
             await incoming.close()
 
+    async def _pass(
+        self,
+        dialect: Dialect,
+        call: Call,
+        incoming: Incoming,
+        upstream: Upstream,
+        raw: Whole | None = None,
+    ) -> web.StreamResponse:
+        """Serve a call that is not read here; `raw` is its body, where that came already."""
+        if upstream.config.is_edge:
+            return await self._edge.serve(dialect, call, incoming, upstream, raw)
+        return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+
     async def _passing(self, dialect: Dialect, incoming: Incoming) -> Upstream | None:
-        """Return the upstream that takes the turn as it comes.
+        """Return the upstream that takes the turn without its being read here.
 
         None when it is to be read, or when too little of it has come to know.
         """
@@ -144,7 +163,7 @@ class Gateway:
         model = _path_model(dialect, incoming.request) or await incoming.model()
         found = None if model is None else self._upstreams.find(dialect.name, model)
         upstream = found or self._upstreams.blind(dialect.name)
-        return upstream if upstream and upstream.config.mode != "on" else None
+        return upstream if upstream and not upstream.config.reads_turns else None
 
     async def _serve(self, dialect: Dialect, call: Call, incoming: Incoming) -> web.StreamResponse:
         request = incoming.request
@@ -155,7 +174,7 @@ class Gateway:
         text = await asyncio.to_thread(inflate, raw[:], codings, limit) if codings else raw
         parsed, upstream = await self._read(text, dialect, _path_model(dialect, request))
         if parsed is None:
-            return await self._passage.forward(incoming, upstream, _observed(dialect, call))
+            return await self._pass(dialect, call, incoming, upstream, raw)
         account = self._passage.account(request, upstream, _observed(dialect, call))
         if upstream.config.observe and call.is_turn:
             sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
@@ -189,13 +208,17 @@ class Gateway:
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
         copy = partial(sent_of, turn, received, dialect, is_kept=wish.is_kept)
         sent = await in_thread_if(turn.size, copy) if is_used_again else None
+        outline = await self._guardian.outline(turn, received, dialect) if wish.is_guarded else None
         fitted = await self._fit(turn, received, upstream)
         root = await _root(dialect, turn, upstream)
         served = replace(received, parsed=continued.request)
         leaving = await self._last_hop.prepare(request, upstream, served, turn, fitted, root)
         keeping = self._begin_keeping(sent, tenant, dialect, wish) if sent else None
-        tap = partial(self._tap, dialect, upstream, received, sent)
-        told = _told(keeping, fitted)
+        guarding = (
+            asyncio.create_task(self._guardian.headers(outline, upstream)) if outline else None
+        )
+        tap = partial(self._tap, dialect, upstream, received, sent, wish)
+        told = _told(keeping, guarding, fitted)
         try:
             return await self._last_hop.forward(leaving, told, account, tap)
         except BlobUnreadableError as error:
@@ -203,9 +226,10 @@ class Gateway:
             account.status = gone.problem.status
             return provider_refusal(dialect.provider, gone.problem, await awaited(keeping))
         finally:
-            if keeping:
-                keeping.cancel()
-                await asyncio.gather(keeping, return_exceptions=True)
+            beside = [task for task in (keeping, guarding) if task]
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _read(
         self, text: Whole, dialect: Dialect, path_model: str | None
@@ -223,11 +247,11 @@ class Gateway:
             loose = partial(loose_model, text, dialect, path_model)
             model = await in_thread_if(len(text), loose)
             found = self._upstreams.find(dialect.name, model)
-            if found is None or found.config.mode == "on":
+            if found is None or found.config.reads_turns:
                 raise
             return None, found
         upstream = self._upstreams.choose(dialect.name, parsed.model)
-        return parsed if upstream.config.mode == "on" else None, upstream
+        return parsed if upstream.config.reads_turns else None, upstream
 
     def _begin_keeping(
         self, sent: Sent, tenant: str, dialect: Dialect, wish: Wish
@@ -251,26 +275,30 @@ class Gateway:
         upstream: Upstream,
         received: Received,
         sent: Sent | None,
+        wish: Wish,
         told: Mapping[str, str],
     ) -> Tap | None:
         """Return what taps the answer to a turn, given what the client is told of it."""
         call, prompt = received.call, told.get(PROMPT_HEADER)
-        if prompt is None or not call.is_turn:
+        if not call.is_turn:
             return None
         tenant = received.tenant
         end_user = sent.end_user if sent else received.end_user
         named: Named | None = None
         if self._history and self._keeps(received.parsed, dialect, upstream):
             named = partial(self._history.name, NamedTurn(tenant, upstream.config.name, end_user))
-        turn = AnsweredTurn(
-            tenant,
-            dialect,
-            end_user,
-            call.is_streamed,
-            takes_comments=received.parsed.envelope is not None,
-            named=named,
+        return self._answers.tap(
+            AnsweredTurn(
+                tenant,
+                dialect,
+                end_user,
+                Digest(prompt) if prompt else None,
+                is_streamed=call.is_streamed,
+                takes_comments=received.parsed.envelope is not None,
+                wants_refs=wish.wants_refs,
+                named=named,
+            )
         )
-        return self._answers.tap(turn, Digest(prompt))
 
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
@@ -350,12 +378,14 @@ class Gateway:
 
 
 def _told(
-    keeping: "asyncio.Task[Mapping[str, str]] | None", fitted: Fitted
+    keeping: "asyncio.Task[Mapping[str, str]] | None",
+    guarding: "asyncio.Task[Mapping[str, str]] | None",
+    fitted: Fitted,
 ) -> Callable[[], Awaitable[Mapping[str, str]]]:
-    """Return what gives the headers that the client is told: what is kept, and what is smaller."""
+    """Return what gives the headers that the client is told: what is kept, broken, and smaller."""
 
     async def headers() -> Mapping[str, str]:
-        return {**await awaited(keeping), **fitted.headers}
+        return {**await awaited(keeping), **await awaited(guarding), **fitted.headers}
 
     return headers
 

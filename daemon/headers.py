@@ -8,7 +8,7 @@ import re
 from base64 import b64decode
 from collections.abc import Iterable, Sequence
 
-from coatcheck.protocol import TENANT_HEADER, holds_key
+from coatcheck.protocol import DAEMON_HEADER, KEY_HEADER, TENANT_HEADER, holds_key
 from coatcheck.web import is_loopback_authority
 
 # RFC 9110 section 7.6.1, with Connection's historic companions.
@@ -28,6 +28,8 @@ _HOP_BY_HOP = frozenset(
 _NOT_UPSTREAM = _HOP_BY_HOP | {"host", "cookie", "content-length", "expect"}
 _NOT_BACK = _HOP_BY_HOP | {"set-cookie"}
 _OURS = "coatcheck-"
+# What a client of an edge does not say to the daemon behind it: whose it is, that key says.
+_NOT_ONWARD = frozenset({KEY_HEADER.lower(), TENANT_HEADER.lower(), DAEMON_HEADER.lower()})
 # What an upstream's settings may not set: how the body is framed and coded is decided here.
 _NOT_EXTRA = _NOT_UPSTREAM | {"content-encoding", "accept-encoding"}
 _is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 section 5.6.2
@@ -75,24 +77,27 @@ def request_headers(
     extra: Sequence[tuple[str, str]] = (),
     *,
     is_recoded: bool = False,
+    keeps_ours: bool = False,
 ) -> list[tuple[str, str]]:
     """Return the headers for an upstream; `credential` replaces whatever key the client sent.
 
-    `extra` are the upstream's own, in place of the client's of the same names; a key among them
-    counts as the credential. `is_recoded` drops Content-Encoding: the body is another one, and as
-    it is.
+    One in `Coatcheck-Key` replaces no other. `extra` are the upstream's own, in place of the client's
+    of the same names; a key among them counts as the credential. `is_recoded` drops Content-Encoding:
+    the body is another one, and as it is. `keeps_ours` is for an upstream that is another daemon.
     """
     received = list(headers)
     dropped = _NOT_UPSTREAM | _named_by_connection(received) | {name.lower() for name, _ in extra}
-    if credential is not None or sets_credential(extra):
+    if sets_credential(extra) or (credential is not None and sets_credential([credential])):
         dropped |= CREDENTIALS
     if is_recoded:
         dropped |= {"content-encoding"}
+    if keeps_ours:
+        dropped |= _NOT_ONWARD
     passed = [
         (name, value)
         for name, value in received
         if name.lower() not in dropped
-        and not name.lower().startswith(_OURS)
+        and (keeps_ours or not name.lower().startswith(_OURS))
         and not (holds_key(name) or _holds_our_key(value))
     ]
     return [*passed, *([] if credential is None else [credential]), *extra]
@@ -120,6 +125,11 @@ def answer_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         for name, value in received
         if name.lower() not in dropped and not name.lower().startswith(_OURS)
     ]
+
+
+def own_answer_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return what another daemon says in headers of ours."""
+    return {name: value for name, value in headers if name.lower().startswith(_OURS)}
 
 
 def store_request_headers(

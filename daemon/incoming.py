@@ -105,6 +105,10 @@ class Incoming:
         self._kept, self._is_ended = [memoryview(whole)], True
         return whole
 
+    def let_go(self) -> None:
+        """Forget a body that was read; after this there is none."""
+        self._kept = []
+
     async def _peek(self) -> bytes:
         if self._rest is None:
             self._rest = body_chunks(self._request, None)

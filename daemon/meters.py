@@ -7,11 +7,13 @@ of the cache, is read there.
 
 from typing import Literal, Protocol
 
+from coatcheck.protocol import PrefixOutcome
+
 PromptOutcome = Literal["kept", "refused", "not_found"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
-ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
+ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ResolveStep = Literal["grants", "bytes"]
 
 
@@ -48,6 +50,10 @@ class Meters(Protocol):
         """A turn was so much shorter on the client's side than what stands for it upstream."""
         ...
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None:
+        """A turn went to a remote: so many blobs were uploaded for it, and so often it was sent again."""
+        ...
+
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None:
         """An image met an upstream's policy: a variant was `found`, or `made` in so long; the original
         was `kept` for what it is, or sent since none could be made now: `failed`."""
@@ -64,6 +70,10 @@ class Meters(Protocol):
 
     def field(self, outcome: FieldOutcome) -> None:
         """A large value was kept, could not be, or was named by its digest and found or not."""
+        ...
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
+        """A turn was compared with the one before it in its conversation."""
         ...
 
     def observed(self, *, is_dropped: bool) -> None:
@@ -88,6 +98,8 @@ class NoMeters:
 
     def saved(self, size: int) -> None: ...
 
+    def edge(self, uploads: int, upload_bytes: int, replays: int) -> None: ...
+
     def variant(self, outcome: VariantOutcome, seconds: float = 0.0) -> None: ...
 
     def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None: ...
@@ -95,5 +107,7 @@ class NoMeters:
     def prompt(self, outcome: PromptOutcome) -> None: ...
 
     def field(self, outcome: FieldOutcome) -> None: ...
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None: ...
 
     def observed(self, *, is_dropped: bool) -> None: ...

@@ -36,7 +36,7 @@ from coatcheck.web import (
 )
 
 from .errors import DaemonError, ModelNotFoundError, UpstreamGarbageError, UpstreamTimeoutError
-from .headers import CREDENTIALS, answer_headers, sets_credential
+from .headers import CREDENTIALS, answer_headers
 from .incoming import Incoming
 from .navigation import refuse_navigation
 from .passage import Passage, headers_of, target_of
@@ -164,7 +164,7 @@ def _shown(asked: Sequence[Upstream]) -> Sequence[Upstream]:
 
 def _has_key(upstream: Upstream) -> bool:
     config = upstream.config
-    return config.credential is not None or sets_credential(config.headers)
+    return config.replaces_key
 
 
 async def _models_of(upstream: Upstream, request: web.Request, *, shows_key: bool) -> _Listed:

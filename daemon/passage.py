@@ -9,9 +9,19 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 
 from aiohttp import web
 
-from coatcheck.protocol import Problem, Provider, is_file_id, read_upload_id, turn_dialect
+from coatcheck.protocol import (
+    KEY_HEADER,
+    Problem,
+    Provider,
+    is_file_id,
+    read_upload_id,
+    turn_dialect,
+)
 from coatcheck.web import (
+    FORWARDED_HOST,
+    FORWARDED_PROTO,
     ProblemError,
+    credential_of,
     principal_of,
     problem_response,
     provider_of,
@@ -23,7 +33,7 @@ from coatcheck.web import (
 
 from .account import Account, Subject
 from .errors import DaemonError
-from .headers import request_headers, sets_credential
+from .headers import own_answer_headers, request_headers
 from .incoming import Incoming
 from .navigation import refuse_navigation
 from .observation import Observer
@@ -65,12 +75,17 @@ class Passage:
         return bool(self._upstreams.remote(provider))
 
     def takes_all(self, provider: Provider) -> bool:
-        """Say whether none of a provider's upstreams is `on`: then all of its requests just pass.
+        """Say whether turns of none of a provider's upstreams are read here: then all just pass.
 
         What one of them were to be told in our words, such as a file's id, it would not understand.
         """
-        modes = [upstream.config.mode for upstream in self._upstreams.remote(provider)]
-        return bool(modes) and "on" not in modes
+        upstreams = self._upstreams.remote(provider)
+        return bool(upstreams) and not any(upstream.config.reads_turns for upstream in upstreams)
+
+    def _knows_ours(self, provider: Provider) -> bool:
+        """Say whether files and uploads of ours are known to a provider's upstreams."""
+        upstreams = self._upstreams.remote(provider)
+        return bool(upstreams) and all(upstream.config.is_coatcheck for upstream in upstreams)
 
     async def pass_on(
         self, request: web.Request, body: AsyncGenerator[bytes] | None = None
@@ -97,10 +112,12 @@ class Passage:
             BrokenAnswerError: the upstream broke off its answer.
         """
         tenant_of(request)
-        if _is_native(request.path) or _names_ours(request.path):
+        provider = provider_of(request)
+        if _is_native(request.path) or (
+            _names_ours(request.path) and not self._knows_ours(provider)
+        ):
             raise refuse(404, "not_found", "Not Found", "no route has this path")
         refuse_navigation(request)
-        provider = provider_of(request)
         if _asks_for_websocket(request):
             return _refuse_websocket(provider)
         if request.method in _UNWANTED:
@@ -138,7 +155,9 @@ class Passage:
             )
             async with upstream.send(outgoing) as answer:
                 account.status = answer.status
-                return await relay(provider, request, answer, _NO_HEADERS, account.give)
+                is_ours = upstream.config.is_coatcheck
+                told = own_answer_headers(answer.headers.items()) if is_ours else _NO_HEADERS
+                return await relay(provider, request, answer, told, account.give)
         except (DaemonError, ProblemError) as error:
             account.status = error.problem.status
             raise
@@ -187,18 +206,41 @@ def target_of(request: web.Request, upstream: Upstream) -> str:
     if not written.startswith("/"):  # absolute form, as for a proxy (RFC 9112 section 3.2.2)
         written = request.rel_url.raw_path_qs
     config = upstream.config
-    drops_key = config.api_key is not None or sets_credential(config.headers)
-    return upstream_target(written, config.provider, drops_key=drops_key)
+    return upstream_target(written, config.provider, drops_key=config.replaces_key)
 
 
 def headers_of(
     request: web.Request, upstream: Upstream, *, is_recoded: bool = False
 ) -> list[tuple[str, str]]:
-    """Return the headers of a request for its upstream; see `request_headers`."""
+    """Return the headers of a request for its upstream; see `request_headers`.
+
+    To another daemon our key goes too: that of the settings, else the client's.
+    """
     config = upstream.config
-    return request_headers(
-        request.headers.items(), config.credential, config.headers, is_recoded=is_recoded
+    headers = request_headers(
+        request.headers.items(),
+        config.credential,
+        config.headers,
+        is_recoded=is_recoded,
+        keeps_ours=config.is_coatcheck,
     )
+    if not config.is_coatcheck:
+        return headers
+    if config.own_key is None and (key := key_of(request)) is not None:
+        headers.append((KEY_HEADER, key))
+    return [*headers, *first_hop(request)]
+
+
+def key_of(request: web.Request) -> str | None:
+    """Return the key of ours that a client sent, wherever it stands."""
+    credential = credential_of(request)
+    return None if credential is None else credential.secret
+
+
+def first_hop(request: web.Request) -> list[tuple[str, str]]:
+    """Return what the server behind us cannot see, and has to know to tell the client a URL of ours."""
+    seen = {FORWARDED_HOST: request.headers.get("Host", ""), FORWARDED_PROTO: request.scheme}
+    return [(name, value) for name, value in seen.items() if name not in request.headers]
 
 
 def _asks_for_websocket(request: web.Request) -> bool:

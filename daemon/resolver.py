@@ -1,12 +1,11 @@
 """The resolver: from digests to verified bytes, with a note of each use."""
 
 from collections.abc import Callable, Collection
-from pathlib import Path
 
 from coatcheck.protocol import Digest
 
 from .inventory import CacheView
-from .source import BlobSource, FiledReader, PieceReader, Resolved
+from .source import BlobSource, FiledReader, HeldFile, PieceReader, Resolved
 from .whole_read import WholeRead
 
 
@@ -69,9 +68,8 @@ class _NotedReader:
     def size(self) -> int:
         return self._reader.size
 
-    @property
-    def path(self) -> Path | None:
-        return self._reader.path if isinstance(self._reader, FiledReader) else None
+    def hold(self) -> HeldFile | None:
+        return self._reader.hold() if isinstance(self._reader, FiledReader) else None
 
     async def read_piece(self, index: int) -> memoryview:
         view = await self._reader.read_piece(index)

@@ -52,13 +52,25 @@ class PieceReader(Protocol):
         ...
 
 
-@runtime_checkable
-class FiledReader(PieceReader, Protocol):
-    """A reader that may read a plain file, which is there for as long as the reader is open."""
+class HeldFile(Protocol):
+    """A blob's plain file, which is there until this is closed."""
 
     @property
-    def path(self) -> Path | None:
-        """The file; None where the bytes come from elsewhere. Asked after they were all read."""
+    def path(self) -> Path:
+        """Where."""
+        ...
+
+    def close(self) -> None:
+        """Let it go. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class FiledReader(PieceReader, Protocol):
+    """A reader that may read a plain file."""
+
+    def hold(self) -> HeldFile | None:
+        """Return its file, to be kept longer than the reader; None where the bytes come from elsewhere."""
         ...
 
 

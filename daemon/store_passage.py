@@ -13,6 +13,7 @@ from aiohttp import web
 from coatcheck.protocol import (
     BLOB_PATH,
     DAEMON_HEADER,
+    KEY_HEADER,
     TENANT_HEADER,
     TUS_PATH,
     Buffer,
@@ -22,8 +23,6 @@ from coatcheck.protocol import (
 )
 from coatcheck.web import (
     ANY_METHOD,
-    FORWARDED_HOST,
-    FORWARDED_PROTO,
     BrokenAnswerError,
     ProblemError,
     Route,
@@ -37,6 +36,7 @@ from .availability import Availability
 from .errors import DaemonError
 from .headers import store_answer_headers, store_request_headers
 from .incoming import Incoming
+from .passage import first_hop, key_of
 from .target import store_target
 from .upstream import Answer, Outgoing, Upstream
 
@@ -67,11 +67,20 @@ class StorePassage:
     """Passes requests on to the store. Owns nothing; `released` is told of each DELETE of a blob."""
 
     def __init__(
-        self, store: Upstream, name: str, availability: Availability, released: Released
+        self,
+        store: Upstream,
+        name: str | None,
+        availability: Availability,
+        released: Released,
+        key: str | None = None,
     ) -> None:
-        """`name` is what this daemon calls itself to the store."""
+        """`name` is what this daemon calls itself to the store; None where that is a daemon itself.
+
+        `key` goes with the requests of clients that have none of ours.
+        """
         self._store = store
         self._name = name
+        self._key = key
         self._availability = availability
         self._released = released
 
@@ -98,8 +107,11 @@ class StorePassage:
         is_daemon = is_known(request) and principal_of(request).tenant is None
         tenant = _tenant(request, is_daemon=is_daemon)
         headers = store_request_headers(request.headers.items(), keeps_tenant=is_daemon)
-        headers.append((DAEMON_HEADER, self._name))
-        headers += [*_first_hop(request), *marks]
+        if self._name is not None:
+            headers.append((DAEMON_HEADER, self._name))
+        if self._key is not None and key_of(request) is None:
+            headers.append((KEY_HEADER, self._key))
+        headers += [*first_hop(request), *marks]
         if body is None and expects_continue(request):
             headers.append(("Expect", "100-continue"))  # the client is told what the store tells us
         incoming = Incoming(request, body)
@@ -138,12 +150,6 @@ def _tenant(request: web.Request, *, is_daemon: bool) -> str | None:
     if not is_known(request) or (is_daemon and TENANT_HEADER not in request.headers):
         return None
     return tenant_of(request)
-
-
-def _first_hop(request: web.Request) -> list[tuple[str, str]]:
-    """Return what the store cannot see, and has to know to tell the client a URL of this server's."""
-    seen = {FORWARDED_HOST: request.headers.get("Host", ""), FORWARDED_PROTO: request.scheme}
-    return [(name, value) for name, value in seen.items() if name not in request.headers]
 
 
 async def _relay(request: web.Request, answer: Answer) -> web.StreamResponse:

@@ -4,21 +4,27 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from multidict import CIMultiDict
 
-from coatcheck.protocol import DIALECTS, Provider
+from coatcheck.client import DEFAULT_REQUEST_BYTES
+from coatcheck.protocol import DIALECTS, KEY_HEADER, Provider, parse_key
 
 from .body import Body
 from .errors import ModelNotFoundError, UpstreamNotFoundError
+from .headers import sets_credential
 from .observation import Mode
 from .variants.policy import ImagePolicy
 
 ECHO = "echo"
 
-Reuse: TypeAlias = Literal["inline", "file-id", "uuid"]
+Reuse: TypeAlias = Literal["inline", "coatcheck", "file-id", "uuid", "url", "file"]
 """How an upstream gets blobs; see `daemon/reuse/`."""
+
+FileAccess: TypeAlias = Literal["owner", "group", "others"]
+"""Who may read the files that engines are named, beside their owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +58,14 @@ class UpstreamConfig:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     models: tuple[str, ...] = ("*",)
     reuse: Reuse = "inline"
+    """How what it has had already goes to it; `coatcheck`: it is another daemon, and this one its edge."""
     file_seconds: int = 172_800
     """How long files are to be at the provider, where `reuse` is `file-id`: two days, which is what
     Gemini gives, and longer than most conversations last."""
+    file_root: Path | None = None
+    """Where an engine has the folder of our files, in reuse mode `file`; None: where we have it."""
+    file_access: FileAccess = "owner"
+    """Who may read the files that it is named."""
     mode: Mode = "on"
     observe: bool = False
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for
@@ -64,6 +75,8 @@ class UpstreamConfig:
     timeouts: Timeouts = field(default_factory=Timeouts)
     images: ImagePolicy | None = None
     """What becomes of images that are larger than it uses, in mode `on`; None: they go as they are."""
+    max_piece_bytes: int = DEFAULT_REQUEST_BYTES
+    """Of an edge: the most that one request takes of a blob, until less turns out to get through."""
 
     @property
     def is_remote(self) -> bool:
@@ -76,9 +89,38 @@ class UpstreamConfig:
         return DIALECTS[self.dialect].provider
 
     @property
+    def is_coatcheck(self) -> bool:
+        """Whether it is another daemon, which knows our headers and keys."""
+        return self.reuse == "coatcheck"
+
+    @property
+    def is_edge(self) -> bool:
+        """Whether its turns are shortened here, and read by the daemon that it is."""
+        return self.is_coatcheck and self.mode == "on"
+
+    @property
+    def reads_turns(self) -> bool:
+        """Whether its turns are read here, whole: others pass, or are an edge's."""
+        return self.mode == "on" and not self.is_coatcheck
+
+    @property
+    def own_key(self) -> str | None:
+        """Our key for another daemon, which rides beside the provider's key that a client sends."""
+        return self.api_key if self.is_coatcheck and parse_key(self.api_key or "") else None
+
+    @property
     def credential(self) -> tuple[str, str] | None:
         """The header that carries its key; None where the client's own goes through."""
-        return None if self.api_key is None else self.provider.credential(self.api_key)
+        if self.api_key is None:
+            return None
+        if self.own_key is not None:
+            return KEY_HEADER, self.own_key
+        return self.provider.credential(self.api_key)
+
+    @property
+    def replaces_key(self) -> bool:
+        """Whether the provider's key that a client sends gives way to one of its own."""
+        return (self.api_key is not None and self.own_key is None) or sets_credential(self.headers)
 
     def takes(self, model: str) -> bool:
         """Whether a model is one of its."""
@@ -162,8 +204,8 @@ class Upstreams:
         }
 
     def has_passing(self, dialect: str) -> bool:
-        """Whether any upstream takes turns of a dialect as they come."""
-        return any(upstream.config.mode != "on" for upstream in self._serving[dialect])
+        """Whether any upstream takes turns of a dialect without their being read here."""
+        return any(not upstream.config.reads_turns for upstream in self._serving[dialect])
 
     def find(self, dialect: str, model: str) -> Upstream | None:
         """Return the first upstream of the dialect whose patterns match the model."""
@@ -187,15 +229,15 @@ class Upstreams:
     def blind(self, dialect: str) -> Upstream | None:
         """Return who takes turns of a dialect that fit nobody, or whose model cannot be read.
 
-        The first remote upstream; None where a model could belong to one that is `on`. Those behind
-        one that takes every model are never reached.
+        The first remote upstream; None where a model could belong to one whose turns are read here.
+        Those behind one that takes every model are never reached.
         """
         first: Upstream | None = None
         for upstream in self._serving[dialect]:
             config = upstream.config
             if not config.is_remote:
                 continue
-            if config.mode == "on":
+            if config.reads_turns:
                 return None
             first = first or upstream
             if "*" in config.models:
@@ -230,8 +272,9 @@ class Upstreams:
         return [upstream for upstream in self._upstreams if upstream.config.reuse == reuse]
 
     def reuses(self) -> Sequence[str]:
-        """Return the ways in which any upstream gets blobs."""
-        return list(dict.fromkeys(upstream.config.reuse for upstream in self._upstreams))
+        """Return the ways in which any upstream gets blobs; what is another daemon gets refs."""
+        configs = [upstream.config for upstream in self._upstreams]
+        return list(dict.fromkeys(each.reuse for each in configs if not each.is_coatcheck))
 
     def of_model(self, provider: Provider, model: str) -> Upstream | None:
         """Return who takes turns of a model, in the first of a provider's dialects that has one."""

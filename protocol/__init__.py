@@ -6,7 +6,13 @@ Sans-IO: values and bytes go in, values and bytes come out. No sockets, files, c
 from .answer import AnswerForm, AnswerParts, ModelAnswer
 from .answer_forms import ANSWER_FORMS
 from .answer_openai_chat import ChatParts
-from .answer_stream import ANSWER_HEADER, AnswerStream, announcement
+from .answer_stream import (
+    ANSWER_HEADER,
+    ANSWER_REFS_HEADER,
+    AnswerStream,
+    announcement,
+    event_object,
+)
 from .attachment import (
     DeclaringSlot,
     FileSlot,
@@ -128,6 +134,14 @@ from .media_type import OCTET_STREAM, parse_media_type
 from .model_list import MODELS_MISSING_HEADER, ListedModel, ModelList, ModelPage
 from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
+from .prefix import (
+    LEADING_KEYS,
+    PREFIX_HEADER,
+    Change,
+    PrefixOutcome,
+    PrefixReport,
+    write_prefix,
+)
 from .previous_response import (
     PREVIOUS_RESPONSE_KEY,
     continued,
@@ -192,14 +206,25 @@ from .signed_url import (
 )
 from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
-from .sse import SseEvent, SseReader, event_end, last_event_start, write_comment, write_event
+from .sse import (
+    SseEvent,
+    SseReader,
+    event_end,
+    last_event_start,
+    replace_data,
+    split_events,
+    write_comment,
+    write_event,
+)
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
+from .usage import PromptUsage, read_usage
 
 __all__ = [
     "ALL_SCOPES",
     "ANSWER_FORMS",
     "ANSWER_HEADER",
+    "ANSWER_REFS_HEADER",
     "ANTHROPIC",
     "BLOB_PATH",
     "CHECKSUM_BYTES",
@@ -220,6 +245,7 @@ __all__ = [
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
     "KEY_PREFIX",
+    "LEADING_KEYS",
     "MAX_DEPTH",
     "MAX_DIGESTS",
     "MAX_END_USER_CHARACTERS",
@@ -236,6 +262,7 @@ __all__ = [
     "OCTET_STREAM",
     "OPENAI",
     "PIECE_BYTES",
+    "PREFIX_HEADER",
     "PREVIOUS_RESPONSE_KEY",
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
@@ -266,6 +293,7 @@ __all__ = [
     "BlobPage",
     "Buffer",
     "Call",
+    "Change",
     "ChatParts",
     "DeclaringSlot",
     "Descriptor",
@@ -313,11 +341,14 @@ __all__ = [
     "Path",
     "Pointer",
     "PointerInvalidError",
+    "PrefixOutcome",
+    "PrefixReport",
     "Problem",
     "PromptAnswer",
     "PromptAppend",
     "PromptDigestError",
     "PromptStep",
+    "PromptUsage",
     "ProtocolError",
     "Provider",
     "Ref",
@@ -355,6 +386,7 @@ __all__ = [
     "encode_json",
     "error_event",
     "event_end",
+    "event_object",
     "field_digest",
     "field_path",
     "field_prompt",
@@ -403,16 +435,20 @@ __all__ = [
     "read_envelope",
     "read_part_id",
     "read_upload_id",
+    "read_usage",
     "ref_form",
     "refs_headers",
+    "replace_data",
     "scale_headers",
     "shorten_json",
     "signed_path",
     "signed_url",
     "sniff",
     "split_download",
+    "split_events",
     "turn_dialect",
     "upload_id_of",
     "write_comment",
     "write_event",
+    "write_prefix",
 ]

@@ -7,7 +7,7 @@ from .config import Quotas, StoreConfig
 from .consistency import Finding, FindingKind
 from .counts import StoreCounts
 from .database import Database
-from .disk_backend import DiskBackend
+from .disk_backend import DiskBackend, blob_folder
 from .erase import Erased, Erasure, Left
 from .errors import (
     BlobNotFoundError,
@@ -183,6 +183,7 @@ __all__ = [
     "VariantSpec",
     "VariantType",
     "Verdict",
+    "blob_folder",
     "has_index",
     "open_keys",
 ]

@@ -38,6 +38,11 @@ _SHARD_NAMES = frozenset(f"{shard:02x}" for shard in range(SHARDS))
 _BLOB_NAME = re.compile(r"[0-9a-f]{64}")
 
 
+def blob_folder(folder: Path) -> Path:
+    """Return what the files of all blobs are below, in a data folder."""
+    return folder / "blobs" / "sha256"
+
+
 class DiskBackend:
     """A `Backend` and `Measured` in one folder. `executor` runs what its spools do."""
 
@@ -45,7 +50,7 @@ class DiskBackend:
         self, folder: Path, spool: SpoolFolder, space: DiskSpace, executor: Executor
     ) -> None:
         """Called by `at`."""
-        self._blobs = folder / "blobs" / "sha256"
+        self._blobs = blob_folder(folder)
         self._quarantine = folder / "quarantine"
         self._spool = spool
         self._space = space
@@ -79,7 +84,7 @@ class DiskBackend:
             StoreFullError, StoreUnavailableError: the disk refused.
         """
         try:
-            _make_shards(folder / "blobs" / "sha256")
+            _make_shards(blob_folder(folder))
             make_folder(folder / "quarantine")
             make_folder(folder / "uploads")
         except OSError as error:

@@ -94,6 +94,8 @@ class Recorder:
     """Said once each, before `answer`."""
     bytes_read: int = 0
     keeps_bodies: bool = True
+    hangs_up: bool = False
+    """Whether it ends each connection after one answer."""
 
     def serve(self, reader: BinaryIO, writer: BinaryIO) -> None:
         """Answer the requests of one connection."""
@@ -113,6 +115,8 @@ class Recorder:
             self.seen.append(request)
             writer.write(self.answers.pop(0) if self.answers else self.answer)
             writer.flush()
+            if self.hangs_up:
+                return
 
     def _read_head(self, reader: BinaryIO) -> bytes:
         head = b""

@@ -11,6 +11,7 @@ from ..errors import ConnectionFailedError, TimedOutError
 from ..exchange import Exchange, Reply, Request
 from ..exchange import Step as CoreStep
 from ..turn import Turn
+from .direct import is_away
 from .handed import HANDED, Handed
 from .office import Office
 from .steps import Drain, Plan, Send
@@ -32,7 +33,7 @@ class Errand:
     office: Office
     request: "httpx2.Request"
     url: "httpx2.URL"
-    dialect: Dialect | None
+    dialect: Dialect | None = None
     turn: Turn | None = None
     is_sent: bool = False
     """Whether a provider may have it already."""
@@ -77,9 +78,10 @@ class Errand:
     def _send(self, step: Request) -> Plan[Reply]:
         content = step.body if isinstance(step.body, bytes) else None
         body = None if isinstance(step.body, bytes) else step.body
+        path = step.path.encode("ascii")
         request = self.office.library.request(
             step.method,
-            self.url.copy_with(raw_path=step.path.encode("ascii")),
+            self.url if step.keep_open else self.url.copy_with(raw_path=path),
             headers=self.office.step_headers(step, self.request),
             content=content,
             extensions=self.extensions,
@@ -94,16 +96,21 @@ class Errand:
 
     def response(
         self, reply: Reply, announcements: Announcements | None, reading: Reading
-    ) -> "httpx2.Response":
-        """Return what the SDK gets for the answer to the request itself."""
+    ) -> "httpx2.Response | None":
+        """Return what the SDK gets for the answer to the request itself.
+
+        None where it says that nobody took it, and there is somebody else.
+        """
         assert self.answer is not None
+        if self.office.fallback and is_away(reply):
+            return None
         if not reply.is_success:
-            return self.read(self.answer, reply.body)
+            return self._read(self.answer, reply.body)
         if announcements is not None and _is_plain_stream(reply):
             self.answer.stream = reading(self.answer.stream, announcements)
         return self.answer
 
-    def read(self, response: "httpx2.Response", raw: bytes) -> "httpx2.Response":
+    def _read(self, response: "httpx2.Response", raw: bytes) -> "httpx2.Response":
         """Return a response whose bytes were read already."""
         return self.office.library.response(
             response.status_code, headers=response.headers, content=raw, extensions=_told(response)

@@ -76,18 +76,18 @@ def library_of(client: object) -> Library:
 
 
 def preferred() -> Name:
-    """Return what the installed SDKs send with, or else what is installed.
+    """Return what the SDK that is installed sends with; of several the first of `_SDKS` counts.
+
+    Where there is none, it is what is installed of the libraries.
 
     Raises:
         InvalidArgumentError: neither is.
     """
-    needed = {name for sdk in _SDKS for name in _needs(sdk)}
     here: list[Name] = [name for name in _NAMES if util.find_spec(name) is not None]
-    for name in here:
-        if name in needed:
-            return name
-    if here:
-        return here[0]
+    found: list[Name] = [name for sdk in _SDKS for name in _needs(sdk) if name in here]
+    found += here
+    if found:
+        return found[0]
     raise InvalidArgumentError("neither httpx2 nor httpx is installed")
 
 

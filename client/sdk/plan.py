@@ -27,16 +27,14 @@ from ..errors import (
 )
 from ..exchange import Exchange, Reply, Work
 from ..turn import Turn
-from .direct import inlined, is_away, unresolved
-from .errand import Errand, Reading, reply_of
+from .direct import inlined, unresolved
+from .errand import Errand, Reading
 from .held import take_held
 from .office import Office
-from .steps import Drain, Drop, Load, Plan, Send
+from .steps import Drop, Load, Plan, Send
 
 if TYPE_CHECKING:
     import httpx2
-
-_GATEWAY_STATUSES = frozenset({502, 503})
 
 
 def carry(office: Office, request: "httpx2.Request", reading: Reading) -> "Plan[httpx2.Response]":
@@ -47,16 +45,13 @@ def carry(office: Office, request: "httpx2.Request", reading: Reading) -> "Plan[
     """
     url = office.address(request.url)
     if url is None:
-        return (yield from Send(request))
+        elsewhere = Errand(office, request, request.url)
+        return (yield from Send(elsewhere.original))
     errand = Errand(office, request, url, office.dialect_of(request, url))
     if errand.dialect is not None:
         errand.turn = yield from _read(errand, errand.dialect)
-    response = yield from (
-        _go(errand, reading) if office.fallback is None else _try(errand, reading)
-    )
-    if response is None:
-        response = yield from _go_directly(errand)
-    return response
+    response = yield from _try(errand, reading) if office.fallback else _go(errand, reading)
+    return response or (yield from _go_directly(errand))
 
 
 def _read(errand: Errand, dialect: Dialect) -> Plan[Turn | None]:
@@ -78,21 +73,17 @@ def _try(errand: Errand, reading: Reading) -> "Plan[httpx2.Response | None]":
     """Send it to Coatcheck; None where nobody takes it there."""
     library = errand.office.library
     try:
-        response = yield from _go(errand, reading)
+        return (yield from _go(errand, reading))
     except (library.connect_error, library.connect_timeout):
         return None
     except library.transport_error:
         if errand.turn is None or errand.is_sent:
             raise
         return None
-    if errand.turn is None or response.status_code not in _GATEWAY_STATUSES:
-        return response
-    raw = yield from Drain(response)
-    return None if is_away(reply_of(response, raw)) else errand.read(response, raw)
 
 
-def _go(errand: Errand, reading: Reading) -> "Plan[httpx2.Response]":
-    """Send it to Coatcheck."""
+def _go(errand: Errand, reading: Reading) -> "Plan[httpx2.Response | None]":
+    """Send it to Coatcheck; None where its answer says that nobody took it, and somebody else may."""
     office, turn = errand.office, errand.turn
     if turn is None:
         return (yield from Send(office.moved(errand.original, errand.url)))
@@ -109,8 +100,11 @@ def _go(errand: Errand, reading: Reading) -> "Plan[httpx2.Response]":
             yield from Drop(errand.answer)
         raise
     # What it needs cannot be brought; with everything inline it may be taken all the same.
-    body, _ = yield from Work(partial(_inlined, errand, turn))
-    reply = yield from errand.run(_as_it_came(turn, body))
+    try:
+        body, _ = yield from Work(partial(_inlined, errand, turn))
+        reply = yield from errand.run(_as_it_came(turn, body))
+    except ConnectionFailedError as error:
+        raise error.__cause__ or error from None
     return errand.response(reply, None, reading)
 
 

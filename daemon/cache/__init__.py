@@ -4,6 +4,7 @@ from .cache import DiskCache
 from .config import CacheConfig
 from .counts import CacheCounts
 from .errors import CacheError, CacheUnusableError
+from .files import copies_folder
 from .origin import Flow, Origin
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "DiskCache",
     "Flow",
     "Origin",
+    "copies_folder",
 ]

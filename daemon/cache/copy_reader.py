@@ -2,7 +2,6 @@
 
 import contextlib
 import mmap
-from pathlib import Path
 
 from coatcheck.protocol import CHECKSUM_BYTES, PIECE_BYTES, Digest, piece_checksum, piece_count
 from coatcheck.store import PieceBuffers
@@ -61,10 +60,9 @@ class CopyReader:
         assert opened is not None
         return opened
 
-    @property
-    def path(self) -> Path:
-        """The copy's file."""
-        return self._file.path
+    def hold(self) -> OpenCopy:
+        """Return the copy, which stays until that is closed, too."""
+        return self._file.twin()
 
     @property
     def size(self) -> int:

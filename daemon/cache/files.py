@@ -36,11 +36,16 @@ _INDEX_GROWTH_BYTES = 16 * 4096
 _BLOCK_BYTES = 512  # what `st_blocks` counts, whatever the file system's blocks are
 
 
+def copies_folder(folder: Path) -> Path:
+    """Return what all copies are in, in a cache folder."""
+    return folder / "blobs"
+
+
 class CacheFiles:
     """The files of one cache folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._copies = folder / "blobs"
+        self._copies = copies_folder(folder)
         self._incoming = folder / "incoming"
         self._index = [folder / name for name in ("cache.sqlite", *_LOGS)]
         self._folder = folder
@@ -167,6 +172,16 @@ class OpenCopy:
                 break
             done += count
         return done
+
+    def twin(self) -> "OpenCopy":
+        """Open it once more: it stays until both are closed.
+
+        Raises:
+            OSError: it is closed, or there are too many open files.
+        """
+        if self._descriptor is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return OpenCopy(os.dup(self._descriptor), self.path)  # a lock is of all that share a file
 
     def close(self) -> None:
         """Let the copy go. May be called twice."""

@@ -1,8 +1,8 @@
 """A reader that outlives its copy: a piece found damaged is read from a new copy, mid-stream."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
+from ..source import HeldFile
 from ..whole_read import WholeRead
 from .copy_reader import CopyReader
 from .errors import DamagedError
@@ -30,10 +30,9 @@ class HealingReader:
         """Bytes of the blob."""
         return self._size
 
-    @property
-    def path(self) -> Path | None:
-        """The copy's file; None while the bytes come straight from the store."""
-        return self._reader.path if isinstance(self._reader, CopyReader) else None
+    def hold(self) -> HeldFile | None:
+        """Return the copy's file, in use; None while the bytes come straight from the store."""
+        return self._reader.hold() if isinstance(self._reader, CopyReader) else None
 
     async def read_piece(self, index: int) -> memoryview:
         """Return piece `index`, verified; see `PieceReader.read_piece`."""

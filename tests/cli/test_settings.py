@@ -116,6 +116,30 @@ def test_addresses_that_are_none_are_named(fields: dict[str, object], complaint:
         _upstream(**fields)
 
 
+def test_how_an_upstream_gets_blobs_is_said() -> None:
+    config = _upstream(
+        base_url="http://a", reuse="file", file_root="/mnt/blobs", file_access="group"
+    ).config({})
+    assert (config.reuse, config.file_root, config.file_access) == (
+        "file",
+        Path("/mnt/blobs"),
+        "group",
+    )
+    with pytest.raises(SettingsError, match=r"file_root.*absolute"):
+        _upstream(base_url="http://a", reuse="file", file_root="blobs")
+    with pytest.raises(SettingsError, match="file_access"):
+        _upstream(base_url="http://a", reuse="file", file_access="all")
+    with pytest.raises(SettingsError, match="reuse"):
+        _upstream(base_url="http://a", reuse="magic")
+
+
+def test_who_fetches_has_to_know_where() -> None:
+    upstream = UpstreamSettings(name="far", base_url="http://a.example", reuse="url")
+    with pytest.raises(SettingsError, match=r"far.*public_urls"):
+        Settings(upstream=(upstream,)).check_reach()
+    Settings(upstream=(upstream,), public_urls=("https://coat.example",)).check_reach()
+
+
 def test_one_of_several_addresses_that_is_this_server_itself_is_refused() -> None:
     upstream = UpstreamSettings(name="u", base_urls=("http://far.example", "http://127.0.0.1:8420"))
     with pytest.raises(SettingsError, match="itself"):
@@ -303,6 +327,64 @@ def test_history_that_cannot_be_kept_is_named(tmp_path: Path, lines: list[str], 
     _upstream_file(tmp_path, *lines)
     with pytest.raises(SettingsError, match=place):
         load_settings(None, {})
+
+
+_REMOTE = {"name": "coat", "base_url": "https://coat.example/v1", "reuse": "coatcheck"}
+_PASSING = {"name": "far", "base_url": "https://far.example/v1", "mode": "pass"}
+
+
+@pytest.mark.parametrize(
+    ("given", "is_storeless"),
+    [
+        ({}, False),
+        ({"remote": "https://coat.example"}, True),
+        ({"upstream": [_REMOTE]}, True),
+        ({"upstream": [_REMOTE, _PASSING]}, True),
+        ({"upstream": [_PASSING]}, False),
+        ({"upstream": [_REMOTE, _PASSING | {"mode": "on"}]}, False),
+        ({"upstream": [_REMOTE, _PASSING | {"mode": "observe"}]}, False),
+        ({"remote": "https://coat.example", "store": "https://store.example"}, False),
+    ],
+)
+def test_an_edge_needs_no_store(given: dict[str, object], *, is_storeless: bool) -> None:
+    settings = load_settings(None, given)
+    assert settings.is_storeless is is_storeless
+    assert settings.daemon_config({}).has_echo is not is_storeless
+
+
+def test_a_remote_is_an_upstream_of_every_provider() -> None:
+    key = f"cck_{'a' * 8}_{'k' * 40}"
+    config = Settings(remote="https://coat.example").daemon_config({"COATCHECK_KEY": key})
+    places = {each.provider.name: each.base_url for each in config.upstreams}
+    assert places == {
+        "openai": "https://coat.example/v1",
+        "anthropic": "https://coat.example",
+        "gemini": "https://coat.example",
+    }
+    for each in config.upstreams:
+        assert each.is_edge
+        assert each.credential == ("Coatcheck-Key", key)
+        assert not each.replaces_key
+
+
+def test_a_remote_that_is_this_server_itself_is_refused() -> None:
+    with pytest.raises(SettingsError, match="remote"):
+        Settings(remote="http://127.0.0.1:8420").daemon_config({})
+
+
+@pytest.mark.parametrize(
+    "own", [{"images": {}}, {"observe": True}, {"history": "coatcheck"}, {"max_piece_bytes": 1000}]
+)
+def test_what_is_a_remotes_to_set_is_refused_at_its_edge(own: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(own))):
+        load_settings(None, {"upstream": [_REMOTE | own]})
+
+
+def test_a_providers_key_for_a_remote_replaces_the_clients() -> None:
+    upstream = UpstreamSettings.model_validate(_REMOTE | {"api_key_env": "KEY"})
+    config = upstream.config({"KEY": "sk-far"})
+    assert config.credential == ("Authorization", "Bearer sk-far")
+    assert config.replaces_key
 
 
 @pytest.mark.parametrize(

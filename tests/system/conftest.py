@@ -63,6 +63,7 @@ def _serving(tmp_path: Path) -> Iterator[Serve]:
         data: Path | None = None,
         command: tuple[str, ...] = (),
         name: str = "serve",
+        port: int = 0,
     ) -> Served:
         folder = data or tmp_path / "data"
         config = tmp_path / "settings.toml"
@@ -71,7 +72,7 @@ def _serving(tmp_path: Path) -> Iterator[Serve]:
         process = subprocess.Popen(
             [
                 *command,
-                *(sys.executable, "-m", "coatcheck.cli", name, "--port", "0"),
+                *(sys.executable, "-m", "coatcheck.cli", name, "--port", str(port)),
                 *("--data", str(folder), "--config", str(config)),
             ],
             cwd=tmp_path,

@@ -51,9 +51,25 @@ async def run_daemon(
     folder: Path, store: str, key: str | None, settings: str = "", *args: str
 ) -> AsyncGenerator[Running]:
     """Run `coatcheck daemon` over a store; its cache is in `folder`."""
+    place = ("--store", store, "--cache", str(folder / "cache"))
+    async with _run(folder, key, settings, *place, *args) as running:
+        yield running
+
+
+@asynccontextmanager
+async def run_edge(
+    folder: Path, remote: str, key: str | None, settings: str = "", *args: str
+) -> AsyncGenerator[Running]:
+    """Run `coatcheck daemon` as the edge of another."""
+    async with _run(folder, key, settings, "--remote", remote, *args) as running:
+        yield running
+
+
+@asynccontextmanager
+async def _run(folder: Path, key: str | None, settings: str, *args: str) -> AsyncGenerator[Running]:
     config = folder / "daemon.toml"
     await asyncio.to_thread(config.write_text, settings, "utf-8")
-    process = await asyncio.to_thread(_start, folder, store, key, args)
+    process = await asyncio.to_thread(_start, folder, key, args)
     try:
         yield await asyncio.to_thread(_listening, process, folder)
     finally:
@@ -64,14 +80,11 @@ async def run_daemon(
         process.stdout.close()
 
 
-def _start(
-    folder: Path, store: str, key: str | None, args: tuple[str, ...]
-) -> "subprocess.Popen[bytes]":
+def _start(folder: Path, key: str | None, args: tuple[str, ...]) -> "subprocess.Popen[bytes]":
     with (folder / "daemon.log").open("ab") as log:
         return subprocess.Popen(
             [
                 *(sys.executable, "-m", "coatcheck.cli", "daemon", "--port", "0"),
-                *("--store", store, "--cache", str(folder / "cache")),
                 *("--config", str(folder / "daemon.toml"), *args),
             ],
             cwd=folder,
