@@ -60,10 +60,10 @@ async def assemble_serve(
         siblings=surroundings.siblings,
         clock=surroundings.clock,
         shelf=await open_shelf(settings, settings.data, stack, surroundings.clock),
-        links=_links(settings, blobs),
-        files=store.blob_folder(settings.data),
         ledger=await open_ledger(settings, settings.data, stack),
         responses=daemon.EmbeddedResponses(blobs),
+        links=_links(settings, blobs),
+        files=store.blob_folder(settings.data),
     )
     stack.push_async_callback(resolving.close)
     keyring = await api.StoreKeyring.open(blobs.keys, clock=surroundings.clock)

@@ -62,10 +62,10 @@ async def assemble_daemon(
         inventory=remote.inventory,
         clock=surroundings.clock,
         shelf=await open_shelf(settings, settings.cache, stack, surroundings.clock),
-        links=remote.links,
-        files=daemon.copies_folder(settings.cache),
         ledger=await open_ledger(settings, settings.cache, stack),
         responses=remote.responses,
+        links=remote.links,
+        files=daemon.copies_folder(settings.cache),
     )
     stack.push_async_callback(resolving.close)
     measure_copies(metrics, remote.cache, remote_config.cache)

@@ -5,6 +5,7 @@ from typing import get_args
 from prometheus_client import Counter, Histogram
 
 from coatcheck import daemon, web
+from coatcheck.protocol import PrefixOutcome
 
 __all__ = ["DaemonMeters"]
 
@@ -85,15 +86,17 @@ class DaemonMeters:
             "since that failed; and turns that recovered from a refusal.",
             *("mode", "outcome"),
         )
-        for mode in get_args(daemon.Reuse):
-            for reused in get_args(daemon.ReuseOutcome) if mode != "inline" else ():
-                self._reused.labels(mode, reused)
         self._spared = _count(
             metrics,
             "coatcheck_reuse_spared_bytes_total",
             "Bytes of blobs that upstreams did not get again, since a name stood for them.",
             "mode",
         )
+        for mode in get_args(daemon.Reuse):
+            if mode != "inline":
+                self._spared.labels(mode)
+                for reused in get_args(daemon.ReuseOutcome):
+                    self._reused.labels(mode, reused)
         self._prompts = _count(
             metrics,
             "coatcheck_prompts_total",
@@ -106,6 +109,13 @@ class DaemonMeters:
             "Large values of requests that were kept, refused (not to be kept), or named by their "
             "digest and found or not_found.",
             "outcome",
+        )
+        self._prefixes = _count(
+            metrics,
+            "coatcheck_prefixes_total",
+            "Turns that were compared with the one before them in their conversation: its prefix was "
+            "kept, or broken; new where none was known.",
+            *("upstream", "outcome"),
         )
         self._observed = _count(
             metrics,
@@ -168,6 +178,10 @@ class DaemonMeters:
     def field(self, outcome: daemon.FieldOutcome) -> None:
         """See `daemon.Meters`."""
         self._fields.labels(outcome).inc()
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._prefixes.labels(upstream, outcome).inc()
 
     def observed(self, *, is_dropped: bool) -> None:
         """See `daemon.Meters`."""

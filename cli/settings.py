@@ -208,18 +208,6 @@ class Settings(BaseSettings):
             ),
         )
 
-    def check_reach(self) -> None:
-        """Return when upstreams that are to fetch blobs from this server know where it is.
-
-        Raises:
-            SettingsError: one does not.
-        """
-        for item in self.upstream:
-            if item.reuse == "url" and not self.public_urls:
-                raise SettingsError(
-                    f"upstream {item.name}: reuse 'url' takes a public_urls by which it reaches us"
-                )
-
     def _remotes(self, environment: Mapping[str, str]) -> Iterator[UpstreamConfig]:
         """Yield the daemon at `remote` as an upstream of every provider, asked with our key there."""
         if self.remote is None:
@@ -236,6 +224,18 @@ class Settings(BaseSettings):
                 api_key=key,
                 reuse="coatcheck",
             )
+
+    def check_reach(self) -> None:
+        """Return when upstreams that are to fetch blobs from this server know where it is.
+
+        Raises:
+            SettingsError: one does not.
+        """
+        for item in self.upstream:
+            if item.reuse == "url" and not self.public_urls:
+                raise SettingsError(
+                    f"upstream {item.name}: reuse 'url' takes a public_urls by which it reaches us"
+                )
 
     def _is_own(self, url: str) -> bool:
         """Whether a URL leads to the address served, or a public one: requests would circle."""

@@ -109,9 +109,9 @@ class UpstreamSettings(BaseModel):
     headers: Mapping[str, HeaderValue] = Field(default_factory=dict[str, HeaderValue], repr=False)
     models: tuple[str, ...] = ("*",)
     reuse: Reuse = "inline"
+    file_seconds: int = Field(default=_UPSTREAM.file_seconds, ge=3600, le=2_592_000)
     file_root: Path | None = None
     file_access: FileAccess = "owner"
-    file_seconds: int = Field(default=_UPSTREAM.file_seconds, ge=3600, le=2_592_000)
     mode: Literal["pass", "observe", "on"] = "on"
     observe: bool = False
     history: Literal["upstream", "coatcheck"] = "upstream"
@@ -200,9 +200,9 @@ class UpstreamSettings(BaseModel):
             ),
             models=self.models,
             reuse=self.reuse,
+            file_seconds=self.file_seconds,
             file_root=self.file_root,
             file_access=self.file_access,
-            file_seconds=self.file_seconds,
             mode=self.mode,
             observe=self.observe,
             history=self.history,

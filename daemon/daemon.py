@@ -25,6 +25,7 @@ from .edge import Edge
 from .fields import Fields
 from .forward import HttpUpstream
 from .gateway import Gateway, GatewayConfig
+from .guardian import Guardian
 from .history import History, HistoryRoutes, ResponseSource
 from .inventory import CacheView, Inventory
 from .keeper import Keeper
@@ -35,9 +36,10 @@ from .models import Models
 from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
 from .passage import PASSING_PATHS, Passage, render_problem
+from .prefix_guard import KEY_BYTES, PrefixGuard
 from .replicas import Replicas
 from .resolver import Resolver
-from .reuse import Ledger, Modes, open_modes
+from .reuse import Ledger, Means, Modes, open_modes
 from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
@@ -106,19 +108,19 @@ class Daemon:
         inventory: CacheView | None = None,
         siblings: Siblings | None = None,
         shelf: VariantShelf | None = None,
-        links: BlobLinks | None = None,
-        files: Path | None = None,
         ledger: Ledger | None = None,
         responses: ResponseSource | None = None,
+        links: BlobLinks | None = None,
+        files: Path | None = None,
     ) -> Self:
         """Join the parts. `clock` gives Unix seconds; `observer` belongs to whoever made it.
 
         `inventory` is what the source of the blobs knows of its copies; None where it has none:
         then this process notes what it resolved, and its `siblings` do. The `shelf` keeps smaller
-        images, the `ledger` knows what providers keep; both belong to whoever opened them. `links` are for
+        images, the `ledger` knows what providers keep; both belong to whoever opened them. `responses`
+        are what responses are called, for upstreams that leave their history to us. `links` are for
         upstreams that fetch; `files` is the folder below which each blob is a plain file, for engines
-        that read it. `responses` are what responses are called, for upstreams that leave their history
-        to us.
+        that read it.
 
         Raises:
             ValueError: an upstream has an image policy, and there is no shelf; or a reuse mode, and
@@ -150,9 +152,7 @@ class Daemon:
             maker = Maker(images, config.images)
             fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
         modes = open_modes(
-            ledger,
-            links,
-            files,
+            Means(ledger, links, files),
             upstreams=upstreams,
             blobs=blobs,
             meters=meters,
@@ -173,6 +173,7 @@ class Daemon:
             edge=edge,
             meters=meters,
             random=random,
+            guardian=Guardian(PrefixGuard(random(KEY_BYTES)), meters),
             modes=modes,
             fitter=fitter,
             history=History(prompts, responses) if responses else None,

@@ -41,6 +41,7 @@ from .errors import (
     PromptNotFoundError,
 )
 from .fields import Fields
+from .guardian import Guardian
 from .headers import own_authorities
 from .history import Continued, History, NamedTurn
 from .incoming import Incoming
@@ -100,6 +101,7 @@ class Gateway:
         edge: Edge,
         meters: Meters,
         random: Callable[[int], bytes],
+        guardian: Guardian,
         modes: Modes,
         fitter: Fitter | None = None,
         history: History | None = None,
@@ -116,6 +118,7 @@ class Gateway:
         self._edge = edge
         self._fitter = fitter
         self._history = history
+        self._guardian = guardian
         limit = config.max_upstream_bytes
         self._last_hop = LastHop(modes, resolver, fitter, meters, random, limit)
 
@@ -205,13 +208,17 @@ class Gateway:
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
         copy = partial(sent_of, turn, received, dialect, is_kept=wish.is_kept)
         sent = await in_thread_if(turn.size, copy) if is_used_again else None
+        outline = await self._guardian.outline(turn, received, dialect) if wish.is_guarded else None
         fitted = await self._fit(turn, received, upstream)
         root = await _root(dialect, turn, upstream)
         served = replace(received, parsed=continued.request)
         leaving = await self._last_hop.prepare(request, upstream, served, turn, fitted, root)
         keeping = self._begin_keeping(sent, tenant, dialect, wish) if sent else None
+        guarding = (
+            asyncio.create_task(self._guardian.headers(outline, upstream)) if outline else None
+        )
         tap = partial(self._tap, dialect, upstream, received, sent)
-        told = _told(keeping, fitted)
+        told = _told(keeping, guarding, fitted)
         try:
             return await self._last_hop.forward(leaving, told, account, tap)
         except BlobUnreadableError as error:
@@ -219,9 +226,10 @@ class Gateway:
             account.status = gone.problem.status
             return provider_refusal(dialect.provider, gone.problem, await awaited(keeping))
         finally:
-            if keeping:
-                keeping.cancel()
-                await asyncio.gather(keeping, return_exceptions=True)
+            beside = [task for task in (keeping, guarding) if task]
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _read(
         self, text: Whole, dialect: Dialect, path_model: str | None
@@ -366,12 +374,14 @@ class Gateway:
 
 
 def _told(
-    keeping: "asyncio.Task[Mapping[str, str]] | None", fitted: Fitted
+    keeping: "asyncio.Task[Mapping[str, str]] | None",
+    guarding: "asyncio.Task[Mapping[str, str]] | None",
+    fitted: Fitted,
 ) -> Callable[[], Awaitable[Mapping[str, str]]]:
-    """Return what gives the headers that the client is told: what is kept, and what is smaller."""
+    """Return what gives the headers that the client is told: what is kept, broken, and smaller."""
 
     async def headers() -> Mapping[str, str]:
-        return {**await awaited(keeping), **fitted.headers}
+        return {**await awaited(keeping), **await awaited(guarding), **fitted.headers}
 
     return headers
 

@@ -7,6 +7,8 @@ of the cache, is read there.
 
 from typing import Literal, Protocol
 
+from coatcheck.protocol import PrefixOutcome
+
 PromptOutcome = Literal["kept", "refused", "not_found"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
@@ -70,6 +72,10 @@ class Meters(Protocol):
         """A large value was kept, could not be, or was named by its digest and found or not."""
         ...
 
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
+        """A turn was compared with the one before it in its conversation."""
+        ...
+
     def observed(self, *, is_dropped: bool) -> None:
         """A request was observed; its body was dropped where there was no room or time for it."""
         ...
@@ -101,5 +107,7 @@ class NoMeters:
     def prompt(self, outcome: PromptOutcome) -> None: ...
 
     def field(self, outcome: FieldOutcome) -> None: ...
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None: ...
 
     def observed(self, *, is_dropped: bool) -> None: ...

@@ -126,10 +126,10 @@ class RemoteStore:
         """The blobs that it has, through the cache."""
         self.prompts = RemotePrompts(link, availability, clock)
         """The prompts that it keeps."""
-        self.links = RemoteLinks(link, availability, clock)
-        """URLs of the blobs, for whoever fetches them from the store."""
         self.responses = RemoteResponses(link, availability, clock, self._response_removed)
         """What the answers among them are called."""
+        self.links = RemoteLinks(link, availability, clock)
+        """URLs of the blobs, for whoever fetches them from the store."""
         self.inventory = DiskInventory(cache, self.blobs.name, siblings)
         """What the cache inspection shows."""
         self.keyring = keyring

@@ -59,13 +59,13 @@ class UpstreamConfig:
     models: tuple[str, ...] = ("*",)
     reuse: Reuse = "inline"
     """How what it has had already goes to it; `coatcheck`: it is another daemon, and this one its edge."""
+    file_seconds: int = 172_800
+    """How long files are to be at the provider, where `reuse` is `file-id`: two days, which is what
+    Gemini gives, and longer than most conversations last."""
     file_root: Path | None = None
     """Where an engine has the folder of our files, in reuse mode `file`; None: where we have it."""
     file_access: FileAccess = "owner"
     """Who may read the files that it is named."""
-    file_seconds: int = 172_800
-    """How long files are to be at the provider, where `reuse` is `file-id`: two days, which is what
-    Gemini gives, and longer than most conversations last."""
     mode: Mode = "on"
     observe: bool = False
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for

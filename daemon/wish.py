@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from aiohttp import web
 
-from coatcheck.protocol import KEEP, PROMPT_HEADER, REFS_HEADER, refs_headers
+from coatcheck.protocol import KEEP, PREFIX_HEADER, PROMPT_HEADER, REFS_HEADER, refs_headers
 
 from .keeper import Kept
 from .turn import ParsedRequest
@@ -20,17 +20,19 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Its messages kept, its attachments named."""
+    """Its messages kept, its attachments named, its prefix compared with what was sent before."""
 
     is_kept: bool
     is_named: bool
+    is_guarded: bool = False
 
 
 def wish_of(parsed: ParsedRequest, request: web.Request) -> Wish:
     """Return what a request asks for; an envelope is kept without being asked for."""
     asked = request.headers.get(PROMPT_HEADER, "").strip().lower()
     is_named = request.headers.get(REFS_HEADER, "").strip() == "1"
-    return Wish(parsed.envelope is not None or asked == KEEP, is_named)
+    is_guarded = request.headers.get(PREFIX_HEADER, "").strip() == "1"
+    return Wish(parsed.envelope is not None or asked == KEEP, is_named, is_guarded)
 
 
 async def kept_headers(keeping: Awaitable[Kept], wish: Wish, start: int) -> Mapping[str, str]:

@@ -128,6 +128,14 @@ from .media_type import OCTET_STREAM, parse_media_type
 from .model_list import MODELS_MISSING_HEADER, ListedModel, ModelList, ModelPage
 from .model_peek import peek_model
 from .pointer import MAX_POINTER_BYTES, Pointer, parse_pointer
+from .prefix import (
+    LEADING_KEYS,
+    PREFIX_HEADER,
+    Change,
+    PrefixOutcome,
+    PrefixReport,
+    write_prefix,
+)
 from .previous_response import (
     PREVIOUS_RESPONSE_KEY,
     continued,
@@ -220,6 +228,7 @@ __all__ = [
     "KEYS_VERIFY_PATH",
     "KEY_HEADER",
     "KEY_PREFIX",
+    "LEADING_KEYS",
     "MAX_DEPTH",
     "MAX_DIGESTS",
     "MAX_END_USER_CHARACTERS",
@@ -236,6 +245,7 @@ __all__ = [
     "OCTET_STREAM",
     "OPENAI",
     "PIECE_BYTES",
+    "PREFIX_HEADER",
     "PREVIOUS_RESPONSE_KEY",
     "PROBLEM_TYPE",
     "PROMPT_HEADER",
@@ -266,6 +276,7 @@ __all__ = [
     "BlobPage",
     "Buffer",
     "Call",
+    "Change",
     "ChatParts",
     "DeclaringSlot",
     "Descriptor",
@@ -313,6 +324,8 @@ __all__ = [
     "Path",
     "Pointer",
     "PointerInvalidError",
+    "PrefixOutcome",
+    "PrefixReport",
     "Problem",
     "PromptAnswer",
     "PromptAppend",
@@ -415,4 +428,5 @@ __all__ = [
     "upload_id_of",
     "write_comment",
     "write_event",
+    "write_prefix",
 ]

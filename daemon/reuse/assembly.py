@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,10 +30,21 @@ FILES_APIS: Mapping[str, FilesApi] = MappingProxyType(
 """By the provider's name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What modes take beside the upstreams; each belongs to whoever made it.
+
+    The ledger knows what providers keep; `links` gives URLs to those that fetch; `files` is the folder
+    below which each blob is a plain file.
+    """
+
+    ledger: Ledger | None = None
+    links: BlobLinks | None = None
+    files: Path | None = None
+
+
 def open_modes(
-    ledger: Ledger | None,
-    links: BlobLinks | None,
-    files: Path | None,
+    means: Means,
     *,
     upstreams: Upstreams,
     blobs: BlobSource,
@@ -40,14 +52,13 @@ def open_modes(
     clock: Callable[[], float],
     random: Callable[[int], bytes],
 ) -> Modes:
-    """Make the modes that upstreams have. `clock` gives Unix seconds; the ledger is another's.
-
-    `files` is the folder below which blobs are plain files.
+    """Make the modes that upstreams have. `clock` gives Unix seconds.
 
     Raises:
-        ValueError: one of them needs a ledger, links or files, and there are none.
+        ValueError: an upstream has one for which the means are not there.
     """
     modes: dict[str, Mode] = {"inline": Inline()}
+    ledger = means.ledger
     if ledger and upstreams.having("file-id"):
         sweep = FileSweep(ledger, FILES_APIS, upstreams, blobs, clock)
         uploads = Uploads(ledger, meters, clock, random)
@@ -55,10 +66,10 @@ def open_modes(
         sweep.start()
     if ledger and upstreams.having("uuid"):
         modes["uuid"] = Uuids(ledger.secret, meters, clock)
-    if links:
-        modes["url"] = Urls(links, blobs, meters, clock)
-    if files:
-        modes["file"] = LocalFiles(files, blobs, meters, clock)
+    if means.links is not None:
+        modes["url"] = Urls(means.links, blobs, meters, clock)
+    if means.files is not None:
+        modes["file"] = LocalFiles(means.files, blobs, meters, clock)
     if missing := [each for each in upstreams.reuses() if each not in modes]:
-        raise ValueError(f"reuse {missing[0]!r} needs what is not here")
+        raise ValueError(f"there is no reuse mode {missing[0]!r} here")
     return Modes(modes)

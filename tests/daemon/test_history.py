@@ -1,9 +1,8 @@
 """`previous_response_id` where history is ours: what the upstream gets, what is kept, who is refused."""
 
 import asyncio
-import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,7 +12,6 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
-from openai.types.responses import Response
 
 from coatcheck.daemon import (
     Daemon,
@@ -28,12 +26,10 @@ from coatcheck.store import Store, StoreConfig
 from coatcheck.web import Server, build_app, join_faces
 
 from .remote import ALICE, BOB, Keyring, StoreServer, open_remote
-from .strict_responses import StrictResponses, noisy, painted, strict_responses
+from .responses_talk import ask, converse, converse_whole, data_url, items_of, user
+from .strict_responses import Item, StrictResponses, noisy, painted, strict_responses
 
-Item = dict[str, Any]
 DAY = 24 * 3600
-INCLUDE = ["reasoning.encrypted_content"]
-TOOLS: list[Item] = [{"type": "function", "name": "weather", "parameters": {}, "strict": True}]
 
 
 @dataclass
@@ -105,89 +101,6 @@ async def rig(
     if remote is not None:
         await remote.stop()
     await store.close()
-
-
-def user(text: str, *images: bytes) -> Item:
-    parts: list[Item] = [{"type": "input_text", "text": text}]
-    for image in images:
-        parts.append({"type": "input_image", "image_url": data_url(image), "detail": "low"})
-    return {"role": "user", "content": parts}
-
-
-def data_url(data: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
-
-
-def output_of(call: Item, text: str, *images: bytes) -> Item:
-    output: Any = text
-    if images:
-        output = user(text, *images)["content"]
-    return {"type": f"{call['type']}_output", "call_id": call["call_id"], "output": output}
-
-
-def ten_turns() -> list[Callable[[list[Item]], list[Item]]]:
-    """Return what each turn adds, given the items of the answer before it."""
-
-    def answering(text: str, *images: bytes) -> Callable[[list[Item]], list[Item]]:
-        return lambda before: [
-            output_of(item, text, *images) for item in before if item["type"].endswith("_call")
-        ]
-
-    return [
-        lambda _: [user("think say hello", painted("red"))],
-        lambda _: [user("think call weather call weather")],
-        answering("say done"),
-        lambda _: [user("custom shell", noisy()), user("custom shell")],
-        answering("think say ok", painted("green")),
-        lambda _: [user("paint red")],
-        lambda _: [{"role": "developer", "content": "be \u00e9 brief"}, user("short")],
-        lambda _: [user("think call weather")],
-        answering("say so"),
-        lambda _: [user("say bye")],
-    ]
-
-
-async def ask(ai: openai.AsyncOpenAI, *, stream: bool, **fields: Any) -> Response:
-    """Ask as programs do; of a stream the last event has the response."""
-    asked: dict[str, Any] = {"model": "m", "instructions": "Be kind.", "tools": TOOLS}
-    asked |= {"include": INCLUDE, **fields}
-    create: Any = ai.responses.create
-    if not stream:
-        return await create(**asked)  # type: ignore[no-any-return]
-    last: Response | None = None
-    async for event in await create(**asked, stream=True):
-        if event.type in ("response.completed", "response.incomplete"):
-            last = event.response
-    assert last is not None
-    return last
-
-
-def items_of(response: Response) -> list[Item]:
-    return [item.model_dump(mode="json", exclude_unset=True) for item in response.output]
-
-
-async def converse(ai: openai.AsyncOpenAI, *, stream: bool) -> list[Response]:
-    """Go through ten turns, sending of each only what is new."""
-    answers: list[Response] = []
-    before: list[Item] = []
-    for turn in ten_turns():
-        named = {"previous_response_id": answers[-1].id} if answers else {}
-        answers.append(await ask(ai, stream=stream, input=turn(before), **named))
-        before = items_of(answers[-1])
-    return answers
-
-
-async def converse_whole(ai: openai.AsyncOpenAI, *, stream: bool) -> list[Response]:
-    """Go through the same turns, sending everything each time."""
-    answers: list[Response] = []
-    before: list[Item] = []
-    whole: list[Item] = []
-    for turn in ten_turns():
-        whole += turn(before)
-        answers.append(await ask(ai, stream=stream, input=whole))
-        before = items_of(answers[-1])
-        whole += before
-    return answers
 
 
 @pytest.mark.parametrize("stream", [False, True])

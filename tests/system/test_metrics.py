@@ -78,8 +78,9 @@ def use(url: str) -> None:
         ref = client.put(DATA).ref
         part = {"type": "image_url", "image_url": {"url": ref}}
         question = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}
+        asking = {"Coatcheck-Prefix": "1"}
         look = {"type": "function", "function": {"name": "look", "description": "See. " * 200}}
-        answer = client.chat(model="echo", messages=[question], tools=[look])
+        answer = client.chat(model="echo", messages=[question], tools=[look], extra_headers=asking)
         again = {"role": "user", "content": "Sure?"}
         client.chat(model="echo", messages=[question, answer.message, again])
         assert client.get(ref) == DATA
@@ -132,8 +133,9 @@ def check_store(text: str) -> None:
     assert value(text, "coatcheck_blob_bytes") == len(DATA)
     assert value(text, "coatcheck_verification_failures_total", place="upload") == 1
     assert value(text, "coatcheck_verification_failures_total", place="store") == 0
-    assert value(text, "coatcheck_prompts_total", outcome="kept") == 2
+    assert value(text, "coatcheck_prompts_total", outcome="kept") == 4  # and answers
     assert value(text, "coatcheck_fields_total", outcome="kept") == 1
+    assert value(text, "coatcheck_prefixes_total", upstream="echo", outcome="new") == 1
     assert value(text, "coatcheck_cache_misses_total") == 1
     assert value(text, "coatcheck_cache_hits_total") == 1
     assert value(text, "coatcheck_resolve_seconds_count", step="grants") == 2
