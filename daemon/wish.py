@@ -10,7 +10,14 @@ from types import MappingProxyType
 
 from aiohttp import web
 
-from coatcheck.protocol import KEEP, PREFIX_HEADER, PROMPT_HEADER, REFS_HEADER, refs_headers
+from coatcheck.protocol import (
+    ANSWER_REFS_HEADER,
+    KEEP,
+    PREFIX_HEADER,
+    PROMPT_HEADER,
+    REFS_HEADER,
+    refs_headers,
+)
 
 from .keeper import Kept
 from .turn import ParsedRequest
@@ -20,11 +27,13 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Its messages kept, its attachments named, its prefix compared with what was sent before."""
+    """Its messages kept, its attachments named, its prefix compared with what was sent before, and refs
+    in place of an answer's inline bytes."""
 
     is_kept: bool
     is_named: bool
     is_guarded: bool = False
+    wants_refs: bool = False
 
 
 def wish_of(parsed: ParsedRequest, request: web.Request) -> Wish:
@@ -32,7 +41,9 @@ def wish_of(parsed: ParsedRequest, request: web.Request) -> Wish:
     asked = request.headers.get(PROMPT_HEADER, "").strip().lower()
     is_named = request.headers.get(REFS_HEADER, "").strip() == "1"
     is_guarded = request.headers.get(PREFIX_HEADER, "").strip() == "1"
-    return Wish(parsed.envelope is not None or asked == KEEP, is_named, is_guarded)
+    wants_refs = request.headers.get(ANSWER_REFS_HEADER, "").strip() == "1"
+    is_kept = parsed.envelope is not None or asked == KEEP
+    return Wish(is_kept, is_named, is_guarded, wants_refs)
 
 
 async def kept_headers(keeping: Awaitable[Kept], wish: Wish, start: int) -> Mapping[str, str]:

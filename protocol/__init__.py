@@ -6,7 +6,13 @@ Sans-IO: values and bytes go in, values and bytes come out. No sockets, files, c
 from .answer import AnswerForm, AnswerParts, ModelAnswer
 from .answer_forms import ANSWER_FORMS
 from .answer_openai_chat import ChatParts
-from .answer_stream import ANSWER_HEADER, AnswerStream, announcement
+from .answer_stream import (
+    ANSWER_HEADER,
+    ANSWER_REFS_HEADER,
+    AnswerStream,
+    announcement,
+    event_object,
+)
 from .attachment import (
     DeclaringSlot,
     FileSlot,
@@ -200,7 +206,16 @@ from .signed_url import (
 )
 from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
-from .sse import SseEvent, SseReader, event_end, last_event_start, write_comment, write_event
+from .sse import (
+    SseEvent,
+    SseReader,
+    event_end,
+    last_event_start,
+    replace_data,
+    split_events,
+    write_comment,
+    write_event,
+)
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
 
@@ -208,6 +223,7 @@ __all__ = [
     "ALL_SCOPES",
     "ANSWER_FORMS",
     "ANSWER_HEADER",
+    "ANSWER_REFS_HEADER",
     "ANTHROPIC",
     "BLOB_PATH",
     "CHECKSUM_BYTES",
@@ -368,6 +384,7 @@ __all__ = [
     "encode_json",
     "error_event",
     "event_end",
+    "event_object",
     "field_digest",
     "field_path",
     "field_prompt",
@@ -418,12 +435,14 @@ __all__ = [
     "read_upload_id",
     "ref_form",
     "refs_headers",
+    "replace_data",
     "scale_headers",
     "shorten_json",
     "signed_path",
     "signed_url",
     "sniff",
     "split_download",
+    "split_events",
     "turn_dialect",
     "upload_id_of",
     "write_comment",

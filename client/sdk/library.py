@@ -32,6 +32,7 @@ class Library:
     connect_timeout: "type[httpx2.ConnectTimeout]"
     timeout: "type[httpx2.TimeoutException]"
     transport_error: "type[httpx2.TransportError]"
+    protocol_error: "type[httpx2.RemoteProtocolError]"
     stream: "type[httpx2.SyncByteStream]"
     async_stream: "type[httpx2.AsyncByteStream]"
 
@@ -56,6 +57,7 @@ def load(name: Name) -> Library:
         connect_timeout=module.ConnectTimeout,
         timeout=module.TimeoutException,
         transport_error=module.TransportError,
+        protocol_error=module.RemoteProtocolError,
         stream=module.SyncByteStream,
         async_stream=module.AsyncByteStream,
     )
@@ -84,9 +86,10 @@ def preferred() -> Name:
         InvalidArgumentError: neither is.
     """
     here: list[Name] = [name for name in _NAMES if util.find_spec(name) is not None]
-    needed = [name for sdk in _SDKS for name in _needs(sdk) if name in here]
-    for name in (*needed, *here):
-        return name
+    found: list[Name] = [name for sdk in _SDKS for name in _needs(sdk) if name in here]
+    found += here
+    if found:
+        return found[0]
     raise InvalidArgumentError("neither httpx2 nor httpx is installed")
 
 
