@@ -232,14 +232,14 @@ def headers_of(
     if not config.is_coatcheck:
         return headers
     headers = [(name, value) for name, value in headers if name.lower() != EDGES_HEADER.lower()]
-    headers.append((EDGES_HEADER, str(_edges_before(request) + 1)))
+    headers.append(edges_header(request))
     if config.own_key is None and (key := key_of(request)) is not None:
         headers.append((KEY_HEADER, key))
     return [*headers, *first_hop(request)]
 
 
-def _edges_before(request: web.Request) -> int:
-    """Return through how many edges a request came.
+def edges_header(request: web.Request) -> tuple[str, str]:
+    """Return the header that says to another daemon through how many edges a request came.
 
     Raises:
         EdgeLoopError: more than anybody puts one behind the other.
@@ -248,7 +248,7 @@ def _edges_before(request: web.Request) -> int:
     count = int(said) if said.isascii() and said.isdecimal() and len(said) < 3 else _MAX_EDGES
     if count >= _MAX_EDGES:
         raise EdgeLoopError(f"it came through {said[:20]} edges")
-    return count
+    return EDGES_HEADER, str(count + 1)
 
 
 def key_of(request: web.Request) -> str | None:

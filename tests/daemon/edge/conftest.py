@@ -46,7 +46,6 @@ class Link:
     up: int = 0
     down: int = 0
     port: int = 0
-    paths: list[bytes] = field(default_factory=list[bytes])
     cuts: Callable[[bytes], bool] | None = None
     """Says of bytes on their way up whether the connection breaks before them."""
     writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
@@ -73,7 +72,6 @@ class Link:
                 if self.cuts and self.cuts(data):
                     raise ConnectionResetError("cut")
                 self.up += len(data)
-                self.paths += [data.split(b" ", 2)[1]] if data[:5].isupper() else []
             else:
                 self.down += len(data)
             writer.write(data)

@@ -440,8 +440,11 @@ async def test_responses_go_on_by_their_ids(run_chain: RunChain) -> None:
 async def test_edges_that_have_each_other_as_remotes_notice(run_chain: RunChain) -> None:
     chain = await run_chain()
     chain.link.target = ("127.0.0.1", int(chain.url.rpartition(":")[2]))  # itself, over the link
-    status, body, _ = await send(chain, CHAT, [HELLO])
-    assert (status, json.loads(body)["error"]["code"]) == (508, "loop_detected")
+    for message in (HELLO, CHAT.look("One", image(1))):
+        status, body, _ = await send(chain, CHAT, [message])
+        assert (status, json.loads(body)["error"]["code"]) == (508, "loop_detected")
+    async with chain.http.get(f"{chain.url}/v1/blobs") as answer:
+        assert (answer.status, (await answer.json())["code"]) == (508, "loop_detected")
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1beta/models", "/v1/models/echo"])
