@@ -1,5 +1,6 @@
 """A daemon over a store in memory, for two tenants, before an upstream that a test plays."""
 
+import io
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -78,7 +79,8 @@ class Rig:
     async def put(self, data: bytes, tenant: str = "a") -> Digest:
         """Hand a blob in."""
         url = f"{self.url}/v1/blobs"
-        async with self.http.post(url, data=data, headers=self._headers(tenant)) as response:
+        body = io.BytesIO(data)
+        async with self.http.post(url, data=body, headers=self._headers(tenant)) as response:
             assert response.status in (200, 201), await response.text()
         return Digest.of(data)
 

@@ -15,7 +15,7 @@ from coatcheck.daemon.reuse.files_gemini import GeminiFiles
 from coatcheck.daemon.reuse.line import Line
 from coatcheck.daemon.reuse.owner import settled_owner
 from coatcheck.daemon.reuse.uploads import FAILED_SECONDS, MARGIN_SECONDS
-from coatcheck.protocol import Digest, JsonObject
+from coatcheck.protocol import PIECE_BYTES, Digest, JsonObject
 
 from ..remote import Clock
 from .provider import Provider
@@ -241,6 +241,17 @@ async def test_an_upload_that_is_cut_goes_inline(
         provider.before = cut
         assert await rig.see(rig.ref(RED)) == [red]
         assert provider.inline() == {red: 1}
+
+
+@pytest.mark.parametrize("dialect", [DIALECTS[0], DIALECTS[2]])
+async def test_a_large_blob_is_streamed_from_its_pieces(
+    dialect: str, provider: Provider, origin: str, clock: Clock
+) -> None:
+    async with rigged(origin, dialect, "file-id", clock=clock) as rig:
+        large = image(9, 2 * PIECE_BYTES + 1)
+        await rig.put(large)
+        assert await rig.see(rig.ref(large)) == [Digest.of(large)]
+        assert provider.uploads() == {Digest.of(large): 1}
 
 
 @every_dialect
