@@ -152,6 +152,21 @@ class UpstreamSettings(BaseModel):
         return root
 
     @model_validator(mode="after")
+    def _leaves_reading_to_the_remote(self) -> Self:
+        if self.reuse != "coatcheck":
+            return self
+        for name, is_set in (
+            ("images", self.images is not None),
+            ("observe", self.observe),
+            ("history", self.history != "upstream"),
+        ):
+            if is_set:
+                raise ValueError(f"{name}: with reuse 'coatcheck' it is the remote's to set")
+        if self.base_urls:
+            raise ValueError("base_urls: reuse 'coatcheck' takes one base_url, of one store")
+        return self
+
+    @model_validator(mode="after")
     def _reads_what_it_keeps(self) -> Self:
         if self.history == "coatcheck":
             if self.mode != "on":
@@ -166,14 +181,6 @@ class UpstreamSettings(BaseModel):
             raise ValueError("it takes a base_url, or base_urls")
         if len({url.rstrip("/") for url in self.base_urls}) < len(self.base_urls):
             raise ValueError("base_urls: one of them is there twice")
-        return self
-
-    @model_validator(mode="after")
-    def _leaves_reading_to_the_remote(self) -> Self:
-        if self.reuse == "coatcheck":
-            for name, is_set in (("images", self.images is not None), ("observe", self.observe)):
-                if is_set:
-                    raise ValueError(f"{name}: with reuse 'coatcheck' it is the remote's to set")
         return self
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
+from aiohttp import web as aioweb
 
 from coatcheck.daemon import (
     Daemon,
@@ -19,13 +20,19 @@ from coatcheck.daemon import (
     EmbeddedBlobs,
     EmbeddedPrompts,
     EmbeddedResponses,
+    GatewayConfig,
+    NoBlobs,
+    NoMeters,
+    NoPrompts,
+    RemoteFace,
     RemoteStore,
     UpstreamConfig,
 )
+from coatcheck.daemon.answers import AnswerLimits
 from coatcheck.store import Store, StoreConfig
 from coatcheck.web import Server, build_app, join_faces
 
-from .remote import ALICE, BOB, Keyring, StoreServer, open_remote
+from .remote import ALICE, BOB, Keyring, StoreServer, forever, open_remote
 from .responses_talk import ask, converse, converse_whole, data_url, items_of, user
 from .strict_responses import Item, StrictResponses, noisy, painted, strict_responses
 
@@ -44,6 +51,8 @@ class Rig:
     remote: StoreServer | None = None
     history: str = "coatcheck"
     folder: Path = Path()
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    source: RemoteStore | None = None
     _running: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self) -> None:
@@ -57,10 +66,10 @@ class Rig:
         )
         remote: RemoteStore | None = None
         if self.remote is not None:
-            remote = await open_remote(self.remote, self.folder)
+            self.source = remote = await open_remote(self.remote, self.folder)
             self._running.push_async_callback(remote.close)
         daemon = Daemon.open(
-            DaemonConfig(upstreams=(config,)),
+            DaemonConfig(upstreams=(config,), gateway=self.gateway),
             remote.blobs if remote else EmbeddedBlobs(self.store),
             remote.prompts if remote else EmbeddedPrompts(self.store),
             responses=remote.responses if remote else EmbeddedResponses(self.store),
@@ -421,6 +430,109 @@ async def test_a_blob_that_is_gone_is_named_in_the_whole_list(rig: Rig) -> None:
             )
     told: Any = refused.value.body
     assert told["missing"][0]["path"] == "input.2.content.0.image_url"
+
+
+@pytest.fixture
+async def far(provider: StrictResponses, tmp_path: Path) -> AsyncIterator[Rig]:
+    """A daemon whose store can be stopped."""
+    store = await StoreServer.open()
+    rig = Rig(store.store, provider, [0.0], "remote", remote=store, folder=tmp_path)
+    await rig.start()
+    yield rig
+    await rig.stop()
+    await store.close()
+
+
+async def test_while_the_store_is_away_a_conversation_goes_on_and_is_told_it_later(
+    far: Rig,
+) -> None:
+    assert far.remote is not None
+    async with far.sdk() as ai:
+        known = await ask(ai, stream=False, input="say one")
+        await far.remote.stop()
+        away = await ask(ai, stream=False, input="say two", previous_response_id=known.id)
+        more = await ask(ai, stream=True, input="say three", previous_response_id=away.id)
+        with pytest.raises(openai.InternalServerError) as refused:
+            await ask(
+                ai.with_options(max_retries=0),
+                stream=False,
+                input="say x",
+                previous_response_id="resp_of_another_daemon",
+            )
+        assert refused.value.status_code == 503
+        await far.remote.start()
+        assert far.source is not None
+        await far.source.responses.flush()
+    await far.start()
+    async with far.sdk() as ai:
+        await ask(ai, stream=False, input="say on", previous_response_id=more.id)
+    texts = [item["content"] for item in far.provider.inputs[-1] if item.get("role") == "user"]
+    assert texts == ["say one", "say two", "say three", "say on"]
+
+
+async def test_what_a_daemon_could_not_tell_its_store_before_it_ended_is_unknown(far: Rig) -> None:
+    assert far.remote is not None
+    async with far.sdk() as ai:
+        known = await ask(ai, stream=False, input="say one")
+        await far.remote.stop()
+        away = await ask(ai, stream=False, input="say two", previous_response_id=known.id)
+    await far.start()
+    await far.remote.start()
+    async with far.sdk() as ai:
+        await expect_unknown(far, ai, away.id)
+        await ask(ai, stream=False, input="say two", previous_response_id=known.id)
+
+
+async def test_an_answer_waits_for_a_slow_store_for_a_moment_only(far: Rig) -> None:
+    async def hang(request: aioweb.Request) -> aioweb.StreamResponse | None:
+        is_put = request.method == "PUT" and "/responses/" in request.path
+        return await forever(request) if is_put else None
+
+    assert far.remote is not None
+    far.gateway = GatewayConfig(answers=AnswerLimits(append_seconds=0.2))
+    await far.start()
+    far.remote.before = hang
+    async with far.sdk() as ai:
+        hung = await ask(ai, stream=True, input="say one")
+        await ask(ai, stream=True, input="say two", previous_response_id=hung.id)
+        await ai.responses.delete(hung.id)
+        await expect_unknown(far, ai, hung.id)
+
+
+async def test_an_edge_leaves_ids_to_the_daemon_behind_it(rig: Rig) -> None:
+    """What it names of a prompt that the daemon keeps stands behind what the id stands for."""
+    config = UpstreamConfig(
+        "far", dialect="openai.responses", base_url=f"{rig.url}/v1", reuse="coatcheck"
+    )
+    async with AsyncExitStack() as stack:
+        edge = Daemon.open(
+            DaemonConfig(upstreams=(config,), has_echo=False), NoBlobs(), NoPrompts()
+        )
+        stack.push_async_callback(edge.close)
+        far = RemoteFace.open((config,), NoMeters())
+        stack.push_async_callback(far.close)
+        table = join_faces([far.face(), edge.face()], title="t", version="0")
+        server = Server(build_app(table))
+        url = (await server.start()).url
+        stack.push_async_callback(server.stop, 0)
+        ai = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=ALICE)
+        stack.push_async_callback(ai.close)
+        answers = await converse(ai, stream=True)
+        again = {"role": "user", "content": "say again"}
+        alone = await ask(ai, stream=False, input=[again])
+        await ask(ai, stream=False, input=[again, again], previous_response_id=alone.id)
+        await expect_unknown(rig, ai, "resp_unknown")
+        await ai.responses.delete(alone.id)
+        await expect_unknown(rig, ai, alone.id)
+    async with (
+        strict_responses() as direct,
+        openai.AsyncOpenAI(base_url=direct.url, api_key="k") as ai,
+    ):
+        expected = await converse_whole(ai, stream=True)
+        assert rig.provider.inputs[:10] == direct.inputs
+    assert [items_of(answer) for answer in answers] == [items_of(answer) for answer in expected]
+    assert rig.provider.inputs[11] == [again, *items_of(alone), again, again]
+    assert not rig.provider.refused
 
 
 async def test_history_that_is_the_upstreams_is_left_alone(
