@@ -23,6 +23,7 @@ from .server_process import ServerProcess
 from .spooling import measure_spooling
 from .turn_bodies import CHAT, TURN_FORMS, photographs
 from .workers import measure_workers
+from .wrappers import measure_wrappers
 
 PARTS = (
     "gateway",
@@ -34,6 +35,7 @@ PARTS = (
     "growth",
     "agent",
     "prompts",
+    "wrappers",
 )
 _IMAGES = 15
 _ROOT = Path(__file__).resolve().parent.parent
@@ -80,6 +82,8 @@ def run_bench(
         yield from measure_growth(folder, say)
     if part in (None, "prompts"):
         yield from measure_prompts(folder, say)
+    if part in (None, "wrappers"):
+        yield from _run_wrappers(folder, rounds, say)
     if part in (None, "agent"):
         yield from measure_agent(folder, _node(), say)
 
@@ -103,6 +107,12 @@ def _run_gateway(folder: Path, say: Callable[[str], None]) -> Iterator[Finding]:
         with _coatcheck(folder, model.url) as coatcheck:
             small, large = CHAT.refs_turn(refs[:1]), CHAT.refs_turn(refs)
             yield from measure_memory(coatcheck, small, large)
+
+
+def _run_wrappers(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Finding]:
+    (image,) = photographs(1)
+    with upstream(folder) as model, _coatcheck(folder, model.url) as coatcheck:
+        yield from measure_wrappers(model.url, coatcheck.url, image, rounds, say)
 
 
 def _run_dialects(folder: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Finding]:

@@ -38,6 +38,8 @@ _REUSING: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "file-id": ("openai.responses", "anthropic.messages", "gemini.generate"),
         "uuid": ("openai.chat",),
+        "url": tuple(DIALECTS),
+        "file": ("openai.chat", "openai.responses", "anthropic.messages"),
     }
 )
 
@@ -130,13 +132,6 @@ class UpstreamSettings(BaseModel):
             raise ValueError(f"images: mode {self.mode!r} forwards what comes; it takes mode 'on'")
         return self
 
-    @field_validator("file_root")
-    @classmethod
-    def _is_absolute(cls, root: Path | None) -> Path | None:
-        if root is not None and not root.is_absolute():
-            raise ValueError("must be an absolute path")
-        return root
-
     @model_validator(mode="after")
     def _reuses_what_it_can(self) -> Self:
         if self.reuse not in _REUSING:
@@ -149,6 +144,28 @@ class UpstreamSettings(BaseModel):
             raise ValueError(f"reuse: {self.reuse!r} takes dialect {said}, not {self.dialect}")
         return self
 
+    @field_validator("file_root")
+    @classmethod
+    def _is_absolute(cls, root: Path | None) -> Path | None:
+        if root is not None and not root.is_absolute():
+            raise ValueError("must be an absolute path")
+        return root
+
+    @model_validator(mode="after")
+    def _leaves_reading_to_the_remote(self) -> Self:
+        if self.reuse != "coatcheck":
+            return self
+        for name, is_set in (
+            ("images", self.images is not None),
+            ("observe", self.observe),
+            ("history", self.history != "upstream"),
+        ):
+            if is_set:
+                raise ValueError(f"{name}: with reuse 'coatcheck' it is the remote's to set")
+        if self.base_urls:
+            raise ValueError("base_urls: reuse 'coatcheck' takes one base_url, of one store")
+        return self
+
     @model_validator(mode="after")
     def _reads_what_it_keeps(self) -> Self:
         if self.history == "coatcheck":
@@ -156,8 +173,6 @@ class UpstreamSettings(BaseModel):
                 raise ValueError(f"history: mode {self.mode!r} keeps nothing; it takes mode 'on'")
             if self.dialect != "openai.responses":
                 raise ValueError(f"history: {self.dialect} has no ids; 'openai.responses' has")
-            if self.reuse == "coatcheck":
-                raise ValueError("history: reuse 'coatcheck' leaves it to the daemon behind")
         return self
 
     @model_validator(mode="after")
@@ -166,14 +181,6 @@ class UpstreamSettings(BaseModel):
             raise ValueError("it takes a base_url, or base_urls")
         if len({url.rstrip("/") for url in self.base_urls}) < len(self.base_urls):
             raise ValueError("base_urls: one of them is there twice")
-        return self
-
-    @model_validator(mode="after")
-    def _leaves_reading_to_the_remote(self) -> Self:
-        if self.reuse == "coatcheck":
-            for name, is_set in (("images", self.images is not None), ("observe", self.observe)):
-                if is_set:
-                    raise ValueError(f"{name}: with reuse 'coatcheck' it is the remote's to set")
         return self
 
     @property

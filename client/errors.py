@@ -80,14 +80,6 @@ class StreamError(ServerError):
     """A streamed answer ended in the server's or the upstream's error event."""
 
 
-class PromptNotFoundError(ServerError):
-    """The server does not know the prompt that a request continues."""
-
-
-class FieldNotFoundError(ServerError):
-    """The server does not know values that a request names by their digests."""
-
-
 @dataclass(frozen=True, slots=True)
 class MissingBlob:
     """One attachment that does not resolve: its digest or file id, and the dotted path."""
@@ -99,6 +91,25 @@ class MissingBlob:
     def __str__(self) -> str:
         name = self.digest or self.file_id or "an attachment"
         return f"{name} at {self.path}" if self.path else name
+
+
+class _NotFoundError(ServerError):
+    """The server lacks what a request names; `missing` lists all of it."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, missing: tuple[MissingBlob, ...] = ()
+    ) -> None:
+        super().__init__(status, code, detail)
+        self.args = (status, code, detail, missing)
+        self.missing = missing
+
+
+class PromptNotFoundError(_NotFoundError):
+    """The server does not know the prompt that a request continues."""
+
+
+class FieldNotFoundError(_NotFoundError):
+    """The server does not know values that a request names by their digests."""
 
 
 class BlobNotFoundError(ServerError):

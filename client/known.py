@@ -7,17 +7,28 @@ longest ago make way.
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
+from typing import Generic, TypeVar
 
-from coatcheck.protocol import Digest, FoundInline, Json, NamedBytes, encode_json, message_hash
+from coatcheck.protocol import (
+    Digest,
+    FoundInline,
+    Json,
+    NamedBytes,
+    encode_json,
+    field_digest,
+    message_hash,
+)
 from coatcheck.protocol import name_bytes as decode_and_hash
 
 from .familiar import Familiar
 
+T = TypeVar("T")
+
 MAX_KEPT = 16_384  # about 3 MB; a conversation of 100 messages takes 100
 MAX_BLOBS = 65_536  # about 10 MB
-MAX_FIELDS = 4096
+MAX_KNOWN_FIELDS = 4096
 DEFAULT_REQUEST_BYTES = 900_000
 """The most that one request takes of a blob: nginx lets 1 MiB through unless it is told otherwise."""
 MIN_REQUEST_BYTES = 16 * 1024
@@ -70,31 +81,35 @@ class KeptPrompts(Names):
         return 0
 
 
-class Hashes:
-    """Hashes of messages met lately: RFC 8785 takes some hundred times as long as plain JSON."""
+class Computed(Generic[T]):
+    """What was computed of JSON values met lately. Safe for threads.
 
-    def __init__(self, max_entries: int = 4 * MAX_KEPT) -> None:
+    RFC 8785 takes some hundred times as long as plain JSON, by which a value is known here.
+    """
+
+    def __init__(self, compute: Callable[[Json], T], max_entries: int) -> None:
+        self._compute = compute
         self._max_entries = max_entries
-        self._hashes: OrderedDict[bytes, bytes] = OrderedDict()
+        self._computed: OrderedDict[bytes, T] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, message: Json) -> bytes:
-        """Return `message_hash` of a message.
+    def of(self, value: Json) -> T:
+        """Return what is computed of a value.
 
         Raises:
-            PromptDigestError: RFC 8785 cannot express it.
+            what computing it raises.
         """
-        written = hashlib.sha256(encode_json(message)).digest()
+        written = hashlib.sha256(encode_json(value)).digest()
         with self._lock:
-            if (known := self._hashes.get(written)) is not None:
-                self._hashes.move_to_end(written)
-                return known
-        hashed = message_hash(message)
+            if written in self._computed:
+                self._computed.move_to_end(written)
+                return self._computed[written]
+        computed = self._compute(value)
         with self._lock:
-            self._hashes[written] = hashed
-            if len(self._hashes) > self._max_entries:
-                self._hashes.popitem(last=False)
-        return hashed
+            self._computed[written] = computed
+            if len(self._computed) > self._max_entries:
+                self._computed.popitem(last=False)
+        return computed
 
 
 class Claims:
@@ -132,9 +147,10 @@ class Known:
     def __init__(self, seed: int, max_request_bytes: int = DEFAULT_REQUEST_BYTES) -> None:
         """`seed` is 64 random bits."""
         self.prompts = KeptPrompts()
-        self.fields = Names(MAX_FIELDS)
+        self.fields = Names(MAX_KNOWN_FIELDS)
         self.blobs = Names(MAX_BLOBS)
-        self.hashes = Hashes()
+        self.hashes = Computed(message_hash, 4 * MAX_KEPT)
+        self.field_digests = Computed(field_digest, MAX_KNOWN_FIELDS)
         self.claims = Claims()
         self._familiar: Familiar[NamedBytes] = Familiar(seed)
         self._request_bytes = max(max_request_bytes, MIN_REQUEST_BYTES)

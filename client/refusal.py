@@ -41,9 +41,9 @@ def refusal(reply: Reply) -> ClientError:
     if code == "blob_not_found":
         return BlobNotFoundError(_missing(told.get("missing")), detail)
     if code == "prompt_not_found":
-        return PromptNotFoundError(reply.status, code, detail)
+        return PromptNotFoundError(reply.status, code, detail, _missing(told.get("missing")))
     if code == "field_not_found":
-        return FieldNotFoundError(reply.status, code, detail)
+        return FieldNotFoundError(reply.status, code, detail, _missing(told.get("missing")))
     if code == "digest_mismatch":
         return DigestMismatchError(detail)
     can_help = reply.status in _MAY_PASS and reply.headers.get("x-should-retry") != "false"

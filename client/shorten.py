@@ -4,12 +4,13 @@ Decides and waits for nothing. What goes upstream in the end is the same JSON as
 would come back in other words stays as it is.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from coatcheck.protocol import (
     ENVELOPE_KEY,
+    MAX_FIELDS,
     Dialect,
     Digest,
     Envelope,
@@ -26,13 +27,15 @@ from coatcheck.protocol import (
     copy_json,
     encode_json,
     inline_ref,
+    may_be_field,
+    own_keys,
     prompt_link,
     prompt_root,
     put_back,
     ref_form,
 )
 
-from .known import Hashes, Known
+from .known import Computed, Known
 
 _BESIDE = -1
 
@@ -43,7 +46,8 @@ class ShortBody:
 
     `digests` has one for each message, or none at all where RFC 8785 cannot express the list: such a
     list goes without an envelope. The first `stop` messages may be named by their prompt. `inlines` are
-    the bytes that refs stand for now; `message` of one beside the messages is negative.
+    the bytes that refs stand for now; `message` of one beside the messages is negative. `fields` are the
+    values beside the messages that a server keeps with them, by their digests.
     """
 
     body: JsonObject
@@ -52,17 +56,23 @@ class ShortBody:
     digests: Sequence[Digest]
     stop: int
     inlines: Sequence[InlineBlob]
+    fields: Mapping[str, Digest]
 
-    def encode(self, start: int) -> bytes:
-        """Return the JSON that appends the messages from `start` on to those before."""
+    def encode(self, start: int, named: Collection[str] = ()) -> bytes:
+        """Return the JSON that appends the messages from `start` on to those before.
+
+        `named` are the keys whose values go by their digests: of `fields`, where there are `digests`.
+        """
         messages: list[Json] = [*self.messages]
         entry: JsonObject = {self.key: messages}
         if self.digests:
             parent = self.digests[start - 1] if start else None
-            entry = {ENVELOPE_KEY: Envelope(parent, messages[start:], {}).to_json()}
+            fields = {name: self.fields[name] for name in named}
+            entry = {ENVELOPE_KEY: Envelope(parent, messages[start:], fields).to_json()}
         written: JsonObject = {}
         for name, value in self.body.items():
-            written.update(entry if name == self.key else {name: value})
+            if name not in named:
+                written.update(entry if name == self.key else {name: value})
         return encode_json(written)
 
     def needed(self, start: int) -> list[InlineBlob]:
@@ -91,13 +101,15 @@ def shorten(
     sent, stop, inlines = _that_come_back(messages, form.messages, form.inline, dialect)
     whole = [put_back(message) for message in form.messages]
     beside, more = _beside(body, dialect, known.name_bytes)
+    digests = _digests(whole, dialect, known.hashes)
     return ShortBody(
         {name: beside.get(name) for name in body},
         key,
         [put_back(message) for message in sent],
-        _digests(whole, dialect, known.hashes),
+        digests,
         stop,
         [*inlines, *more],
+        _fields(beside, dialect, known.field_digests) if digests else {},
     )
 
 
@@ -165,7 +177,19 @@ def _walk_beside(dialect: Dialect, body: Json) -> list[Slot]:
     return dialect.walk_beside(body) if isinstance(body, dict) else []
 
 
-def _digests(messages: Sequence[Json], dialect: Dialect, hashes: Hashes) -> list[Digest]:
+def _fields(
+    beside: JsonObject, dialect: Dialect, digests: Computed[Digest | None]
+) -> dict[str, Digest]:
+    """Return what of the values a server keeps; see `fields_of`."""
+    fields: dict[str, Digest] = {}
+    for key, value in beside.items():
+        if len(fields) < MAX_FIELDS and key not in own_keys(dialect) and may_be_field(value):
+            digest = digests.of(value)
+            fields |= {} if digest is None else {key: digest}
+    return fields
+
+
+def _digests(messages: Sequence[Json], dialect: Dialect, hashes: Computed[bytes]) -> list[Digest]:
     digests: list[Digest] = []
     current = prompt_root(dialect.name)
     try:

@@ -1,9 +1,10 @@
 """One turn, in any dialect: what the server has already is not sent.
 
 1. Attachments are refs; those that the server is missing are uploaded first.
-2. The request names the longest prefix of its messages that the server is known to keep.
+2. The request names the longest prefix of its messages that the server is known to keep, and large
+   values beside them that came with an earlier turn.
 3. What the server turns out not to have, it says before anything goes upstream (404): the turn is sent
-   again then, whole for a prompt that is gone, after another upload for blobs. Each is done a bounded
+   again then, whole for a prompt or a value that is gone, after another upload for blobs. Each is done a bounded
    number of times, and nothing else is ever sent twice.
 4. What cannot be shortened, or not without going upstream in other words, goes as it came.
 
@@ -36,7 +37,7 @@ from coatcheck.protocol import (
 
 from .announcement import Announcements
 from .blobs import NO_HEADERS, headers_for
-from .errors import BlobNotFoundError, PromptNotFoundError
+from .errors import BlobNotFoundError, FieldNotFoundError, PromptNotFoundError
 from .exchange import Exchange, Reply, Request, Work
 from .known import Known
 from .refusal import refusal
@@ -187,11 +188,12 @@ class _Attempt:
         self._spent = spent
         self._named = turn.for_whom
         self._start = min(known.prompts.longest(short.digests[: short.stop]), short.stop)
+        self._fields = [key for key, one in short.fields.items() if known.fields.has(one)]
         self._heals = 0
 
     def request(self) -> Request:
         """Return the request as it is to be sent now."""
-        return self._turn.request(self._short.encode(self._start))
+        return self._turn.request(self._short.encode(self._start, self._fields))
 
     def offer(self) -> Exchange[None]:
         """Upload what the server is not known to have of what the request needs."""
@@ -207,21 +209,39 @@ class _Attempt:
         if named is None or not short.digests or named != short.digests[-1]:
             return None
         known.prompts.remember(short.digests)
+        known.fields.remember(short.fields.values())
         remember_all(short.inlines, self._named, known)
         return named
 
     def mend(self, reply: Reply) -> Exchange[bool]:
         """Bring what a 404 says is missing; False where it is not ours to bring."""
         error = refusal(reply)
-        if isinstance(error, PromptNotFoundError) and self._start:
+        if isinstance(error, PromptNotFoundError) and self._names_parent(error):
             self._known.prompts.forget(self._short.digests)
             forget_all(self._short.inlines, self._named, self._known)
             self._start = 0
+            self._send_fields()
             yield from self.offer()
+            return True
+        if isinstance(error, FieldNotFoundError) and self._names_field(error):
+            self._send_fields()
             return True
         if isinstance(error, BlobNotFoundError):
             return (yield from self._heal(error))
         return False
+
+    def _send_fields(self) -> None:
+        self._known.fields.forget(self._short.fields.values())
+        self._fields = []
+
+    def _names_parent(self, error: PromptNotFoundError) -> bool:
+        """Whether it is ours: an upstream may have prompts that it does not find, too."""
+        parent = self._short.digests[self._start - 1] if self._start else None
+        return parent is not None and parent in {entry.digest for entry in error.missing}
+
+    def _names_field(self, error: FieldNotFoundError) -> bool:
+        named = {self._short.fields[key] for key in self._fields}
+        return not named.isdisjoint(entry.digest for entry in error.missing)
 
     def _heal(self, error: BlobNotFoundError) -> Exchange[bool]:
         inlines = self._short.inlines

@@ -1,7 +1,7 @@
 """The daemon: its parts joined, and the face that a process serves.
 
-It owns the upstreams' connections, the workers that decode, and the keeper's background
-work, and closes them; the sources belong to whoever made them.
+It owns the upstreams' connections, the workers that decode, and the background work
+of the keeper and of answers, and closes them; the sources belong to whoever made them.
 """
 
 import secrets
@@ -74,6 +74,7 @@ class Daemon:
         noted: SharedInventory,
         upstreams: Upstreams,
         keeper: Keeper,
+        answers: Answers,
         images: ImageWorkers,
         fitter: Fitter | None,
         history: HistoryRoutes,
@@ -89,6 +90,7 @@ class Daemon:
         self._noted = noted
         self._upstreams = upstreams
         self._keeper = keeper
+        self._answers = answers
         self._images = images
         self._fitter = fitter
         self._history = history
@@ -145,6 +147,7 @@ class Daemon:
             ]
         )
         keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
+        answers = Answers(keeper, config.gateway.answers)
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         resolver = Resolver(blobs, inventory or noted, clock)
         fitter: Fitter | None = None
@@ -168,7 +171,7 @@ class Daemon:
             fields=fields,
             upstreams=upstreams,
             keeper=keeper,
-            answers=Answers(keeper, config.gateway.answers),
+            answers=answers,
             passage=passage,
             edge=edge,
             meters=meters,
@@ -189,6 +192,7 @@ class Daemon:
             noted,
             upstreams,
             keeper,
+            answers,
             images,
             fitter,
             history,
@@ -214,6 +218,7 @@ class Daemon:
         if self._fitter:
             await self._fitter.close()
         await self._modes.close()
+        await self._answers.close()
         await self._keeper.close()
         await self._upstreams.close()
         await self._images.close()

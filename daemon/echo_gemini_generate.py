@@ -1,6 +1,6 @@
 """Echo's voice in `gemini.generate`.
 
-Source: the `google-genai` package, types.py, version 3.
+With `IMAGE` among `responseModalities` it paints an image. Source: the `google-genai` package, types.py, version 3.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,13 @@ from coatcheck.protocol import (
     write_event,
 )
 
+from .echo_painting import paint
 from .echo_voice import (
     EchoAnswer,
     Heard,
     Place,
     Said,
+    encode_base64,
     event_stream,
     joined_texts,
     json_answer,
@@ -35,6 +37,9 @@ _INLINE = ("inlineData", "inline_data")
 _FILE = ("fileData", "file_data")
 _RESPONSE = ("functionResponse", "function_response")
 _SYSTEM = ("systemInstruction", "system_instruction")
+_CONFIG = ("generationConfig", "generation_config")
+_MODALITIES = ("responseModalities", "response_modalities")
+_KINDS = frozenset({"TEXT", "IMAGE", "AUDIO"})
 _OTHERS = (
     *("text", "functionCall", "function_call", "executableCode", "executable_code"),
     *("codeExecutionResult", "code_execution_result", "toolCall", "tool_call"),
@@ -56,6 +61,7 @@ class GeminiGenerateVoice:
         for name in ("generateContentRequest", "generate_content_request"):
             if heard.path.endswith(":countTokens") and name in request:
                 request, top = require_object(request[name], name), (name,)
+        _paints(request)
         places = [*_system_places(request, top)]
         here = (*top, "contents")
         contents = require_list(_listed(request.get("contents")), dotted(here), "contents")
@@ -76,11 +82,13 @@ class GeminiGenerateVoice:
         if heard.path.endswith(":countTokens"):
             return json_answer(200, {"totalTokens": said.heard_tokens})
         model = DIALECTS[self.dialect].provider.model_of(heard.path)
+        painted = [_painted(said)] if _paints(heard.body) else []
         if not heard.path.endswith(":streamGenerateContent"):
-            return json_answer(200, _chunk(model, said, said.text, is_last=True))
-        *some, last = said.words
-        chunks = [_chunk(model, said, word, is_last=False) for word in some]
-        chunks.append(_chunk(model, said, last, is_last=True))
+            return json_answer(200, _chunk(model, said, [_text(said.text), *painted]))
+        parts = [*map(_text, said.words), *painted]
+        *some, last = [[part] for part in parts]
+        chunks = [_chunk(model, said, each, is_last=False) for each in some]
+        chunks.append(_chunk(model, said, last))
         if parse_qs(heard.query).get("alt") != ["sse"]:
             return json_answer(200, [*chunks])
         return event_stream([write_event(encode_json(chunk).decode()) for chunk in chunks])
@@ -131,9 +139,36 @@ def _name(value: Json) -> str | None:
     return uri if is_named and isinstance(uri, str) else None
 
 
-def _chunk(model: str | None, said: Said, text: str, *, is_last: bool) -> JsonObject:
+def _paints(request: JsonObject) -> bool:
+    """Say whether an image is wanted.
+
+    Raises:
+        RequestRefusedError: what is wanted is not known.
+    """
+    for key in _CONFIG:
+        config = request.get(key)
+        for name in _MODALITIES if isinstance(config, dict) else ():
+            wanted = config.get(name) if isinstance(config, dict) else None
+            path = f"{key}.{name}"
+            if wanted is not None:
+                kinds = require_list(wanted, path, "modalities")
+                return "IMAGE" in [require_one_of(kind, _KINDS, path) for kind in kinds]
+    return False
+
+
+def _text(text: str) -> JsonObject:
+    return {"text": text}
+
+
+def _painted(said: Said) -> JsonObject:
+    return {"inlineData": {"mimeType": "image/png", "data": encode_base64(paint(said.text))}}
+
+
+def _chunk(
+    model: str | None, said: Said, parts: Sequence[JsonObject], *, is_last: bool = True
+) -> JsonObject:
     candidate: JsonObject = {
-        "content": {"parts": [{"text": text}], "role": "model"},
+        "content": {"parts": [*parts], "role": "model"},
         "index": 0,
     }
     if is_last:

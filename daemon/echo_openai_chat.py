@@ -5,7 +5,7 @@ Source: the `openai` package, types/chat/, version 3.
 
 from collections.abc import Iterator, Sequence
 
-from coatcheck.protocol import Json, JsonObject, encode_json, write_event
+from coatcheck.protocol import Json, JsonObject, Path, encode_json, write_event
 
 from .echo_voice import (
     EchoAnswer,
@@ -68,26 +68,29 @@ class OpenAIChatVoice:
 
 
 def _places(message: JsonObject, index: int) -> Iterator[Place]:
-    content = message.get("content")
-    for at, part in enumerate(content if isinstance(content, list) else ()):
-        if not isinstance(part, dict):
-            continue
-        path = ("messages", index, "content", at)
-        match part.get("type"):
-            case "image_url":
-                image = part.get("image_url")
-                named = file_id_of(image) if isinstance(image, dict) else None
-                yield Place((*path, "image_url"), is_image=True, file_id=named)
-            case "input_audio":
-                yield Place((*path, "input_audio"), is_image=False)
-            case "file" if "file" in part:
-                file = part["file"]
-                named = file_id_of(file) if isinstance(file, dict) else None
-                yield Place((*path, "file"), is_image=False, file_id=named)
-            case "file":
-                yield Place((*path, "file_id"), is_image=False, file_id=file_id_of(part))
-            case _:
-                pass
+    for key in ("content", "images"):
+        parts = message.get(key)
+        for at, part in enumerate(parts if isinstance(parts, list) else ()):
+            if isinstance(part, dict):
+                yield from _part(part, ("messages", index, key, at))
+
+
+def _part(part: JsonObject, path: Path) -> Iterator[Place]:
+    match part.get("type"):
+        case "image_url":
+            image = part.get("image_url")
+            named = file_id_of(image) if isinstance(image, dict) else None
+            yield Place((*path, "image_url"), is_image=True, file_id=named)
+        case "input_audio":
+            yield Place((*path, "input_audio"), is_image=False)
+        case "file" if "file" in part:
+            file = part["file"]
+            named = file_id_of(file) if isinstance(file, dict) else None
+            yield Place((*path, "file"), is_image=False, file_id=named)
+        case "file":
+            yield Place((*path, "file_id"), is_image=False, file_id=file_id_of(part))
+        case _:
+            pass
 
 
 def _events(head: JsonObject, words: Sequence[str], usage: JsonObject | None) -> list[bytes]:

@@ -1,17 +1,19 @@
 """Echo's voice in `openai.responses`.
 
-Source: the `openai` package, types/responses/, version 3.
+With the tool `image_generation` it paints an image, and calls no other tool. Source: the `openai` package, types/responses/, version 3.
 """
 
 from collections.abc import Iterator, Sequence
 
 from coatcheck.protocol import Json, JsonObject, Path, encode_json, write_event
 
+from .echo_painting import SIDE, paint
 from .echo_voice import (
     EchoAnswer,
     Heard,
     Place,
     Said,
+    encode_base64,
     event_stream,
     file_id_of,
     joined_texts,
@@ -22,6 +24,7 @@ from .echo_voice import (
 )
 from .errors import RequestRefusedError, UnknownIdError
 
+_PARTS = 3  # images in the making, at most
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
 _OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "computer_call_output"})
 _ITEMS = _OUTPUTS | {
@@ -70,6 +73,7 @@ class OpenAIResponsesVoice:
             if body.get(key) is not None:
                 raise UnknownIdError("echo keeps no response", "response_not_found", key)
         given = body.get("input")
+        _image_tool(body)
         places = [*_places_beside(body)]
         if isinstance(given, str) and given:
             return places
@@ -169,7 +173,7 @@ def _response(heard: Heard, said: Said, status: str) -> JsonObject:
         "instructions": None,
         "metadata": {},
         "model": heard.body.get("model"),
-        "output": [_message(said, _text(said.text), "completed")] if is_done else [],
+        "output": _output(heard, said) if is_done else [],
         "parallel_tool_calls": True,
         "previous_response_id": None,
         "store": False,
@@ -181,6 +185,43 @@ def _response(heard: Heard, said: Said, status: str) -> JsonObject:
         "truncation": "disabled",
         "usage": usage if is_done else None,
     }
+
+
+def _output(heard: Heard, said: Said) -> list[Json]:
+    painted = [_painted(said)] if _image_tool(heard.body) is not None else []
+    return [*painted, _message(said, _text(said.text), "completed")]
+
+
+def _painted(said: Said) -> JsonObject:
+    return {
+        **_painting(said, "completed"),
+        "background": "opaque",
+        "output_format": "png",
+        "quality": "low",
+        "result": encode_base64(paint(said.text)),
+        "size": f"{SIDE}x{SIDE}",
+    }
+
+
+def _painting(said: Said, status: str) -> JsonObject:
+    return {"id": f"ig_{said.id}", "type": "image_generation_call", "status": status}
+
+
+def _image_tool(body: JsonObject) -> JsonObject | None:
+    """Return the tool that makes images, as its provider would take it; None where there is none.
+
+    Raises:
+        RequestRefusedError: it is malformed.
+    """
+    tools = body.get("tools")
+    for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if isinstance(tool, dict) and tool.get("type") == "image_generation":
+            parts = tool.get("partial_images", 0)
+            if not isinstance(parts, int) or isinstance(parts, bool) or not 0 <= parts <= _PARTS:
+                path = f"tools.{index}.partial_images"
+                raise RequestRefusedError("a number up to 3 is required", "invalid_value", path)
+            return tool
+    return None
 
 
 def _message(said: Said, part: JsonObject | None, status: str) -> JsonObject:
@@ -197,14 +238,35 @@ def _text(text: str) -> JsonObject:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
+def _painting_events(tool: JsonObject, said: Said) -> Iterator[tuple[str, JsonObject]]:
+    call: JsonObject = {"output_index": 0, "item_id": f"ig_{said.id}"}
+    kind = "response.image_generation_call"
+    begun = _painting(said, "in_progress")
+    yield "response.output_item.added", {"output_index": 0, "item": {**begun, "result": None}}
+    yield f"{kind}.in_progress", call
+    yield f"{kind}.generating", call
+    parts = tool.get("partial_images", 0)
+    for index in range(parts if isinstance(parts, int) else 0):
+        data = encode_base64(paint(said.text, index + 1))
+        yield (
+            f"{kind}.partial_image",
+            {**call, "partial_image_index": index, "partial_image_b64": data},
+        )
+    yield f"{kind}.completed", call
+    yield "response.output_item.done", {"output_index": 0, "item": _painted(said)}
+
+
 def _events(heard: Heard, said: Said) -> list[bytes]:
     begun = _response(heard, said, "in_progress")
-    item: JsonObject = {"output_index": 0}
-    part: JsonObject = {"item_id": f"msg_{said.id}", "output_index": 0, "content_index": 0}
+    tool = _image_tool(heard.body)
+    at = 0 if tool is None else 1
+    item: JsonObject = {"output_index": at}
+    part: JsonObject = {"item_id": f"msg_{said.id}", "output_index": at, "content_index": 0}
     whole = _text(said.text)
     events: list[tuple[str, JsonObject]] = [
         ("response.created", {"response": begun}),
         ("response.in_progress", {"response": begun}),
+        *(_painting_events(tool, said) if tool is not None else ()),
         ("response.output_item.added", {**item, "item": _message(said, None, "in_progress")}),
         ("response.content_part.added", {**part, "part": _text("")}),
     ]

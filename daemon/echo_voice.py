@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import pybase64
 from multidict import CIMultiDict
 
 from coatcheck.protocol import Digest, Json, JsonObject, Path, encode_json
@@ -155,6 +156,11 @@ def joined_texts(parts: Json) -> str:
     listed = parts if isinstance(parts, list) else []
     texts = [part.get("text") for part in listed if isinstance(part, dict)]
     return " ".join(text for text in texts if isinstance(text, str))[:MAX_TEXT]
+
+
+def encode_base64(data: bytes) -> str:
+    """Return bytes as providers write them."""
+    return pybase64.b64encode(data).decode()
 
 
 def file_id_of(value: JsonObject) -> str | None:

@@ -217,7 +217,7 @@ class Gateway:
         guarding = (
             asyncio.create_task(self._guardian.headers(outline, upstream)) if outline else None
         )
-        tap = partial(self._tap, dialect, upstream, received, sent)
+        tap = partial(self._tap, dialect, upstream, received, sent, wish)
         told = _told(keeping, guarding, fitted)
         try:
             return await self._last_hop.forward(leaving, told, account, tap)
@@ -275,26 +275,30 @@ class Gateway:
         upstream: Upstream,
         received: Received,
         sent: Sent | None,
+        wish: Wish,
         told: Mapping[str, str],
     ) -> Tap | None:
         """Return what taps the answer to a turn, given what the client is told of it."""
         call, prompt = received.call, told.get(PROMPT_HEADER)
-        if prompt is None or not call.is_turn:
+        if not call.is_turn:
             return None
         tenant = received.tenant
         end_user = sent.end_user if sent else received.end_user
         named: Named | None = None
         if self._history and self._keeps(received.parsed, dialect, upstream):
             named = partial(self._history.name, NamedTurn(tenant, upstream.config.name, end_user))
-        turn = AnsweredTurn(
-            tenant,
-            dialect,
-            end_user,
-            call.is_streamed,
-            takes_comments=received.parsed.envelope is not None,
-            named=named,
+        return self._answers.tap(
+            AnsweredTurn(
+                tenant,
+                dialect,
+                end_user,
+                Digest(prompt) if prompt else None,
+                is_streamed=call.is_streamed,
+                takes_comments=received.parsed.envelope is not None,
+                wants_refs=wish.wants_refs,
+                named=named,
+            )
         )
-        return self._answers.tap(turn, Digest(prompt))
 
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""

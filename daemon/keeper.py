@@ -120,6 +120,17 @@ class Keeper:
             return Kept()
         return Kept(None, form.places)
 
+    async def take(
+        self, tenant: str, blobs: Sequence[InlineBlob], end_user: str | None = None
+    ) -> bool:
+        """Take blobs, for `end_user`; say whether all of them are held then. May be repeated."""
+        try:
+            await self._absorb_all(tenant, blobs, end_user)
+        except DaemonError as error:
+            _log.warning("inline blobs not absorbed: %s", error)
+            return False
+        return True
+
     def absorb_later(
         self,
         tenant: str,

@@ -89,7 +89,16 @@ class LastHop:
         open_blob: OpenBlob = partial(self._resolver.open, received.tenant)
         if self._fitter and fitted.variants:
             open_blob = self._fitter.opener(fitted, open_blob)
-        hop = Hop(received.tenant, request, upstream, turn, fitted.fillings, open_blob, root)
+        hop = Hop(
+            received.tenant,
+            request,
+            upstream,
+            turn,
+            fitted.fillings,
+            open_blob,
+            root,
+            received.end_user,
+        )
         plan = await self._modes.of(upstream).plan(hop)
         try:
             before = PartSnapshot(turn.body, plan.fillings) if plan.watched else None

@@ -13,8 +13,8 @@ PromptOutcome = Literal["kept", "refused", "not_found"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 ResponseOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
-ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
+ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ResolveStep = Literal["grants", "bytes"]
 
 

@@ -5,11 +5,12 @@ protocol's own functions write, so that the figures hold when the client comes.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from coatcheck.protocol import (
     ENVELOPE_KEY,
+    LEADING_KEYS,
     MAX_DIGESTS,
     Dialect,
     Digest,
@@ -20,6 +21,7 @@ from coatcheck.protocol import (
     MissingRequest,
     PromptDigestError,
     ProtocolError,
+    canonical_json,
     copy_json,
     encode_json,
     prompt_digests,
@@ -67,6 +69,8 @@ class SentTurn:
     is_envelope: bool
     messages: list[Json]
     rest: JsonObject
+    fields: Mapping[str, Digest] = field(default_factory=dict[str, Digest])
+    """Values that the envelope names by their digests."""
 
     def copy(self) -> "SentTurn":
         """Copy the messages, into which hydration writes."""
@@ -95,6 +99,8 @@ class ObservedMessage:
     ref_bytes: int
     is_telling: bool
     images: tuple[ObservedImage, ...]
+    role: str = ""
+    """As it says; empty where it says none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,8 @@ class ObservedTurn:
     chain: Sequence[Digest]
     messages: Sequence[ObservedMessage]
     rest_bytes: int
+    leading: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    """Digests of the values that a model reads before the messages, by their keys."""
 
     def envelope_bytes(self, start: int) -> int:
         """Return the length of the body with which a client appends the messages from `start` on.
@@ -162,7 +170,13 @@ def sent_turn(parsed: ParsedRequest, dialect: Dialect) -> SentTurn | None:
         return None
     left_out = {dialect.messages_key, ENVELOPE_KEY}
     rest = {key: value for key, value in parsed.body.items() if key not in left_out}
-    return SentTurn(envelope.parent if envelope else None, envelope is not None, listed, rest)
+    return SentTurn(
+        envelope.parent if envelope else None,
+        envelope is not None,
+        listed,
+        rest,
+        envelope.fields if envelope else {},
+    )
 
 
 def measure(
@@ -204,6 +218,7 @@ def measure(
         chain=chain if is_chained else [],
         messages=messages,
         rest_bytes=len(encode_json(sent.rest)),
+        leading=_leading(sent, dialect),
     )
 
 
@@ -215,6 +230,20 @@ def read_turn(raw: bytes, dialect: Dialect, limits: ReadLimits) -> ObservedTurn 
     """
     sent = parse_turn(raw, dialect, limits)
     return None if sent is None else measure(sent, dialect, limits, lambda: None)
+
+
+def _leading(sent: SentTurn, dialect: Dialect) -> dict[str, bytes]:
+    keys = ("model", *LEADING_KEYS.get(dialect.name, ()))
+    found = {key: _digest(sent.rest[key]) for key in keys if key in sent.rest}
+    return found | {key: sent.fields[key].raw for key in keys if key in sent.fields}
+
+
+def _digest(value: Json) -> bytes:
+    """Return a field's digest, of whatever size; or one of its text, where RFC 8785 has no form for it."""
+    try:
+        return hashlib.sha256(canonical_json(value)).digest()
+    except PromptDigestError:
+        return hashlib.sha256(encode_json(value)).digest()
 
 
 def _question(count: int) -> int:
@@ -239,12 +268,14 @@ def _image(blob: InlineBlob) -> ObservedImage:
 
 def _message(whole: Json, short: Json, images: tuple[ObservedImage, ...]) -> ObservedMessage:
     text = encode_json(short)
+    role = whole.get("role") if isinstance(whole, dict) else None
     return ObservedMessage(
         own=hashlib.sha256(text).digest(),
         json_bytes=len(encode_json(whole)) if images else len(text),
         ref_bytes=len(text),
         is_telling=bool(images) or len(text) >= _TELLING_BYTES,
         images=images,
+        role=role if isinstance(role, str) else "",
     )
 
 

@@ -7,7 +7,7 @@ pass, and add to it; without a tap nothing is looked at.
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiohttp import web
@@ -24,6 +24,18 @@ _log = logging.getLogger(__name__)
 _MAX_INFLATED_BYTES = 1 << 40  # of a stream: it is passed on as it comes, whatever its length
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What goes on of a whole answer: its body, and headers to add.
+
+    A body that `is_written` anew has no coding any more.
+    """
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    is_written: bool = False
+
+
 class WholeReading(Protocol):
     """Reads an answer that comes whole, before any of it goes on."""
 
@@ -32,8 +44,8 @@ class WholeReading(Protocol):
         """How much is held for it; what is longer passes unread."""
         ...
 
-    async def read(self, body: bytes) -> Mapping[str, str]:
-        """Read the body, coded as it came; return headers to add. Raises nothing."""
+    async def read(self, body: bytes) -> Passed:
+        """Read the body, coded as it came; return what goes on. Raises nothing."""
         ...
 
 
@@ -63,6 +75,18 @@ class StreamReading(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Looks at what passes as it came; it delays nothing, and raises nothing."""
+
+    def see(self, data: bytes, *, ends_inside: bool) -> None:
+        """Look at the next bytes that went on: of a stream they end inside an event, or do not."""
+        ...
+
+    def end(self) -> None:
+        """Learn that all of the answer went on."""
+        ...
+
+
 class Tap(Protocol):
     """Sees one answer pass."""
 
@@ -74,16 +98,20 @@ class Tap(Protocol):
         """Return what reads a stream of events; None: it passes as it comes."""
         ...
 
+    def watch(self, answer: Answer, *, is_stream: bool) -> Watch | None:
+        """Return what looks at an answer that nothing reads; None: nobody does."""
+        ...
+
 
 async def relay(
     provider: Provider,
     request: web.Request,
     answer: Answer,
     extra: Mapping[str, str],
-    count: Callable[[int], None],
+    count: Callable[[bytes], None],
     tap: Tap | None = None,
 ) -> web.StreamResponse:
-    """Pass an answer on, its headers joined by `extra`; `count` is told the bytes of its body.
+    """Pass an answer on, its headers joined by `extra`; `count` is shown the bytes of its body.
 
     Raises:
         BrokenAnswerError: the upstream broke off; what there was to say has been written.
@@ -94,13 +122,9 @@ async def relay(
     try:
         async with aclosing(answer.chunks()) as chunks:
             if request.method == "HEAD" or not _is_stream(answer.headers):
-                await _pass_whole(way, chunks, tap.whole(answer) if tap else None)
-            elif reading := tap.stream(answer) if tap else None:
-                await _pass_events(way, provider, answer, chunks, reading)
-            elif _is_plain(answer.headers):
-                await _pass_events(way, provider, answer, chunks, None)
+                await _pass_whole(way, answer, chunks, tap)
             else:
-                await _pass_whole(way, chunks, None)
+                await _pass_stream(way, provider, answer, chunks, tap)
     except DaemonError as error:
         _log.warning("answer broke off: %s", error)
         raise BrokenAnswerError(str(error)) from error
@@ -114,31 +138,47 @@ class _Way:
 
     request: web.Request
     response: PassedAnswer
-    count: Callable[[int], None]
+    count: Callable[[bytes], None]
 
     async def begin(self) -> None:
         await self.response.prepare(self.request)
 
     async def give(self, data: bytes) -> None:
         if data:
-            self.count(len(data))
+            self.count(data)
             await self.response.write(data)
 
 
 async def _pass_whole(
-    way: _Way, chunks: AsyncGenerator[bytes], reading: WholeReading | None
+    way: _Way, answer: Answer, chunks: AsyncGenerator[bytes], tap: Tap | None
 ) -> None:
+    if reading := tap.whole(answer) if tap else None:
+        await _pass_read(way, chunks, reading)
+        return
+    watch = tap.watch(answer, is_stream=False) if tap else None
+    await way.begin()
+    async for chunk in chunks:
+        await way.give(chunk)
+        if watch:
+            watch.see(chunk, ends_inside=False)
+    if watch:
+        watch.end()
+
+
+async def _pass_read(way: _Way, chunks: AsyncGenerator[bytes], reading: WholeReading) -> None:
     held: list[bytes] = []
     failure: DaemonError | None = None
-    if reading:
-        try:
-            is_all = await _hold(chunks, held, reading.max_bytes)
-        except DaemonError as error:
-            failure = error
-        else:
-            if is_all:
-                held = [b"".join(held)]
-                way.response.headers.update(await reading.read(held[0]))
+    try:
+        is_all = await _hold(chunks, held, reading.max_bytes)
+    except DaemonError as error:
+        failure = error
+    else:
+        if is_all:
+            body = b"".join(held)
+            held.clear()
+            passed = await reading.read(body)
+            held.append(passed.body)
+            _describe(way.response, passed)
     await way.begin()
     for chunk in held:
         await way.give(chunk)
@@ -146,6 +186,13 @@ async def _pass_whole(
         raise failure
     async for chunk in chunks:
         await way.give(chunk)
+
+
+def _describe(response: PassedAnswer, passed: Passed) -> None:
+    response.headers.update(passed.headers)
+    if passed.is_written:
+        response.headers.popall("Content-Encoding", None)
+        response.headers["Content-Length"] = str(len(passed.body))
 
 
 async def _hold(chunks: AsyncGenerator[bytes], held: list[bytes], max_bytes: int) -> bool:
@@ -159,13 +206,18 @@ async def _hold(chunks: AsyncGenerator[bytes], held: list[bytes], max_bytes: int
     return True
 
 
-async def _pass_events(
+async def _pass_stream(
     way: _Way,
     provider: Provider,
     answer: Answer,
     chunks: AsyncGenerator[bytes],
-    reading: StreamReading | None,
+    tap: Tap | None,
 ) -> None:
+    reading = tap.stream(answer) if tap else None
+    if not (reading or _is_plain(answer.headers)):
+        await _pass_whole(way, answer, chunks, None)
+        return
+    watch = tap.watch(answer, is_stream=True) if tap and not reading else None
     # With a length, an error event could end just where a whole answer would.
     way.response.headers.popall("Content-Length", None)
     if reading and reading.codings:
@@ -180,6 +232,8 @@ async def _pass_events(
                 if reading:
                     data = await reading.pass_on(data, begins_inside=begins_inside)
                 await way.give(data)
+                if watch:
+                    watch.see(data, ends_inside=gate.is_inside)
         if gate.is_torn and not _is_framed(answer.headers):
             raise UpstreamCutError("the upstream's answer ends inside an event")
     except DaemonError as error:

@@ -10,7 +10,14 @@ from types import MappingProxyType
 
 from aiohttp import web
 
-from coatcheck.protocol import KEEP, PREFIX_HEADER, PROMPT_HEADER, REFS_HEADER, refs_headers
+from coatcheck.protocol import (
+    ANSWER_REFS_HEADER,
+    KEEP,
+    PREFIX_HEADER,
+    PROMPT_HEADER,
+    REFS_HEADER,
+    refs_headers,
+)
 
 from .keeper import Kept
 from .turn import ParsedRequest
@@ -20,19 +27,23 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Its messages kept, its attachments named, its prefix compared with what was sent before."""
+    """Its messages kept, its attachments named, its prefix compared with what was sent before, refs in its answer."""
 
     is_kept: bool
     is_named: bool
     is_guarded: bool = False
+    wants_refs: bool = False
 
 
 def wish_of(parsed: ParsedRequest, request: web.Request) -> Wish:
     """Return what a request asks for; an envelope is kept without being asked for."""
     asked = request.headers.get(PROMPT_HEADER, "").strip().lower()
-    is_named = request.headers.get(REFS_HEADER, "").strip() == "1"
-    is_guarded = request.headers.get(PREFIX_HEADER, "").strip() == "1"
-    return Wish(parsed.envelope is not None or asked == KEEP, is_named, is_guarded)
+    return Wish(
+        is_kept=parsed.envelope is not None or asked == KEEP,
+        is_named=_is_set(request, REFS_HEADER),
+        is_guarded=_is_set(request, PREFIX_HEADER),
+        wants_refs=_is_set(request, ANSWER_REFS_HEADER),
+    )
 
 
 async def kept_headers(keeping: Awaitable[Kept], wish: Wish, start: int) -> Mapping[str, str]:
@@ -45,3 +56,7 @@ async def kept_headers(keeping: Awaitable[Kept], wish: Wish, start: int) -> Mapp
 async def awaited(keeping: "asyncio.Task[Mapping[str, str]] | None") -> Mapping[str, str]:
     """Return the headers of what is being kept; none where nothing is."""
     return await keeping if keeping else _NO_HEADERS
+
+
+def _is_set(request: web.Request, header: str) -> bool:
+    return request.headers.get(header, "").strip() == "1"

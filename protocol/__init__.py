@@ -6,7 +6,13 @@ Sans-IO: values and bytes go in, values and bytes come out. No sockets, files, c
 from .answer import AnswerForm, AnswerParts, ModelAnswer
 from .answer_forms import ANSWER_FORMS
 from .answer_openai_chat import ChatParts
-from .answer_stream import ANSWER_HEADER, AnswerStream, announcement
+from .answer_stream import (
+    ANSWER_HEADER,
+    ANSWER_REFS_HEADER,
+    AnswerStream,
+    announcement,
+    event_object,
+)
 from .attachment import (
     DeclaringSlot,
     FileSlot,
@@ -200,14 +206,25 @@ from .signed_url import (
 )
 from .slots import Base64Slot
 from .sniff import SNIFF_BYTES, sniff
-from .sse import SseEvent, SseReader, event_end, last_event_start, write_comment, write_event
+from .sse import (
+    SseEvent,
+    SseReader,
+    event_end,
+    last_event_start,
+    replace_data,
+    split_events,
+    write_comment,
+    write_event,
+)
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
+from .usage import PromptUsage, read_usage
 
 __all__ = [
     "ALL_SCOPES",
     "ANSWER_FORMS",
     "ANSWER_HEADER",
+    "ANSWER_REFS_HEADER",
     "ANTHROPIC",
     "BLOB_PATH",
     "CHECKSUM_BYTES",
@@ -331,6 +348,7 @@ __all__ = [
     "PromptAppend",
     "PromptDigestError",
     "PromptStep",
+    "PromptUsage",
     "ProtocolError",
     "Provider",
     "Ref",
@@ -368,6 +386,7 @@ __all__ = [
     "encode_json",
     "error_event",
     "event_end",
+    "event_object",
     "field_digest",
     "field_path",
     "field_prompt",
@@ -416,14 +435,17 @@ __all__ = [
     "read_envelope",
     "read_part_id",
     "read_upload_id",
+    "read_usage",
     "ref_form",
     "refs_headers",
+    "replace_data",
     "scale_headers",
     "shorten_json",
     "signed_path",
     "signed_url",
     "sniff",
     "split_download",
+    "split_events",
     "turn_dialect",
     "upload_id_of",
     "write_comment",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from .attachment import Slot
 from .json_value import Json, JsonObject
 
 
@@ -66,6 +67,23 @@ class AnswerForm(Protocol):
 
     def parts(self) -> AnswerParts:
         """Return what puts one streamed answer together."""
+        ...
+
+    @property
+    def marks(self) -> Sequence[bytes]:
+        """What one of stands in the JSON of every answer and event that carries bytes inline."""
+        ...
+
+    def carried(self, value: Json) -> list[Json]:
+        """Return what a whole answer, or one event's JSON, carries of the messages of a next request.
+
+        It is in the form of messages, for `Dialect.walk`; objects in it are those of `value`, so that
+        what is put into their slots stands there too.
+        """
+        ...
+
+    def passing(self, value: Json) -> list[Slot]:
+        """Find the attachments that no next request carries: images in the making, and sound."""
         ...
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from .answer import AnswerParts, ModelAnswer, name_of, text_of
+from .attachment import Slot
 from .errors import JsonError
 from .json_value import Json, JsonObject, decode_json
 
@@ -18,6 +19,7 @@ class AnthropicMessagesAnswers:
     """The form of `anthropic.messages`."""
 
     dialect = "anthropic.messages"
+    marks = (b'"base64"',)
 
     def read(self, body: Json) -> ModelAnswer | None:
         """Read a message; see `AnswerForm.read`."""
@@ -29,6 +31,20 @@ class AnthropicMessagesAnswers:
     def parts(self) -> AnswerParts:
         """Return what puts events together."""
         return _MessageParts()
+
+    def carried(self, value: Json) -> list[Json]:
+        """Return a message, or the block that an event begins with."""
+        if not isinstance(value, dict):
+            return []
+        message = value.get("message", value)
+        begun = value.get("content_block")
+        if isinstance(begun, dict):
+            return [{"content": [begun]}]
+        return [message] if isinstance(message, dict) and "content" in message else []
+
+    def passing(self, value: Json) -> list[Slot]:
+        """Find nothing: all that a message carries comes back."""
+        return []
 
 
 class _MessageParts:

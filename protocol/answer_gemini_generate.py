@@ -7,6 +7,7 @@ Python SDK writes the other one. Source: the `google-genai` package, chats.py, v
 """
 
 from .answer import AnswerParts, ModelAnswer, first_of, name_of, objects_of
+from .attachment import Slot
 from .json_value import Json, JsonObject
 
 
@@ -14,6 +15,7 @@ class GeminiGenerateAnswers:
     """The form of `gemini.generate`."""
 
     dialect = "gemini.generate"
+    marks = (b'"inlineData"', b'"inline_data"')
 
     def read(self, body: Json) -> ModelAnswer | None:
         """Read an answer, or the list that a stream is; see `AnswerForm.read`."""
@@ -28,6 +30,16 @@ class GeminiGenerateAnswers:
     def parts(self) -> AnswerParts:
         """Return what puts chunks together."""
         return _CandidateParts()
+
+    def carried(self, value: Json) -> list[Json]:
+        """Return the contents of all candidates."""
+        chunks = objects_of(value if isinstance(value, list) else [value])
+        candidates = [found for chunk in chunks for found in objects_of(chunk.get("candidates"))]
+        return [*objects_of([candidate.get("content") for candidate in candidates])]
+
+    def passing(self, value: Json) -> list[Slot]:
+        """Find nothing: all that a content carries comes back."""
+        return []
 
 
 class _CandidateParts:

@@ -8,10 +8,14 @@ types/chat/chat_completion_assistant_message_param.py and chat_completion_chunk.
 from io import StringIO
 
 from .answer import AnswerParts, ModelAnswer, first_of, name_of, objects_of, text_of
+from .attachment import Path, Slot
 from .json_value import Json, JsonObject
+from .reading import Reader
+from .slots import Base64Slot
 
 # Of what a call holds under its kind, what a stream sends in pieces; everything else comes whole.
 _PIECEMEAL = frozenset({"arguments", "input"})
+_SOUND: Path = ("message", "audio", "data")
 _KEYS = 2  # of every plain message: role and content
 
 
@@ -19,6 +23,7 @@ class OpenAIChatAnswers:
     """The form of `openai.chat`."""
 
     dialect = "openai.chat"
+    marks = (b'"images"', b'"audio"')
 
     def read(self, body: Json) -> ModelAnswer | None:
         """Read a completion; see `AnswerForm.read`."""
@@ -31,6 +36,19 @@ class OpenAIChatAnswers:
     def parts(self) -> AnswerParts:
         """Return what puts chunks together."""
         return ChatParts()
+
+    def carried(self, value: Json) -> list[Json]:
+        """Return the messages of all choices, or what a chunk has of them."""
+        return [*_messages(value)]
+
+    def passing(self, value: Json) -> list[Slot]:
+        """Find the sound of a whole answer; a stream's comes in pieces that are none for themselves."""
+        return [
+            Base64Slot(_SOUND, Reader().base64(data, None, _SOUND), audio, "data")
+            for message in _messages(value, "message")
+            if isinstance(audio := message.get("audio"), dict)
+            if (data := text_of(audio.get("data")))
+        ]
 
 
 class ChatParts:
@@ -130,6 +148,13 @@ def _plain(message: JsonObject) -> JsonObject:
         if isinstance(items := message.get(key), list) and items:
             plain[key] = items
     return plain
+
+
+def _messages(value: Json, *keys: str) -> list[JsonObject]:
+    """Return what stands under one of the keys of each choice."""
+    choices = objects_of(value.get("choices")) if isinstance(value, dict) else []
+    found = [choice.get(key) for choice in choices for key in keys or ("message", "delta")]
+    return objects_of(found)
 
 
 def _answer(id_: Json, plain: JsonObject) -> ModelAnswer:

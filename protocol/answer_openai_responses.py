@@ -6,11 +6,15 @@ them; where a server leaves them out there, those count that it announced as don
 package, types/responses/response_stream_event.py and lib/streaming/responses/, version 3.
 """
 
-from .answer import AnswerParts, ModelAnswer, name_of, objects_of
+from .answer import AnswerParts, ModelAnswer, name_of, objects_of, text_of
+from .attachment import Slot
 from .json_value import Json, JsonObject
+from .reading import Reader
+from .slots import Base64Slot
 
 _FINISHED = frozenset({"completed", "incomplete"})
 _LAST = frozenset({"response.completed", "response.incomplete"})
+_PARTIAL = "partial_image_b64"
 _FAILURES = frozenset({"error", "response.failed"})
 
 
@@ -18,18 +22,34 @@ class OpenAIResponsesAnswers:
     """The form of `openai.responses`."""
 
     dialect = "openai.responses"
+    marks = (b'"image_generation_call"', b'"partial_image_b64"', b'"data:')
 
     def read(self, body: Json) -> ModelAnswer | None:
         """Read a response; see `AnswerForm.read`. One that is made in the background is not finished."""
         if not isinstance(body, dict) or not isinstance(body.get("output"), list):
             return None
-        if body.get("status", "completed") not in _FINISHED or body.get("error"):
+        if text_of(body.get("status", "completed")) not in _FINISHED or body.get("error"):
             return None
         return ModelAnswer(name_of(body.get("id")), objects_of(body["output"]))
 
     def parts(self) -> AnswerParts:
         """Return what puts events together."""
         return _ResponseParts()
+
+    def carried(self, value: Json) -> list[Json]:
+        """Return the items of a response, or the one of an event."""
+        if not isinstance(value, dict):
+            return []
+        response = value.get("response", value)
+        output = response.get("output") if isinstance(response, dict) else None
+        return [*objects_of([value.get("item")]), *objects_of(output)]
+
+    def passing(self, value: Json) -> list[Slot]:
+        """Find an image in the making."""
+        data = text_of(value.get(_PARTIAL)) if isinstance(value, dict) else ""
+        if not data or not isinstance(value, dict):
+            return []
+        return [Base64Slot((_PARTIAL,), Reader().base64(data, None, (_PARTIAL,)), value, _PARTIAL)]
 
 
 class _ResponseParts:
@@ -43,12 +63,11 @@ class _ResponseParts:
 
     def is_failure(self, event: JsonObject, name: str) -> bool:
         """Say whether the response failed; see `AnswerParts.is_failure`."""
-        kind = event.get("type", name)
-        return isinstance(kind, str) and kind in _FAILURES
+        return text_of(event.get("type", name)) in _FAILURES
 
     def take(self, event: JsonObject) -> None:
         """Take the next event."""
-        kind = event.get("type")
+        kind = text_of(event.get("type"))
         response, item = event.get("response"), event.get("item")
         if isinstance(response, dict):
             self._id = name_of(response.get("id")) or self._id

@@ -18,6 +18,9 @@ from .sse import SseEvent, SseReader, write_comment
 ANSWER_HEADER = "Coatcheck-Answer"
 """Names the list with the answer, with an answer that is no stream."""
 
+ANSWER_REFS_HEADER = "Coatcheck-Answer-Refs"
+"""With the value `1` in a request it asks for refs in place of an answer's inline bytes."""
+
 _END = "[DONE]"
 _ANNOUNCEMENT = "coatcheck-answer"
 # It stands on a line of its own.
@@ -86,7 +89,7 @@ class AnswerStream:
         if event.data == _END:
             self.is_ended = True
             return None
-        value = _object(event)
+        value = event_object(event)
         if self._parts.is_failure(value, event.event):
             self.failure = value
             return None
@@ -95,7 +98,12 @@ class AnswerStream:
         return value
 
 
-def _object(event: SseEvent) -> JsonObject:
+def event_object(event: SseEvent) -> JsonObject:
+    """Return the JSON of an event.
+
+    Raises:
+        AnswerError: it is no object.
+    """
     try:
         value = decode_json(event.data)
     except JsonError as error:

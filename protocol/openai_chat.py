@@ -3,7 +3,7 @@
 Attachments stand in the parts of a message's `content` list: `image_url.url` (a URL or data URL;
 some speakers write `image_url` as that string itself), `input_audio.data` (base64),
 `file.file_data` (data URL or base64) and `file.file_id`. Some speakers know `image_url.file_id` and
-a `file_id` beside the part's `type` too. Source: the types of the `openai` package,
+a `file_id` beside the part's `type` too, and answers with `images` beside the `content`. Source: the types of the `openai` package,
 chat/chat_completion_content_part_*.py, version 3.
 """
 
@@ -149,6 +149,7 @@ def walk_file_data(
 def _walk_message(message: Json, path: Path, reader: Reader) -> Iterator[Slot]:
     if not isinstance(message, dict):
         raise wrong("a message is an object", path)
+    yield from _walk_images(message.get("images"), (*path, "images"), reader)
     content = message.get("content")
     if content is None or isinstance(content, str):
         return
@@ -160,6 +161,13 @@ def _walk_message(message: Json, path: Path, reader: Reader) -> Iterator[Slot]:
             yield from _walk_part(part, (*here, index), reader)
         elif not isinstance(part, str):
             raise wrong("a part is an object", (*here, index))
+
+
+def _walk_images(images: Json, path: Path, reader: Reader) -> Iterator[Slot]:
+    """Walk what compatible servers give beside the content of an answer; others have it as they like."""
+    for index, part in enumerate(images if isinstance(images, list) else ()):
+        if isinstance(part, dict):
+            yield from _walk_part(part, (*path, index), reader)
 
 
 def _walk_part(part: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:

@@ -4,12 +4,14 @@ The reader never rescans what it has seen: a line that comes in a thousand piece
 as one that comes whole.
 """
 
+import re
 from dataclasses import dataclass
 
 from .buffer import Buffer
 from .errors import SseError
 
 DEFAULT_MAX_EVENT_BYTES = 64 * 1024 * 1024
+_event_ends = re.compile(rb"\n\n+|(?:\r\n){2,}|\r\r+").finditer
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +134,19 @@ def event_end(data: Buffer, start: int = 0) -> int:
 def last_event_start(data: bytes) -> int:
     """Return the offset at which the last of some whole events begins; linear."""
     return event_end(data.rstrip(b"\r\n"))
+
+
+def split_events(data: bytes) -> list[bytes]:
+    """Cut bytes behind each event that they complete; joined, the pieces are the bytes."""
+    ends = [found.end() for found in _event_ends(data)]
+    return [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)], strict=True)]
+
+
+def replace_data(event: bytes, data: bytes) -> bytes:
+    """Return a whole event with other data, of one line; its other lines stay."""
+    kept = [line for line in event.splitlines() if line and not _is_data(line)]
+    return b"".join(line + b"\n" for line in [*kept, b"data: " + data]) + b"\n"
+
+
+def _is_data(line: bytes) -> bool:
+    return line == b"data" or line.startswith(b"data:")

@@ -86,9 +86,9 @@ class Hop:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             for end in ends:
                 end.close()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction

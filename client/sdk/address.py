@@ -1,6 +1,7 @@
 """Where an SDK's requests go: which of them are Coatcheck's, and under which URL there."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -9,10 +10,19 @@ if TYPE_CHECKING:
 Address: TypeAlias = "Callable[[httpx2.URL], httpx2.URL | None]"
 """Returns the URL at Coatcheck for one that an SDK asks for; None: it goes where it says."""
 
+_MAX_URLS = (
+    64  # an SDK asks for a few again and again, and taking them apart costs as much as all the rest
+)
+
 
 def everything(origin: "httpx2.URL") -> Address:
     """Send all requests to Coatcheck at `origin`, each under its own path."""
-    return lambda url: _at(url, origin, url.raw_path)
+
+    @lru_cache(_MAX_URLS)
+    def map_url(url: "httpx2.URL") -> "httpx2.URL":
+        return _at(url, origin, url.raw_path)
+
+    return map_url
 
 
 def as_written(base: "httpx2.URL") -> Address:
@@ -27,6 +37,7 @@ def below(base: "httpx2.URL", origin: "httpx2.URL", base_path: str) -> Address:
     """
     prefix = base.raw_path.rstrip(b"/")
 
+    @lru_cache(_MAX_URLS)
     def map_url(url: "httpx2.URL") -> "httpx2.URL | None":
         path = url.raw_path
         if not _is_same_origin(url, base) or not path.startswith(prefix + b"/"):

@@ -3,9 +3,9 @@
 Work and files are waited for in threads, so that the loop never stands still.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from anyio import to_thread
 
@@ -13,12 +13,16 @@ from ..asynchronous import carry_out
 from ..errors import InvalidAnswerError
 from ..exchange import MAX_ANSWER_BYTES, Join, Outgoing
 from .announced import announced_async
+from .handed import HANDED
 from .office import Office
 from .plan import carry
 from .steps import Drain, Drop, Load, Send, Step
 
 if TYPE_CHECKING:
     import httpx2
+
+
+Sending: TypeAlias = "Callable[..., Awaitable[httpx2.Response]]"
 
 
 class AsyncTransport:
@@ -46,6 +50,21 @@ class AsyncTransport:
     async def handle_async_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Send a request; the response is open."""
         return await carry_out(carry(self._office, request, self._reading), self._perform)
+
+    async def send(
+        self, otherwise: Sending, request: "httpx2.Request", *, stream: bool = False, **options: Any
+    ) -> "httpx2.Response":
+        """Send a request as the client's `send`; see `Transport.send`."""
+        if HANDED not in request.extensions or "auth" in options:
+            return await otherwise(request, stream=stream, **options)
+        response = await self.handle_async_request(request)
+        if response.has_redirect_location:
+            await response.aclose()
+            return await otherwise(request, stream=stream, **options)
+        response.request = request
+        if not stream:
+            await response.aread()
+        return response
 
     async def _perform(self, step: Step) -> object:
         match step:

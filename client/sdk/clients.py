@@ -1,5 +1,6 @@
 """Clients of httpx2 and httpx whose turns go through Coatcheck."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal, cast, overload
 
 from ..endpoint import Endpoint
@@ -134,7 +135,7 @@ def shell(office: Office, inner: "httpx2.Client", *, follows: bool = False) -> "
         max_redirects=inner.max_redirects,
         trust_env=False,
     )
-    vars(client)[OFFICE] = office
+    vars(client).update({OFFICE: office, "send": partial(transport.send, client.send)})
     return client
 
 
@@ -156,5 +157,5 @@ def async_shell(
         max_redirects=inner.max_redirects,
         trust_env=False,
     )
-    vars(client)[OFFICE] = office
+    vars(client).update({OFFICE: office, "send": partial(transport.send, client.send)})
     return client

@@ -22,7 +22,7 @@ from .attachments import attachments
 from .sources import Sources
 
 _GATEWAY_STATUSES = frozenset({502, 503})
-_AWAY = frozenset(
+AWAY = frozenset(
     {
         "store_closed",
         "store_failed",
@@ -45,7 +45,7 @@ def is_away(reply: Reply) -> bool:
     if reply.status not in _GATEWAY_STATUSES:
         return False
     kind = reply.headers.get("content-type", "")
-    return "json" not in kind or code_of(reply) in _AWAY
+    return "json" not in kind or code_of(reply) in AWAY
 
 
 def inlined(

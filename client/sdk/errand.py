@@ -33,7 +33,7 @@ class Errand:
     office: Office
     request: "httpx2.Request"
     url: "httpx2.URL"
-    dialect: Dialect | None
+    dialect: Dialect | None = None
     turn: Turn | None = None
     is_sent: bool = False
     """Whether a provider may have it already."""
@@ -78,9 +78,10 @@ class Errand:
     def _send(self, step: Request) -> Plan[Reply]:
         content = step.body if isinstance(step.body, bytes) else None
         body = None if isinstance(step.body, bytes) else step.body
+        path = step.path.encode("ascii")
         request = self.office.library.request(
             step.method,
-            self.url.copy_with(raw_path=step.path.encode("ascii")),
+            self.url if step.keep_open else self.url.copy_with(raw_path=path),
             headers=self.office.step_headers(step, self.request),
             content=content,
             extensions=self.extensions,

@@ -1,4 +1,4 @@
-"""What is known of a server by an SDK's client, whose messages are Python's own strings."""
+"""What is known of a server by an SDK's client, which meets the same images turn after turn."""
 
 import secrets
 import sys
@@ -15,10 +15,11 @@ _Key = tuple[int, int, int, bool]
 
 
 class SdkKnown(Known):
-    """As `Known`; and a string that is met again is known by its keyed hash, which it keeps itself.
+    """As `Known`; and a text that is met again is known by its length and its keyed hash alone.
 
-    Nothing is read of it then: an application that passes the same messages again pays nothing for their
-    images. The hash is SipHash under a secret of this process; where it has none, this is not done.
+    A string keeps its hash: an application that passes the same messages again pays nothing for their
+    images. It is SipHash under a secret of this process, so that nobody can make two texts that have the
+    same; where there is no secret, this is not done.
     """
 
     def __init__(self) -> None:
@@ -29,10 +30,11 @@ class SdkKnown(Known):
 
     def name_bytes(self, found: FoundInline) -> NamedBytes | None:
         """Name inline bytes; see `Known.name_bytes`."""
-        text = found.text
-        if not self._is_keyed or isinstance(text, TakenText):
+        if not self._is_keyed:
             return super().name_bytes(found)
-        key = (hash(text), len(text), found.start, found.is_url_safe)
+        text = found.text
+        keyed = hash((text.head, text.content)) if isinstance(text, TakenText) else hash(text)
+        key = (keyed, found.length, found.start, found.is_url_safe)
         with self._lock:
             if (known := self._texts.get(key)) is not None:
                 self._texts.move_to_end(key)

@@ -84,9 +84,10 @@ def preferred() -> Name:
         InvalidArgumentError: neither is.
     """
     here: list[Name] = [name for name in _NAMES if util.find_spec(name) is not None]
-    needed = [name for sdk in _SDKS for name in _needs(sdk) if name in here]
-    for name in (*needed, *here):
-        return name
+    found: list[Name] = [name for sdk in _SDKS for name in _needs(sdk) if name in here]
+    found += here
+    if found:
+        return found[0]
     raise InvalidArgumentError("neither httpx2 nor httpx is installed")
 
 

@@ -22,6 +22,7 @@ Fallback: TypeAlias = Literal["direct"]
 
 _OF_THE_BODY = frozenset({"content-length", "transfer-encoding"})
 _OF_THE_CONNECTION = frozenset({"host", "connection"})
+_NOT_THE_TURNS = _OF_THE_BODY | _OF_THE_CONNECTION
 _OF_THE_TURN = frozenset({"accept", "accept-encoding", "content-type", "idempotency-key"})
 
 
@@ -50,9 +51,7 @@ class Office:
     def turn_headers(self, request: "httpx2.Request") -> dict[str, str]:
         """Return what goes with a turn: all that the SDK sends, but for what the body decides."""
         return {
-            name: value
-            for name, value in request.headers.items()
-            if name not in _OF_THE_BODY | _OF_THE_CONNECTION
+            name: value for name, value in request.headers.items() if name not in _NOT_THE_TURNS
         }
 
     def moved(self, request: "httpx2.Request", url: "httpx2.URL") -> "httpx2.Request":
@@ -77,15 +76,19 @@ class Office:
 
     def step_headers(self, step: Request, request: "httpx2.Request") -> list[tuple[bytes, bytes]]:
         """Return the headers of one of the requests that a turn takes: who asks is said with each."""
-        headers = {
-            name: value
-            for name, value in self.turn_headers(request).items()
-            if name not in _OF_THE_TURN and not name.startswith("x-stainless-")
-        }
-        headers["accept-encoding"] = "identity"
-        headers.update({name.lower(): value for name, value in step.headers.items()})
+        headers = {name.lower(): value for name, value in step.headers.items()}
+        if not step.keep_open:  # the turn's own has them all already
+            headers = {**self._of_client(request), "accept-encoding": "identity", **headers}
         if self.key is not None:
             headers[KEY_HEADER.lower()] = self.key
         if step.body is not None and not isinstance(step.body, bytes):
             headers["content-length"] = str(step.body.size)
         return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    def _of_client(self, request: "httpx2.Request") -> dict[str, str]:
+        """Return what an SDK sends with whatever it asks."""
+        return {
+            name: value
+            for name, value in self.turn_headers(request).items()
+            if name not in _OF_THE_TURN and not name.startswith("x-stainless-")
+        }

@@ -45,7 +45,8 @@ def carry(office: Office, request: "httpx2.Request", reading: Reading) -> "Plan[
     """
     url = office.address(request.url)
     if url is None:
-        return (yield from Send(request))
+        elsewhere = Errand(office, request, request.url)
+        return (yield from Send(elsewhere.original))
     errand = Errand(office, request, url, office.dialect_of(request, url))
     if errand.dialect is not None:
         errand.turn = yield from _read(errand, errand.dialect)

@@ -5,20 +5,24 @@ would have had, with its proxies, certificates, hooks and pool. So the requests 
 same way, within the time limits that the SDK set for the turn.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..blocking import carry_out
 from ..errors import InvalidAnswerError
 from ..exchange import MAX_ANSWER_BYTES, Join, Outgoing
 from .announced import announced
+from .handed import HANDED
 from .office import Office
 from .plan import carry
 from .steps import Drain, Drop, Load, Send, Step
 
 if TYPE_CHECKING:
     import httpx2
+
+
+Sending: TypeAlias = "Callable[..., httpx2.Response]"
 
 
 class Transport:
@@ -44,6 +48,24 @@ class Transport:
     def handle_request(self, request: "httpx2.Request") -> "httpx2.Response":
         """Send a request; the response is open."""
         return carry_out(carry(self._office, request, self._reading), self._perform)
+
+    def send(
+        self, otherwise: Sending, request: "httpx2.Request", *, stream: bool = False, **options: Any
+    ) -> "httpx2.Response":
+        """Send a request as the client's `send`, which is `otherwise`, but sooner where it is a turn.
+
+        What that does besides is done by the client that is sent through, or concerns no turn.
+        """
+        if HANDED not in request.extensions or "auth" in options:
+            return otherwise(request, stream=stream, **options)
+        response = self.handle_request(request)
+        if response.has_redirect_location:
+            response.close()
+            return otherwise(request, stream=stream, **options)
+        response.request = request
+        if not stream:
+            response.read()
+        return response
 
     def _perform(self, step: Step) -> object:
         match step:

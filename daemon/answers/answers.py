@@ -1,127 +1,106 @@
-"""Answers that are kept: each continues the prompt that it answers, and the client is told its name.
+"""Answers on their way back: kept with their prompts, named, and their images with them.
 
-1. Only the answer to a turn that is kept is read; all others pass untouched.
+1. Only an answer whose turn is kept, or whose client asks for refs, is read before it goes on. Others pass
+   as they come; images in them are taken in afterwards, when there is room.
 2. An answer is appended whole or not at all: what was cut off, is an error or cannot be understood has
    no name.
-3. Reading and appending never fail a turn, and delay it by a bounded time: the client sends again what
-   has no name.
+3. Nothing here fails a turn. What waits for a store waits a bounded time: the client sends again what has
+   no name, and keeps the base64 of what has no ref.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from coatcheck.protocol import ANSWER_FORMS, Dialect, Digest, Json, ModelAnswer, ProtocolError
+from coatcheck.protocol import Json
 from coatcheck.web import ProblemError, parse_codings
 
 from ..keeper import Keeper
 from ..upstream import Answer
 from .events import AnswerEvents
+from .keeping import AnsweredTurn, AnswerKeeping
 from .limits import AnswerLimits
+from .watch import EventWatch, WholeWatch
 from .whole import WholeAnswer
 
-_log = logging.getLogger(__name__)
-Named = Callable[[str, Digest, int], Awaitable[None]]
-"""Told of an answer that is kept: what its provider calls it, what the list with it is called, and how
-many messages at that list's end it has."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnsweredTurn:
-    """The turn whose answer comes: whose it is, and in which dialect.
-
-    An answer that is streamed is so in JSON too: then nothing of it is held. Where the client used an
-    envelope, a stream has a comment with the answer's name; not every reader of events knows comments
-    (the `google-genai` package does not, in version 3), so others get none.
-    """
-
-    tenant: str
-    dialect: Dialect
-    end_user: str | None
-    is_streamed: bool = False
-    takes_comments: bool = False
-    named: Named | None = None
-    """Who is told of it before the client has its end."""
+_MAX_READING = 4  # each holds an answer; a fifth is not read rather than queued
 
 
 class Answers:
-    """Taps the answers to turns. Owns nothing."""
+    """Taps the answers to turns. Owns the reading in the background; close it to end that."""
 
     def __init__(self, keeper: Keeper, limits: AnswerLimits) -> None:
         self._keeper = keeper
-        self.limits = limits
+        self._limits = limits
+        self._reading: set[asyncio.Task[None]] = set()
 
-    def tap(self, turn: AnsweredTurn, prompt: Digest | None) -> "AnswerTap | None":
-        """Return what taps the answer to a turn; None: it passes. `prompt` is what is kept of it."""
-        return None if prompt is None else AnswerTap(self, turn, prompt)
+    def tap(self, turn: AnsweredTurn) -> "AnswerTap":
+        """Return what taps the answer to a turn."""
+        return AnswerTap(AnswerKeeping(self._keeper, self._limits, turn), self)
 
-    async def append(
-        self, turn: AnsweredTurn, prompt: Digest, answer: ModelAnswer
-    ) -> Digest | None:
-        """Keep an answer behind its prompt, and return what both are called; None: it is not kept."""
-        try:
-            async with asyncio.timeout(self.limits.append_seconds):
-                kept = await self._keep(turn, prompt, answer.messages)
-                if kept is not None and answer.id is not None and turn.named is not None:
-                    await turn.named(answer.id, kept, len(answer.messages))
-                return kept if answer.messages else None
-        except TimeoutError:
-            _log.warning("answer not kept: it took over %g seconds", self.limits.append_seconds)
-        except ProtocolError as error:
-            _log.warning("answer not kept: %s", error)
-        return None
+    def absorb_later(self, turn: AnsweredTurn, read: Callable[[], Sequence[Json]]) -> None:
+        """Take in what `read` returns of messages, in the background, if there is room."""
+        if len(self._reading) < _MAX_READING:
+            task = asyncio.create_task(self._absorb(turn, read))
+            self._reading.add(task)
+            task.add_done_callback(self._reading.discard)
 
-    async def _keep(
-        self, turn: AnsweredTurn, prompt: Digest, messages: Sequence[Json]
-    ) -> Digest | None:
-        """Return the list with the answer; an answer of no messages leaves it as it is."""
-        if not messages:
-            return prompt
-        keep = self._keeper.keep(turn.tenant, turn.dialect, prompt, messages, (), turn.end_user)
-        return (await keep).prompt
+    async def close(self) -> None:
+        """End the background work. May be called twice."""
+        tasks = list(self._reading)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _absorb(self, turn: AnsweredTurn, read: Callable[[], Sequence[Json]]) -> None:
+        if messages := await asyncio.to_thread(read):
+            self._keeper.absorb_later(turn.tenant, turn.dialect, messages, (), turn.end_user)
 
 
 class AnswerTap:
     """Taps one answer; see `Tap`."""
 
-    def __init__(self, answers: Answers, turn: AnsweredTurn, prompt: Digest) -> None:
+    def __init__(self, keeping: AnswerKeeping, answers: Answers) -> None:
+        self._keeping = keeping
         self._answers = answers
-        self._limits = answers.limits
-        self._turn = turn
-        self._prompt = prompt
-        self._form = ANSWER_FORMS[turn.dialect.name]
+        turn = keeping.turn
+        self._is_read = turn.prompt is not None or turn.wants_refs
 
     def whole(self, answer: Answer) -> WholeAnswer | None:
         """Return what reads a whole answer in JSON, unless it comes bit by bit."""
-        codings = _codings_of(answer)
-        if codings is None or self._turn.is_streamed or not _is_json(answer.headers):
+        if not self._is_read or self._keeping.turn.is_streamed or not _is_json(answer):
             return None
-        return WholeAnswer(self._form, codings, self.append, self._limits.max_bytes)
+        codings = _codings_of(answer)
+        return None if codings is None else WholeAnswer(self._keeping, codings)
 
     def stream(self, answer: Answer) -> AnswerEvents | None:
         """Return what reads a stream."""
+        codings = _codings_of(answer) if self._is_read else None
+        return None if codings is None else AnswerEvents(self._keeping, codings)
+
+    def watch(self, answer: Answer, *, is_stream: bool) -> WholeWatch | EventWatch | None:
+        """Return what looks at an answer that passes."""
         codings = _codings_of(answer)
         if codings is None:
             return None
-        return AnswerEvents(
-            self._form, codings, self.append, self._limits, self._turn.takes_comments
-        )
-
-    async def append(self, answer: ModelAnswer) -> Digest | None:
-        """Keep the answer."""
-        return await self._answers.append(self._turn, self._prompt, answer)
+        if is_stream:
+            return None if codings else EventWatch(self._keeping, self._answers.absorb_later)
+        if not _is_json(answer):
+            return None
+        return WholeWatch(self._keeping, codings, self._answers.absorb_later)
 
 
 def _codings_of(answer: Answer) -> Sequence[str] | None:
     """Return the codings of an answer that can be read; None for an error, and for codings not known."""
     if answer.status != 200:
         return None
+    coding = answer.headers.get("Content-Encoding")
+    if coding is None:
+        return ()
     try:
-        return parse_codings(answer.headers.get("Content-Encoding", ""))
+        return parse_codings(coding)
     except ProblemError:
         return None
 
 
-def _is_json(headers: Mapping[str, str]) -> bool:
-    return headers.get("Content-Type", "").lower().startswith("application/json")
+def _is_json(answer: Answer) -> bool:
+    return answer.headers.get("Content-Type", "").lower().startswith("application/json")

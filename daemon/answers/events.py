@@ -3,43 +3,42 @@
 Where a stream has no such event, or it was too long to be held, that comes behind the last event.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
 from coatcheck.protocol import (
     AnswerError,
-    AnswerForm,
     AnswerStream,
     announcement,
+    encode_json,
     last_event_start,
+    replace_data,
+    split_events,
 )
 from coatcheck.web import in_thread_if
 
-from .limits import AnswerLimits
-from .whole import Append
+from .keeping import AnswerKeeping
+from .marked import has_mark, value_of
 
 
 class AnswerEvents:
     """Reads one stream; see `StreamReading`."""
 
-    def __init__(
-        self,
-        form: AnswerForm,
-        codings: Sequence[str],
-        append: Append,
-        limits: AnswerLimits,
-        takes_comments: bool,
-    ) -> None:
+    def __init__(self, keeping: AnswerKeeping, codings: Sequence[str]) -> None:
+        turn = keeping.turn
         self.codings = codings
-        self.hold_bytes = limits.hold_bytes
-        self._append = append
-        self._takes_comments = takes_comments
-        self._stream: AnswerStream | None = AnswerStream(form.parts())
-        self._left_bytes = limits.max_stream_bytes
+        self.hold_bytes = keeping.limits.max_bytes
+        self._keeping = keeping
+        self._stream = AnswerStream(turn.form.parts()) if turn.prompt else None
+        self._left_bytes = keeping.limits.max_stream_bytes
 
     async def pass_on(self, data: bytes, *, begins_inside: bool) -> bytes:
         """Read some events; where one of them is the last, put the answer's name before it."""
+        turn = self._keeping.turn
+        if turn.wants_refs and not begins_inside and has_mark(turn.form, data):
+            data = await self._with_refs(data)
         stream = self._stream
         if stream is None:
             return data
@@ -58,8 +57,19 @@ class AnswerEvents:
         """Keep the answer if all of it came, once; return the comment that names it."""
         stream, self._stream = self._stream, None
         answer = stream.answer() if stream and stream.is_whole else None
-        named = await self._append(answer) if answer else None
-        return announcement(named) if named and self._takes_comments else b""
+        named = await self._keeping.append(answer)
+        return announcement(named) if named and self._keeping.turn.takes_comments else b""
+
+    async def _with_refs(self, data: bytes) -> bytes:
+        return b"".join([await self._event_with_refs(event) for event in split_events(data)])
+
+    async def _event_with_refs(self, event: bytes) -> bytes:
+        if not has_mark(self._keeping.turn.form, event):
+            return event
+        value = await asyncio.to_thread(value_of, event)
+        if value is None or not await self._keeping.put_refs(value):
+            return event
+        return replace_data(event, encode_json(value))
 
 
 def _feed(stream: AnswerStream, data: bytes) -> bool:

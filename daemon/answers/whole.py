@@ -1,46 +1,43 @@
 """Whole answers: held until they are kept, since a header names them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from coatcheck.protocol import (
-    ANSWER_HEADER,
-    AnswerForm,
-    Digest,
-    JsonError,
-    ModelAnswer,
-    decode_json,
-)
+from coatcheck.protocol import ANSWER_HEADER, Json, JsonError, decode_json, encode_json
 from coatcheck.web import ProblemError, in_thread_if, inflate
 
-Append = Callable[[ModelAnswer], Awaitable[Digest | None]]
-"""Keeps an answer, and says what the prompt with it is called; None: it is not kept."""
+from ..relay import Passed
+from .keeping import AnswerKeeping
 
 
 class WholeAnswer:
     """Reads one answer; see `WholeReading`."""
 
-    def __init__(
-        self, form: AnswerForm, codings: Sequence[str], append: Append, max_bytes: int
-    ) -> None:
-        self.max_bytes = max_bytes
-        self._form = form
+    def __init__(self, keeping: AnswerKeeping, codings: Sequence[str]) -> None:
+        self.max_bytes = keeping.limits.max_bytes
+        self._keeping = keeping
         self._codings = codings
-        self._append = append
 
-    async def read(self, body: bytes) -> Mapping[str, str]:
-        """Keep the answer; return the header that names it, if it is kept."""
-        reading = partial(_read, self._form, body, self._codings, self.max_bytes)
-        answer = await in_thread_if(len(body), reading)
-        named = await self._append(answer) if answer else None
-        return {ANSWER_HEADER: named} if named else {}
+    async def read(self, body: bytes) -> Passed:
+        """Put refs into the answer if they are wanted, and keep it if its turn is kept."""
+        keeping, turn = self._keeping, self._keeping.turn
+        value = await in_thread_if(
+            len(body), partial(read_json, body, self._codings, self.max_bytes)
+        )
+        if value is None:
+            return Passed(body)
+        if turn.wants_refs and await keeping.put_refs(value):
+            body = await in_thread_if(len(body), partial(encode_json, value))
+            is_written = True
+        else:
+            is_written = False
+        named = await keeping.append(turn.form.read(value)) if turn.prompt else None
+        return Passed(body, {ANSWER_HEADER: named} if named else {}, is_written=is_written)
 
 
-def _read(
-    form: AnswerForm, body: bytes, codings: Sequence[str], max_bytes: int
-) -> ModelAnswer | None:
+def read_json(body: bytes, codings: Sequence[str], max_bytes: int) -> Json:
+    """Return the JSON of an answer; None where it is none, or longer than `max_bytes`."""
     try:
-        text = inflate(body, codings, max_bytes) if codings else body
-        return form.read(decode_json(text))
+        return decode_json(inflate(body, codings, max_bytes) if codings else body)
     except (ProblemError, JsonError):
         return None

@@ -321,10 +321,6 @@ def test_history_is_the_upstreams_unless_it_is_left_to_us(tmp_path: Path) -> Non
         (['history = "coatcheck"'], "openai.chat has no ids"),
         (['history = "coatcheck"', 'mode = "observe"'], "mode 'observe' keeps nothing"),
         (['history = "provider"'], r"upstream\.0\.history"),
-        (
-            ['dialect = "openai.responses"', 'reuse = "coatcheck"', 'history = "coatcheck"'],
-            "leaves it to the daemon behind",
-        ),
     ],
 )
 def test_history_that_cannot_be_kept_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
@@ -376,7 +372,9 @@ def test_a_remote_that_is_this_server_itself_is_refused() -> None:
         Settings(remote="http://127.0.0.1:8420").daemon_config({})
 
 
-@pytest.mark.parametrize("own", [{"images": {}}, {"observe": True}, {"max_piece_bytes": 1000}])
+@pytest.mark.parametrize(
+    "own", [{"images": {}}, {"observe": True}, {"history": "coatcheck"}, {"max_piece_bytes": 1000}]
+)
 def test_what_is_a_remotes_to_set_is_refused_at_its_edge(own: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=next(iter(own))):
         load_settings(None, {"upstream": [_REMOTE | own]})

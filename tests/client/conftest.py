@@ -268,7 +268,8 @@ class Routes:
         if envelope.parent is None:
             return envelope.append
         if envelope.parent not in self._server.prompts:
-            return Problem(404, "prompt_not_found", "The prompt is not known")
+            missing: list[Json] = [{"digest": envelope.parent}]
+            return Problem(404, "prompt_not_found", "Not known", "", {"missing": missing})
         return [*self._server.prompts[envelope.parent], *envelope.append]
 
     def _lost(self, messages: list[Json]) -> list[Json]:

@@ -27,6 +27,7 @@ from coatcheck.protocol import (
     altchars,
     decode_json,
     encode_json,
+    fields_of,
     prompt_digests,
     prompt_step,
     put_back,
@@ -47,6 +48,7 @@ class Remote:
     blobs: dict[Digest, bytes] = field(default_factory=dict[Digest, bytes])
     types: dict[Digest, str] = field(default_factory=dict[Digest, str])
     prompts: dict[Digest, list[Json]] = field(default_factory=dict[Digest, list[Json]])
+    fields: dict[Digest, Json] = field(default_factory=dict[Digest, Json])
     uploads: dict[str, "_Upload"] = field(default_factory=dict[str, "_Upload"])
     seen: list[Request] = field(default_factory=list[Request])
     upstream: list[JsonObject] = field(default_factory=list[JsonObject])
@@ -67,7 +69,7 @@ class Remote:
 
     def wipe(self) -> None:
         """Lose everything."""
-        for kept in (self.blobs, self.prompts, self.uploads):
+        for kept in (self.blobs, self.prompts, self.fields, self.uploads):
             kept.clear()
 
     def reply(self, request: Request) -> Reply:
@@ -147,9 +149,14 @@ class Remote:
             )
             for key, value in body.items()
         }
+        if absent := [one for one in envelope.fields.values() if one not in self.fields]:
+            return _refuse(spoken, "field_not_found", [{"digest": one} for one in absent])
+        whole |= {key: self.fields[digest] for key, digest in envelope.fields.items()}
         if lost := self._lost(spoken, whole):
             return _refuse(spoken, "blob_not_found", lost)
         self.upstream.append(self._hydrated(spoken, whole))
+        if self.keeps:
+            self.fields |= {one.digest: one.value for one in fields_of(put_back_all(whole), spoken)}
         form = ref_form(spoken, messages).messages
         digests = prompt_digests(spoken.name, form)
         if not self.keeps:
@@ -208,6 +215,11 @@ def drive(exchange: Exchange[T], remote: Remote) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def put_back_all(body: JsonObject) -> JsonObject:
+    """Copy an object deeply."""
+    return {key: put_back(value) for key, value in body.items()}
 
 
 def content(request: Request) -> bytes:

@@ -21,6 +21,7 @@ from coatcheck.client import (
 from coatcheck.protocol import (
     Descriptor,
     Digest,
+    Json,
     JsonObject,
     MalformedMessageError,
     prompt_digests,
@@ -132,7 +133,9 @@ def test_a_server_that_never_finds_the_prompt_is_not_asked_on(
 ) -> None:
     client.chat(model="m", messages=[HELLO])
     server.seen.clear()
-    error: JsonObject = {"error": {"message": "gone", "code": "prompt_not_found"}}
+    missing: list[Json] = [{"digest": prompt_digests("openai.chat", [HELLO])[-1]}]
+    told: JsonObject = {"message": "gone", "code": "prompt_not_found", "missing": missing}
+    error: JsonObject = {"error": told}
     server.wrong_answer = lambda: web.json_response(error, status=404)
     with pytest.raises(PromptNotFoundError):
         client.chat(model="m", messages=[HELLO, HELLO])

@@ -6,7 +6,7 @@ import base64
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -245,6 +245,64 @@ def test_images_beside_the_messages_are_refs_too(remote: Remote, known: Known) -
         assert remote.upstream[-1] == body
         assert taken.spent.request_bytes < 700
     assert len(remote.sent("PUT")) == 2
+
+
+TOOLS: list[Json] = [
+    {"type": "function", "function": {"name": f"tool_{number}", "description": "Does it. " * 20}}
+    for number in range(50)
+]
+
+
+@pytest.mark.parametrize("spoken", SPOKEN, ids=lambda spoken: f"{spoken.name} {spoken.path}")
+def test_large_values_beside_the_messages_go_once(
+    spoken: Spoken, remote: Remote, known: Known
+) -> None:
+    spoken = replace(spoken, rest={**spoken.rest, "tools": TOOLS, "system": "Be brief. " * 100})
+    messages: list[Json] = []
+    sent: list[int] = []
+    for number in range(3):
+        messages.append(spoken.look(f"What is {number}?", image(number)))
+        sent.append(spoken.take(remote, known, messages).spent.request_bytes)
+        assert remote.upstream[-1] == spoken.body(messages)
+    assert sent[0] > 10_000
+    assert max(sent[1:]) < 1000
+    remote.fields.clear()
+    messages.append(spoken.look("And now?", image()))
+    taken = spoken.take(remote, known, messages)
+    assert remote.upstream[-1] == spoken.body(messages)
+    assert (taken.spent.replays, len(remote.upstream)) == (1, 4)
+    remote.wipe()
+    taken = spoken.take(remote, known, messages)
+    assert remote.upstream[-1] == spoken.body(messages)
+    assert (taken.spent.replays, len(remote.upstream)) == (1, 5)
+
+
+def test_a_server_that_keeps_no_values_is_not_asked_on(remote: Remote, known: Known) -> None:
+    spoken = replace(CHAT, rest={"tools": TOOLS})
+    spoken.take(remote, known, [_chat("One", image())])
+
+    def lose(request: Request) -> Reply | None:
+        remote.fields.clear()
+        return None
+
+    remote.before = lose
+    for _ in range(3):
+        taken = spoken.take(remote, known, [_chat("One", image()), remote.answer])
+        assert (taken.reply.status, taken.spent.replays) == (200, 1)
+
+
+@pytest.mark.parametrize("code", ["prompt_not_found", "field_not_found", "blob_not_found"])
+def test_what_an_upstream_does_not_find_is_passed_on(
+    remote: Remote, known: Known, code: str
+) -> None:
+    spoken = replace(CHAT, rest={"tools": TOOLS})
+    spoken.take(remote, known, [_chat("One", image())])
+    body = json.dumps({"error": {"code": code, "message": "theirs", "missing": []}}).encode()
+    remote.before = lambda request: Reply(404, {}, body)
+    remote.seen.clear()
+    taken = spoken.take(remote, known, [_chat("One", image()), remote.answer])
+    assert (taken.reply.status, taken.reply.body) == (404, body)
+    assert len(remote.seen) == 1
 
 
 def test_urls_that_only_the_caller_is_known_by_become_refs(remote: Remote, known: Known) -> None:

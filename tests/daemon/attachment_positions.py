@@ -70,9 +70,13 @@ def _chat() -> Iterator[Position]:
     def tool(part: Json) -> JsonObject:
         return body([part], "tool", tool_call_id="c")
 
+    def answer(part: Json) -> JsonObject:
+        return body("Here.", "assistant", images=[part])
+
     yield position("image", "url", lambda v: image({"url": v, "detail": "low"}), image)
     yield position("image in a tool's result", "url", lambda v: image({"url": v}), image, ask=tool)
     yield position("image as a string", "url", image)
+    yield position("image of an answer", "url", lambda v: image({"url": v}), image, ask=answer)
     yield position(
         "audio", "base64", lambda v: audio({"data": v, "format": "wav"}), audio, "audio/wav"
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coatcheck.protocol import (
@@ -148,7 +148,6 @@ def test_what_is_no_stream_of_objects_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("form", ANSWER_FORMS.values(), ids=list(ANSWER_FORMS))
-@settings(max_examples=40)
 @given(
     value=st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=3),
@@ -159,6 +158,9 @@ def test_what_is_no_stream_of_objects_is_refused(data: bytes) -> None:
 )
 def test_anything_else_is_passed_over(form: AnswerForm, value: Json) -> None:
     form.read(value)
+    form.passing(value)
+    for message in form.carried(value):
+        assert isinstance(message, dict)
     read(form, stream_of([{"data": {"type": "x", "choices": value, "candidates": value}}]))
     if isinstance(value, dict):
         read(form, stream_of([{"data": value}])).answer()

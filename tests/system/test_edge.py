@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anthropic
 import openai
@@ -105,8 +105,8 @@ async def talk_anthropic(url: str, model: str, is_streamed: bool) -> list[str]:
                 async with ai.messages.stream(**asked) as stream:
                     said.append(await stream.get_final_text())
             else:
-                whole: Any = await ai.messages.create(**asked)
-                said.append(whole.content[0].text)
+                whole = cast("Any", await ai.messages.create(**asked))
+                said.append(str(whole.content[0].text))
             messages.append({"role": "assistant", "content": said[-1]})
     return said
 

@@ -87,7 +87,8 @@ class TestChat:
 
     def test_every_way_to_ask(self, chat: openai.OpenAI, plain: openai.OpenAI, seen: Seen) -> None:
         messages = asked(image(10))
-        expected = said(plain.chat.completions.create(model="m", messages=messages))
+        expected = said(chat.chat.completions.create(model="m", messages=messages))
+        assert said(plain.chat.completions.create(model="m", messages=messages)) == expected
         raw = chat.chat.completions.with_raw_response.create(model="m", messages=messages)
         assert said(raw.parse()) == expected
         with chat.chat.completions.with_streaming_response.create(
@@ -107,7 +108,7 @@ class TestChat:
             == expected
         )
         assert len(seen.uploads) == 1
-        assert len(seen.turns(CHAT)) == 6
+        assert len(seen.turns(CHAT)) == 7
 
     def test_a_stream_is_the_bytes_of_a_plain_one(
         self, chat: openai.OpenAI, plain: openai.OpenAI

@@ -228,19 +228,29 @@ async def test_an_answer_too_long_to_hold_passes_without_a_name(
 async def test_a_last_event_too_long_to_hold_is_followed_by_the_name(
     run_daemon: Fixture, run_upstream: Fixture
 ) -> None:
-    script = Scripted()
     spoken = SPOKEN[1]
-    upstream = await run_upstream(script, dialect=spoken.dialect)
-    daemon = await run_daemon(upstream.config)
-    item: JsonObject = {
-        "type": "message",
-        "content": [{"type": "output_text", "text": "x" * 9_000_000}],
-    }
+    text: JsonObject = {"type": "output_text", "text": "x" * 50_000}
+    item: JsonObject = {"type": "message", "content": [text]}
     data: JsonObject = {"type": "response.completed", "response": {"id": "r", "output": [item]}}
     event = write_event(encode_json(data).decode(), "response.completed")
-    script.stream([event])
-    asked = await ask(daemon, spoken.path, spoken.envelope())
-    assert asked.body == event + announcement(spoken.named([item]))
+    has_begun = asyncio.Event()
+
+    async def respond(request: aioweb.Request) -> aioweb.StreamResponse:
+        response = aioweb.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(event[:40_000])
+        await has_begun.wait()
+        await response.write(event[40_000:])
+        return response
+
+    upstream = await run_upstream(respond, dialect=spoken.dialect)
+    limits = AnswerLimits(max_bytes=10_000)
+    daemon = await run_daemon(upstream.config, gateway=GatewayConfig(answers=limits))
+    async with daemon.http.post(daemon.url + spoken.path, json=spoken.envelope()) as response:
+        begun = await response.content.readany()
+        has_begun.set()
+        rest = await response.read()
+    assert begun + rest == event + announcement(spoken.named([item]))
 
 
 async def test_a_stream_too_long_to_read_passes_without_a_name(

@@ -157,3 +157,61 @@ async def test_openai_chat_as_programs_write_it(
 
 def function_of(call: Any) -> JsonObject:
     return {"name": call.function.name, "arguments": call.function.arguments}
+
+
+@pytest.mark.parametrize("headers", [{}, {"Coatcheck-Answer-Refs": "1"}], ids=["inline", "refs"])
+@STREAMS
+async def test_openai_gives_back_a_generated_image(
+    headers: dict[str, str], is_streamed: bool, run_daemon: Fixture
+) -> None:
+    daemon = await run_daemon()
+    hello: Any = {"role": "user", "content": "Paint"}
+    tool: Any = {"type": "image_generation", "partial_images": 2}
+    async with openai.AsyncOpenAI(
+        base_url=f"{daemon.url}/v1", api_key="k", default_headers=headers, max_retries=0
+    ) as ai:
+        if is_streamed:
+            async with ai.responses.stream(model="m", input=[hello], tools=[tool]) as stream:
+                seen: list[Any] = [event async for event in stream]
+                response: Any = await stream.get_final_response()
+            parts = [each for each in seen if each.type.endswith("partial_image")]
+            assert len({part.partial_image_b64 for part in parts}) == 2
+            assert all(
+                part.partial_image_b64.startswith("blob:") == bool(headers) for part in parts
+            )
+        else:
+            response = await ai.responses.create(model="m", input=[hello], tools=[tool])
+        assert response.output[0].result.startswith("blob:") == bool(headers)
+        again: Any = [hello, *response.output, {"role": "user", "content": "More"}]
+        said = await ai.responses.create(model="m", input=again)
+        assert "Attachments: 1.\n1. PNG 64x64" in said.output_text
+        with pytest.raises(openai.BadRequestError):
+            await ai.responses.create(
+                model="m", input="x", tools=[{"type": "image_generation", "partial_images": 4}]
+            )
+
+
+@pytest.mark.parametrize("headers", [{}, {"Coatcheck-Answer-Refs": "1"}], ids=["inline", "refs"])
+@STREAMS
+async def test_gemini_gives_back_a_generated_image(
+    headers: dict[str, str], is_streamed: bool, run_daemon: Fixture
+) -> None:
+    daemon = await run_daemon()
+    options = genai.types.HttpOptions(base_url=daemon.url, headers=headers)
+    google = genai.Client(api_key="k", http_options=options)  # its other half warns under aiohttp
+    config = genai.types.GenerateContentConfig(response_modalities=["TEXT", "IMAGE"])
+
+    def talk() -> None:
+        with contextlib.closing(google):
+            chat: Any = google.chats.create(model="m", config=config)
+            if is_streamed:
+                parts = [part for each in chat.send_message_stream("Paint") for part in each.parts]
+            else:
+                parts = chat.send_message("Paint").parts
+            data, file = parts[-1].inline_data, parts[-1].file_data
+            assert (
+                file.file_uri.startswith("blob:") if headers else data.data.startswith(b"\x89PNG")
+            )
+            assert "Attachments: 1.\n1. PNG 64x64" in chat.send_message("More").text
+
+    await asyncio.to_thread(talk)

@@ -3,15 +3,25 @@
 import asyncio
 import gzip
 import json
+from dataclasses import replace
 from typing import Any, cast
 
 import aiohttp
 import pytest
 from aiohttp import web as aioweb
 from tests.client.test_turn import SPOKEN, Spoken, image
+from tests.daemon.conftest import Respond
 from tests.daemon.edge.conftest import Chain, RunChain, streaming
 
-from coatcheck.protocol import Digest, Json, JsonObject, decode_json, encode_json, write_comment
+from coatcheck.protocol import (
+    Digest,
+    Json,
+    JsonObject,
+    decode_json,
+    encode_json,
+    write_comment,
+    write_event,
+)
 from coatcheck.web import Principal
 
 KEY = f"cck_{'a' * 8}_{'k' * 40}"
@@ -55,6 +65,62 @@ async def test_images_cross_once_and_messages_are_not_sent_again(
     assert chain.link.up < sent + 6 * 3000
     assert (chain.meters.uploads, chain.meters.replays) == (6, 0)
     assert chain.meters.saved_bytes > 15 * IMAGE_BYTES
+
+
+LONG = "A coat. " * 3000
+TOOLS: list[Json] = [
+    {"type": "function", "function": {"name": f"tool_{number}", "description": "Does it. " * 20}}
+    for number in range(50)
+]
+
+
+def whole(answer: JsonObject) -> Respond:
+    """Answer with JSON."""
+
+    async def respond(request: aioweb.Request) -> aioweb.StreamResponse:
+        return aioweb.json_response(answer)
+
+    return respond
+
+
+def _event(value: JsonObject, name: str = "") -> bytes:
+    return write_event(encode_json(value).decode(), name or None)
+
+
+CHAT_ANSWERS = {
+    "whole": whole(
+        {
+            "id": "1",
+            "object": "chat.completion",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": LONG}}],
+        }
+    ),
+    "stream": streaming(
+        _event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": LONG}}]}),
+        _event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+        b"data: [DONE]\n\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", CHAT_ANSWERS)
+async def test_answers_and_tools_are_not_sent_again(run_chain: RunChain, way: str) -> None:
+    chain = await run_chain(CHAT_ANSWERS[way])
+    rest: JsonObject = {"tools": TOOLS, **({"stream": True} if way == "stream" else {})}
+    spoken = replace(CHAT, rest=rest)
+    messages: list[Json] = [HELLO]
+    ups: list[int] = []
+    for _ in range(4):
+        before = chain.link.up
+        status, body, _ = await send(chain, spoken, messages)
+        assert status == 200
+        assert b"coatcheck" not in body
+        assert chain.upstream.seen[-1].json == spoken.body(messages)
+        ups.append(chain.link.up - before)
+        answer: JsonObject = {"role": "assistant", "content": LONG}
+        messages += [answer, HELLO]
+    assert ups[0] > 10_000
+    assert max(ups[1:]) < 1500, ups
 
 
 async def test_a_stream_comes_back_byte_for_byte(run_chain: RunChain) -> None:

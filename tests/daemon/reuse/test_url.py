@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from coatcheck.daemon import UpstreamConfig
+from coatcheck.protocol import Digest
 
 from .fetching import DIALECTS, PDF, Provider, Spoken, parts, picture
 from .hosts import Host, Kind, hosting
@@ -158,6 +160,36 @@ async def test_what_is_presented_as_another_type_goes_as_bytes(start: Start) -> 
     text = await host.put(b"nothing that shows what it is")
     assert (await host.turn(GEMINI, [(text, "text/plain")]))[0] == 400
     assert addresses(host) == ["bytes"]
+
+
+@pytest.mark.parametrize("kind", ["embedded", "apart"])
+async def test_what_comes_inline_goes_by_url_too(start: Start, kind: Kind) -> None:
+    host = await start(CHAT, kind)
+    data = picture("red")
+    digest = Digest.of(data)
+    url = f"data:image/png;base64,{b64encode(data).decode()}"
+    for _ in range(3):
+        body = CHAT.turn([(url, PNG), (f"blob:{digest}", PNG)])
+        if not host.provider.seen:
+            body = CHAT.turn([(url, PNG), (url, PNG)])
+        status, answer = await host.post(CHAT, body, **{"Coatcheck-User": "erin"})
+        assert (status, answer) == (200, {"read": [digest, digest]})
+    assert len({json.dumps(body) for body in host.provider.seen}) == 1
+    assert all(f"/v1/blobs/{digest}?expires=" in each for each in addresses(host))
+    assert await host.store.stat("b", digest) is None
+    wrong = f"data:image/webp;base64,{b64encode(data).decode()}"
+    assert (await host.post(CHAT, CHAT.turn([(wrong, PNG)])))[0] == 200
+    assert addresses(host) == ["bytes"]
+
+
+async def test_what_comes_inline_goes_as_it_came_where_it_is_not_fetched(start: Start) -> None:
+    host = await start(CHAT, is_deaf=True)
+    data = picture("red")
+    body = CHAT.turn([(f"data:image/png;base64,{b64encode(data).decode()}", PNG)])
+    for _ in range(2):
+        assert await host.post(CHAT, body) == (200, {"read": [Digest.of(data)]})
+        assert host.provider.seen[-1] == body
+    assert len(host.provider.seen) == 3
 
 
 @pytest.mark.parametrize("kind", ["embedded", "apart"])
