@@ -86,15 +86,17 @@ class DaemonMeters:
             "since that failed; and turns that recovered from a refusal.",
             *("mode", "outcome"),
         )
-        for mode in get_args(daemon.Reuse):
-            for reused in get_args(daemon.ReuseOutcome) if mode != "inline" else ():
-                self._reused.labels(mode, reused)
         self._spared = _count(
             metrics,
             "coatcheck_reuse_spared_bytes_total",
             "Bytes of blobs that upstreams did not get again, since a name stood for them.",
             "mode",
         )
+        for mode in get_args(daemon.Reuse):
+            if mode != "inline":
+                self._spared.labels(mode)
+                for reused in get_args(daemon.ReuseOutcome):
+                    self._reused.labels(mode, reused)
         self._prompts = _count(
             metrics,
             "coatcheck_prompts_total",

@@ -21,7 +21,7 @@ from .conversing import Album, Conversation, steps
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 NIGHTLY = bool(os.environ.get("COATCHECK_NIGHTLY"))
-HOPS = ("app-daemon", "daemon-store", "daemon-upstream")
+HOPS = ("app-edge", "edge-daemon", "daemon-store", "daemon-upstream")
 DIRECTIONS: tuple[Direction, ...] = ("up", "down")
 CUTS = 60 if NIGHTLY else 3  # of each hop and direction
 TOOLS = 6
@@ -51,7 +51,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     folder = tmp_path_factory.mktemp("cuts")
     async with AsyncExitStack() as stack:
         twins = await stack.enter_async_context(providing())
-        chain = await stack.enter_async_context(chaining(folder, "inline"))
+        chain = await stack.enter_async_context(chaining(folder, "edge"))
         made = Site(chain, twins, Album(folder))
         yield made
     print(f"\ncuts: {dict(made.outcomes)}")

@@ -152,12 +152,15 @@ async def rigged(
     api_key: str | None = "provider-key",
     client_key: str | None = None,
     store: Store | None = None,
+    lease_seconds: int = 86_400,
     **settings: Any,
 ) -> AsyncGenerator[Rig]:
     """Run a daemon before an upstream; with a `folder`, its ledger is there."""
     async with AsyncExitStack() as stack:
         if store is None:
-            store = await Store.open(StoreConfig(data_folder=None), clock=clock)
+            store = await Store.open(
+                StoreConfig(data_folder=None, lease_seconds=lease_seconds), clock=clock
+            )
             stack.push_async_callback(store.close)
         random: Callable[[int], bytes] = Random(7).randbytes
         ledger = await Ledger.open(folder / "reuse.sqlite" if folder else None, random)
