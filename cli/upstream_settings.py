@@ -173,8 +173,6 @@ class UpstreamSettings(BaseModel):
                 raise ValueError(f"history: mode {self.mode!r} keeps nothing; it takes mode 'on'")
             if self.dialect != "openai.responses":
                 raise ValueError(f"history: {self.dialect} has no ids; 'openai.responses' has")
-            if self.reuse == "coatcheck":
-                raise ValueError("history: reuse 'coatcheck' leaves it to the daemon behind")
         return self
 
     @model_validator(mode="after")

@@ -321,10 +321,6 @@ def test_history_is_the_upstreams_unless_it_is_left_to_us(tmp_path: Path) -> Non
         (['history = "coatcheck"'], "openai.chat has no ids"),
         (['history = "coatcheck"', 'mode = "observe"'], "mode 'observe' keeps nothing"),
         (['history = "provider"'], r"upstream\.0\.history"),
-        (
-            ['dialect = "openai.responses"', 'reuse = "coatcheck"', 'history = "coatcheck"'],
-            "leaves it to the daemon behind",
-        ),
     ],
 )
 def test_history_that_cannot_be_kept_is_named(tmp_path: Path, lines: list[str], place: str) -> None:
