@@ -58,6 +58,15 @@ class RequestRefusedError(DaemonError):
         return {"path": self._path} if self._path else {}
 
 
+class FileUrlRefusedError(RequestRefusedError):
+    """A client names a file of the host's, where an engine would read whichever it is."""
+
+    code = "file_url_refused"
+
+    def __init__(self, path: str) -> None:
+        super().__init__("a file is named by a ref, not by its path", self.code, path)
+
+
 class UnknownIdError(RequestRefusedError):
     """The request names something that the built-in upstream does not have: it keeps nothing."""
 

@@ -4,6 +4,7 @@
 2. The file stays for as long as the turn runs: a copy in the cache is in use, a blob of the store's is
    held by its tenant.
 3. The path of a blob never changes, so a prompt that names it does not.
+4. A client names no file itself: it would be read whoever's it is.
 
 The engine has to be let in: vLLM by `--allowed-local-media-path`, llama.cpp by `--media-path`.
 """
@@ -12,17 +13,20 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from coatcheck.protocol import Digest, piece_count
+from coatcheck.web import in_thread_if
 
 from ..errors import BlobUnreadableError
 from ..meters import Meters
 from ..source import BlobSource, FiledReader, HeldFile
 from ..upstream import FileAccess
 from .at_hand import at_hand
+from .foreign_files import refuse_files
 from .linked import Hold, Link, LinkedPlan, Linking, came_inline
 from .mode import Hop, Plan
 
@@ -46,7 +50,12 @@ class LocalFiles:
         self._linking = Linking("file", meters, clock)
 
     async def plan(self, hop: Hop) -> Plan:
-        """Name files; see `Mode.plan`."""
+        """Name files; see `Mode.plan`.
+
+        Raises:
+            FileUrlRefusedError: the client names one itself.
+        """
+        await in_thread_if(hop.turn.size, partial(refuse_files, hop.turn.body))
         reach = self._linking.reach(hop)
         wanted = [
             filling

@@ -219,3 +219,25 @@ async def test_turns_at_once_read_the_right_pictures(start: Start) -> None:
         assert (status, answer) == (200, {"read": mine})
 
     await asyncio.gather(*(one(n) for n in range(40)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spoken", [CHAT, RESPONSES, ANTHROPIC], ids=lambda each: each.dialect)
+async def test_a_client_names_no_file_by_itself(start: Start, kind: Kind, spoken: Any) -> None:
+    """The engine would open another tenant's blob, and say whether it is there."""
+    host = await start(kind, spoken.dialect)
+    digest = await host.put(picture("red"))
+    assert (await host.turn(spoken, [(digest, PNG)]))[0] == 200
+    held, absent = path_of(host, digest), path_of(host, Digest.of(b"none"))
+    for path in (held, absent):
+        for spelled in (
+            path.as_uri(),
+            f"FILE://{path}",
+            f" file:{path}",
+            f"file://localhost{path}",
+        ):
+            status, answer = await host.post(spoken, spoken.turn([(spelled, PNG)]), "b")
+            assert status == 400
+            assert "file_url_refused" in json.dumps(answer)
+            assert digest not in json.dumps(answer)
+    assert len(host.provider.seen) == 1
