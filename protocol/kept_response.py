@@ -14,7 +14,8 @@ KEPT_RESPONSE_PATH = "/v1/prompts/responses/"
 MAX_RESPONSE_ID = 512
 """Characters. OpenAI's have some 55; those of gateways in front of several providers some 300."""
 
-_is_id = re.compile(r"[A-Za-z0-9_.:=+~-]{1,512}").fullmatch
+# It stands in paths, so it is none of their dot segments.
+_is_id = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.:=+~-]{1,512}").fullmatch
 
 
 class ResponseName(BaseModel):

@@ -666,3 +666,13 @@ def written_input(body: bytes) -> bytes:
     start = text.index('"input":') + len('"input":')
     _, end = json.JSONDecoder().raw_decode(text, start)
     return text[start:end].encode()
+
+
+async def test_an_id_is_no_step_in_a_path(rig: Rig) -> None:
+    """The store is asked for it by a path, with the daemon's own key."""
+    async with rig.sdk() as ai:
+        for previous in (".", ".."):
+            with pytest.raises(openai.BadRequestError) as caught:
+                await ai.responses.create(model="m", input="Hi", previous_response_id=previous)
+            assert caught.value.code == "previous_response_not_found"
+    assert not rig.provider.bodies
