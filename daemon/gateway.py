@@ -202,6 +202,9 @@ class Gateway:
         continued = await self._continued(parsed, tenant, dialect, upstream)
         with continued.naming():
             turn = await self._expand(continued.request, tenant, dialect, self._origins(request))
+        # Whoever takes bytes in does so for the same one: the last hop, the keeper, and the answer's tap.
+        end_user = received.end_user or dialect.end_user(turn.body)
+        received = replace(received, end_user=end_user)
         wish = wish_of(parsed, request)
         if received.call.is_turn and self._keeps(parsed, dialect, upstream):
             wish = replace(wish, is_kept=True)
@@ -217,7 +220,7 @@ class Gateway:
         guarding = (
             asyncio.create_task(self._guardian.headers(outline, upstream)) if outline else None
         )
-        tap = partial(self._tap, dialect, upstream, received, sent, wish)
+        tap = partial(self._tap, dialect, upstream, received, wish)
         told = _told(keeping, guarding, fitted)
         try:
             return await self._last_hop.forward(leaving, told, account, tap)
@@ -274,7 +277,6 @@ class Gateway:
         dialect: Dialect,
         upstream: Upstream,
         received: Received,
-        sent: Sent | None,
         wish: Wish,
         told: Mapping[str, str],
     ) -> Tap | None:
@@ -283,7 +285,7 @@ class Gateway:
         if not call.is_turn:
             return None
         tenant = received.tenant
-        end_user = sent.end_user if sent else received.end_user
+        end_user = received.end_user
         named: Named | None = None
         if self._history and self._keeps(received.parsed, dialect, upstream):
             named = partial(self._history.name, NamedTurn(tenant, upstream.config.name, end_user))

@@ -16,5 +16,5 @@ class Received:
     parsed: ParsedRequest
     tenant: str
     end_user: str | None
-    """Whom it is for, as its header says."""
+    """Whom it is for, as its header says, or else its body, once that is whole."""
     call: Call

@@ -32,5 +32,5 @@ def sent_of(turn: Turn, received: Received, dialect: Dialect, *, is_kept: bool) 
         messages=turn.copy_appended(puts_back=is_kept),
         beside=turn.copy_beside(dialect) if is_kept else [],
         origins=turn.origins,
-        end_user=received.end_user or dialect.end_user(turn.body),
+        end_user=received.end_user,
     )

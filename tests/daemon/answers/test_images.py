@@ -332,3 +332,17 @@ async def test_an_image_in_a_list_that_comes_bit_by_bit_is_taken_in(
     asked = await ask(daemon, path, shown.spoken.envelope(), REFS)
     assert asked.body == script.pieces[0]
     await has(daemon, digest)
+
+
+async def test_an_image_is_the_end_users_whom_the_body_names(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    """Also where nothing of the request is kept: its erasure takes the image with it."""
+    shown = SHOWN[0]
+    daemon, script = await setting(shown, run_daemon, run_upstream)
+    data, digest = drawn(3000)
+    script.say(shown.body(shown.part(data)))
+    named: JsonObject = {**shown.spoken.whole_list(), "safety_identifier": "ann"}
+    await ask(daemon, shown.spoken.path, named)
+    await has(daemon, digest)
+    assert daemon.blobs.claims == {(digest, "ann")}

@@ -241,3 +241,17 @@ async def test_a_client_names_no_file_by_itself(start: Start, kind: Kind, spoken
             assert "file_url_refused" in json.dumps(answer)
             assert digest not in json.dumps(answer)
     assert len(host.provider.seen) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_came_inline_goes_with_the_end_user_whom_the_body_names(
+    start: Start, kind: Kind
+) -> None:
+    """The bytes are handed to the store before they are named, whoever is named where."""
+    host = await start(kind)
+    url = f"data:image/png;base64,{b64encode(picture('red')).decode()}"
+    body = {**CHAT.turn([(url, PNG)]), "safety_identifier": "ann"}
+    assert (await host.post(CHAT, body))[0] == 200
+    erased = await host.store.erasure.erase_end_user("a", "ann")
+    assert (erased.ended_grants, erased.kept_grants) == (1, 0)
+    assert not path_of(host, Digest.of(picture("red"))).exists() or kind == "apart"
