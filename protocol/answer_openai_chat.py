@@ -62,8 +62,8 @@ class ChatParts:
         self._content: StringIO | None = None
         self._refusal = StringIO()
         self._audio: JsonObject = {}
-        self._function: JsonObject = {}
-        self._calls: dict[tuple[int, str], JsonObject] = {}
+        self._function = _Pieces()
+        self._calls: dict[tuple[int, str], dict[str, Json | _Pieces]] = {}
         self._open_calls: dict[int, str] = {}
         self._images: list[Json] = []
 
@@ -96,8 +96,14 @@ class ChatParts:
         beside: JsonObject = {
             "refusal": self._refusal.getvalue(),
             "audio": self._audio,
-            "function_call": self._function or None,
-            "tool_calls": [self._calls[key] for key in sorted(self._calls, key=lambda key: key[0])],
+            "function_call": self._function.whole() or None,
+            "tool_calls": [
+                {
+                    name: value.whole() if isinstance(value, _Pieces) else value
+                    for name, value in self._calls[key].items()
+                }
+                for key in sorted(self._calls, key=lambda key: key[0])
+            ],
             "images": self._images,
         }
         has_text = self._content is not None or not any(beside.values())
@@ -111,7 +117,7 @@ class ChatParts:
         if isinstance(audio := delta.get("audio"), dict):
             self._audio.update({"id": audio["id"]} if audio.get("id") else {})
         if isinstance(function := delta.get("function_call"), dict):
-            _add_pieces(self._function, function)
+            self._function.add(function)
         self._images += objects_of(delta.get("images"))
         for call in objects_of(delta.get("tool_calls")):
             self._add_call(call)
@@ -125,10 +131,31 @@ class ChatParts:
         call = self._calls.setdefault((index, named), {})
         for key, value in delta.items():
             if isinstance(value, dict):
-                inner = call.setdefault(key, {})
-                _add_pieces(inner if isinstance(inner, dict) else {}, value)
+                inner = call.setdefault(key, _Pieces())
+                if isinstance(inner, _Pieces):
+                    inner.add(value)
             elif key != "index" and value is not None:
                 call[key] = value
+
+
+class _Pieces:
+    """What a call holds under its kind, put together in time linear in its length."""
+
+    def __init__(self) -> None:
+        self._values: JsonObject = {}
+        self._texts: dict[str, list[str]] = {}
+
+    def add(self, delta: JsonObject) -> None:
+        for key, value in delta.items():
+            if key in _PIECEMEAL and isinstance(value, str):
+                self._values.setdefault(key, "")
+                self._texts.setdefault(key, []).append(value)
+            elif value is not None:
+                self._values[key] = value
+                self._texts.pop(key, None)
+
+    def whole(self) -> JsonObject:
+        return {**self._values, **{key: "".join(texts) for key, texts in self._texts.items()}}
 
 
 def _plain(message: JsonObject) -> JsonObject:
@@ -160,11 +187,3 @@ def _messages(value: Json, *keys: str) -> list[JsonObject]:
 def _answer(id_: Json, plain: JsonObject) -> ModelAnswer:
     is_empty = plain["content"] is None and len(plain) == _KEYS
     return ModelAnswer(name_of(id_), [] if is_empty else [plain])
-
-
-def _add_pieces(whole: JsonObject, delta: JsonObject) -> None:
-    for key, value in delta.items():
-        if key in _PIECEMEAL and isinstance(value, str):
-            whole[key] = text_of(whole.get(key)) + value
-        elif value is not None:
-            whole[key] = value

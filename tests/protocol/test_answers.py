@@ -1,5 +1,6 @@
 """One contract for the forms of answers, whole and streamed, over the vectors of each dialect."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -164,3 +165,21 @@ def test_anything_else_is_passed_over(form: AnswerForm, value: Json) -> None:
     read(form, stream_of([{"data": {"type": "x", "choices": value, "candidates": value}}]))
     if isinstance(value, dict):
         read(form, stream_of([{"data": value}])).answer()
+
+
+def test_long_arguments_are_put_together_in_linear_time() -> None:
+    """A delta costs what it has, and not what came before it."""
+
+    def seconds(delta: Callable[[str], Json]) -> float:
+        stream = AnswerStream(ANSWER_FORMS["openai.chat"].parts())
+        texts = ["x" * 4_000_000, *["y"] * 5000]
+        events = [encode_json({"choices": [{"index": 0, "delta": delta(text)}]}) for text in texts]
+        begun = time.perf_counter()
+        for event in events:
+            list(stream.feed(write_event(event.decode())))
+        return time.perf_counter() - begun
+
+    as_text = seconds(lambda text: {"content": text})
+    as_call = seconds(lambda text: {"tool_calls": [{"index": 0, "function": {"arguments": text}}]})
+    as_function = seconds(lambda text: {"function_call": {"arguments": text}})
+    assert max(as_call, as_function) < 3 * as_text + 0.1
