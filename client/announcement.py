@@ -2,8 +2,9 @@
 
     : coatcheck-answer <prompt digest>
 
-It is written by the server, on a line of its own and with an empty line behind it. Readers of events
-skip comments, but for some clients, which have never seen one.
+It is written by the server between two events, with an empty line behind it. One inside an event is
+somebody else's, and stays: taken out with its empty line, it would join that event to the next. Readers of
+events skip comments, but for some clients, which have never seen one.
 """
 
 import re
@@ -14,7 +15,10 @@ from .known import KeptPrompts
 
 _BEGIN = b": coatcheck-answer "
 _LENGTH = len(_BEGIN) + len("sha256:") + 64 + 2
-_comments = re.compile(rb"(?<=[\r\n]): coatcheck-answer (sha256:[0-9a-f]{64})\n\n")
+_comments = re.compile(
+    rb"(?:(?<=\n\n)|(?<=\r\r)|(?<=\r\n\r\n)): coatcheck-answer (sha256:[0-9a-f]{64})\n\n"
+)
+_START = b"\r\n\r\n"  # a stream begins where an event may
 
 
 class Announcements:
@@ -26,8 +30,8 @@ class Announcements:
     def __init__(self, prompts: KeptPrompts, *, takes_out: bool) -> None:
         self._prompts = prompts
         self._takes_out = takes_out
-        self._before = b"\n"
-        """The last byte before what is held: a stream begins at the beginning of a line."""
+        self._before = _START
+        """The last bytes before what is held."""
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -39,8 +43,8 @@ class Announcements:
             seen = _comments.sub(b"", seen)
         cut = len(seen) - _begun(seen)
         self._held = seen[cut:]
-        passed = seen[1:cut]
-        self._before = seen[cut - 1 : cut]
+        passed = seen[len(_START) : cut]
+        self._before = seen[cut - len(_START) : cut]
         return passed
 
     def end(self) -> bytes:
@@ -50,8 +54,8 @@ class Announcements:
 
 
 def _begun(seen: bytes) -> int:
-    """Return how many bytes at the end may be the beginning of a comment; the first is not looked at."""
-    for at in range(max(1, len(seen) - _LENGTH + 1), len(seen)):
+    """Return how many bytes at the end may be the beginning of a comment; the first are not looked at."""
+    for at in range(max(len(_START), len(seen) - _LENGTH + 1), len(seen)):
         if seen[at : at + 1] == b":" and seen[at - 1 : at] in (b"\n", b"\r"):
             tail = seen[at:]
             if _BEGIN.startswith(tail[: len(_BEGIN)]):

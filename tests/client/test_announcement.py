@@ -34,6 +34,8 @@ def test_a_stream_byte_by_byte() -> None:
     "stream",
     [
         b"data: : coatcheck-answer " + DIGEST.encode() + b"\n\n",
+        b"data: of an upstream's\n" + COMMENT + b"data: next\n\n",
+        b"data: of an upstream's\r\n" + COMMENT + b"data: next\r\n\r\n",
         b": coatcheck-answer sha256:00\n\n",
         b": coatcheck-ans",
         b"\n:",
@@ -54,3 +56,13 @@ def test_bytes_are_not_held_back_longer_than_needed() -> None:
     assert announcements.feed(b": keep-alive\n\n") == b": keep-alive\n\n"
     assert announcements.feed(b": coat") == b""
     assert announcements.feed(b" off\n\n") == b": coat off\n\n"
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n"])
+def test_it_is_found_behind_whatever_ends_an_event(end: bytes) -> None:
+    kept = KeptPrompts()
+    announcements = Announcements(kept, takes_out=True)
+    stream = b"data: x" + end + COMMENT + b"data: y" + end
+    passed = b"".join(announcements.feed(bytes([byte])) for byte in stream) + announcements.end()
+    assert passed == b"data: x" + end + b"data: y" + end
+    assert kept.has(DIGEST)
