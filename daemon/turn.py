@@ -175,7 +175,7 @@ def parse_request(
         TooLargeError: it holds too many values.
     """
     short = shorten_json(raw)
-    values = _count_values(short.text)
+    values = count_values(short.text)
     _bound_values(values, limits)
     try:
         body = decode_json(short, keeps_taken=True)
@@ -306,7 +306,8 @@ def _whole(body: JsonObject) -> JsonObject:
     return {key: put_back(value) for key, value in body.items()}
 
 
-def _count_values(text: bytes) -> int:
+def count_values(text: bytes) -> int:
+    """Return about how many values a JSON text has, before it is parsed: at least, but for the outermost."""
     return len(text) - len(text.translate(None, _BYTES_BEFORE_VALUES))
 
 

@@ -21,8 +21,11 @@ from coatcheck.protocol import (
 )
 from coatcheck.web import in_thread_if
 
+from ..turn import count_values
 from .keeping import AnswerKeeping
 from .marked import has_mark, value_of
+
+_STREAM_OF_VALUES = 4
 
 
 class AnswerEvents:
@@ -35,6 +38,7 @@ class AnswerEvents:
         self._keeping = keeping
         self._stream = AnswerStream(turn.form.parts()) if turn.prompt else None
         self._left_bytes = keeping.limits.max_stream_bytes
+        self._left_values = _STREAM_OF_VALUES * keeping.limits.max_values
 
     async def pass_on(self, data: bytes, *, begins_inside: bool) -> bytes:
         """Read some events; where one of them is the last, put the answer's name before it."""
@@ -45,8 +49,10 @@ class AnswerEvents:
         if stream is None:
             return data
         self._left_bytes -= len(data)
-        is_read = await in_thread_if(len(data), partial(_feed, stream, data))
-        if not is_read or self._left_bytes < 0:
+        room = min(self._left_values, self._keeping.limits.max_values)
+        values = await in_thread_if(len(data), partial(_feed, stream, data, room))
+        self._left_values -= values or 0
+        if values is None or self._left_bytes < 0:
             self._stream = None
         elif stream.is_ended:
             name = await self.end()
@@ -73,7 +79,7 @@ class AnswerEvents:
         )
 
     async def _event_with_refs(self, event: bytes) -> bytes:
-        value = await asyncio.to_thread(value_of, event)
+        value = await asyncio.to_thread(value_of, event, self._keeping.limits.max_values)
         if value is None or not await self._keeping.put_refs(value):
             return event
         return await in_thread_if(len(event), partial(_written, event, value))
@@ -88,10 +94,13 @@ def _written(event: bytes, value: JsonObject) -> bytes:
     return replace_data(event, encode_json(value))
 
 
-def _feed(stream: AnswerStream, data: bytes) -> bool:
-    """Read some bytes; say whether that is possible."""
+def _feed(stream: AnswerStream, data: bytes, max_values: int) -> int | None:
+    """Read some bytes; return how many values they have, None where they cannot be read."""
+    values = count_values(data)
+    if values > max_values:
+        return None
     try:
         deque(stream.feed(data), maxlen=0)
     except AnswerError:
-        return False
-    return stream.failure is None
+        return None
+    return values if stream.failure is None else None

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from coatcheck.protocol import FoundInline, Json, ProtocolError, split_events
 
 from .keeping import AnsweredTurn, AnswerKeeping
+from .limits import AnswerLimits
 from .marked import has_mark, value_of
 from .whole import read_json
 
@@ -26,10 +27,10 @@ class WholeWatch:
 
     def __init__(self, keeping: AnswerKeeping, codings: Sequence[str], absorb: Absorb) -> None:
         self._turn = keeping.turn
-        self._max_bytes = keeping.limits.max_bytes
+        self._limits = keeping.limits
         self._codings = codings
         self._absorb = absorb
-        self._held = _Held(self._max_bytes)
+        self._held = _Held(self._limits.max_bytes)
 
     def see(self, data: bytes, *, ends_inside: bool) -> None:
         """Hold what passes, within a bound."""
@@ -44,7 +45,7 @@ class WholeWatch:
             is_worth = size > _LOOKED_AT_BYTES or has_mark(self._turn.form, b"".join(pieces))
         if pieces and is_worth:
             self._absorb(
-                self._turn, partial(_of_whole, self._turn, pieces, self._codings, self._max_bytes)
+                self._turn, partial(_of_whole, self._turn, pieces, self._codings, self._limits)
             )
 
 
@@ -55,6 +56,7 @@ class EventWatch:
         self._turn = keeping.turn
         self._absorb = absorb
         self._held = _Held(keeping.limits.max_bytes)
+        self._max_values = keeping.limits.max_values
 
     def see(self, data: bytes, *, ends_inside: bool) -> None:
         """Have events read that may carry an image; a long one is held until it has ended."""
@@ -70,7 +72,7 @@ class EventWatch:
         else:
             return
         if pieces:
-            self._absorb(self._turn, partial(_of_events, self._turn, pieces))
+            self._absorb(self._turn, partial(_of_events, self._turn, pieces, self._max_values))
 
     def end(self) -> None:
         """Nothing is left to do."""
@@ -97,18 +99,18 @@ class _Held:
 
 
 def _of_whole(
-    turn: AnsweredTurn, pieces: Sequence[bytes], codings: Sequence[str], max_bytes: int
+    turn: AnsweredTurn, pieces: Sequence[bytes], codings: Sequence[str], limits: AnswerLimits
 ) -> Sequence[Json]:
     body = b"".join(pieces)
     if not codings and not has_mark(turn.form, body):
         return ()
-    return _carried(turn, [read_json(body, codings, max_bytes)])
+    return _carried(turn, [read_json(body, codings, limits)])
 
 
-def _of_events(turn: AnsweredTurn, pieces: Sequence[bytes]) -> Sequence[Json]:
+def _of_events(turn: AnsweredTurn, pieces: Sequence[bytes], max_values: int) -> Sequence[Json]:
     data = b"".join(pieces)
     marked = [event for event in split_events(data) if has_mark(turn.form, event)]
-    return _carried(turn, [value_of(event) for event in marked])
+    return _carried(turn, [value_of(event, max_values) for event in marked])
 
 
 def _carried(turn: AnsweredTurn, values: Sequence[Json]) -> Sequence[Json]:

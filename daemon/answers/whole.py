@@ -7,7 +7,9 @@ from coatcheck.protocol import ANSWER_HEADER, Json, JsonError, decode_json, enco
 from coatcheck.web import ProblemError, in_thread_if, inflate
 
 from ..relay import Passed
+from ..turn import count_values
 from .keeping import AnswerKeeping
+from .limits import AnswerLimits
 
 
 class WholeAnswer:
@@ -22,7 +24,7 @@ class WholeAnswer:
         """Put refs into the answer if they are wanted, and keep it if its turn is kept."""
         keeping, turn = self._keeping, self._keeping.turn
         value = await in_thread_if(
-            len(body), partial(read_json, body, self._codings, self.max_bytes)
+            len(body), partial(read_json, body, self._codings, keeping.limits)
         )
         if value is None:
             return Passed(body)
@@ -35,9 +37,10 @@ class WholeAnswer:
         return Passed(body, {ANSWER_HEADER: named} if named else {}, is_written=is_written)
 
 
-def read_json(body: bytes, codings: Sequence[str], max_bytes: int) -> Json:
-    """Return the JSON of an answer; None where it is none, or longer than `max_bytes`."""
+def read_json(body: bytes, codings: Sequence[str], limits: AnswerLimits) -> Json:
+    """Return the JSON of an answer; None where it is none, or more than is read."""
     try:
-        return decode_json(inflate(body, codings, max_bytes) if codings else body)
+        text = inflate(body, codings, limits.max_bytes) if codings else body
+        return None if count_values(text) > limits.max_values else decode_json(text)
     except (ProblemError, JsonError):
         return None

@@ -275,6 +275,31 @@ async def test_a_stream_too_long_to_read_passes_without_a_name(
     assert (await ask(daemon, CHAT.path, CHAT.envelope())).body == b"".join(script.pieces)
 
 
+@pytest.mark.parametrize("values", [200, 1000])
+async def test_an_answer_of_too_many_values_passes_without_a_name(
+    values: int, run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    """Ten million lists take 20 MB to write, a gigabyte to read, and eight seconds of all threads."""
+    script = Scripted()
+    upstream = await run_upstream(script)
+    limits = AnswerLimits(max_values=500)
+    daemon = await run_daemon(upstream.config, gateway=GatewayConfig(answers=limits))
+    script.say({**completion("x"), "logprobs": [[]] * values})
+    asked = await ask(daemon, CHAT.path, CHAT.envelope())
+    assert (asked.named is not None, asked.body) == (values < 500, script.pieces[0])
+    script.stream(
+        [
+            *[write_event(encode_json({"n": [[]] * (values // 16)}).decode())] * 16,
+            chunk("x", "stop"),
+            write_event("[DONE]"),
+        ]
+    )
+    asked = await ask(daemon, CHAT.path, CHAT.envelope())
+    plain = b"".join(script.pieces)
+    assert (len(asked.body) > len(plain)) == (values < 500)
+    assert b"coatcheck" in asked.body or asked.body == plain
+
+
 async def test_a_broken_coding_breaks_the_stream_off(
     run_daemon: Fixture, run_upstream: Fixture
 ) -> None:
