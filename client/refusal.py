@@ -31,6 +31,8 @@ from .exchange import Reply
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_MAX_TOLD_BYTES = 4 * 1024 * 1024
+"""Of a refusal that is read: ten thousand attachments that are missing take half of that."""
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})  # RFC 9110 section 15, RFC 6585
 
 
@@ -109,6 +111,8 @@ def error_told(value: JsonObject) -> JsonObject:
 
 def _told(reply: Reply) -> JsonObject:
     """An intermediary may refuse with a page of its own, so anything is an answer here."""
+    if len(reply.body) > _MAX_TOLD_BYTES:
+        return {}
     try:
         value = decode_json(reply.body)
     except JsonError:
