@@ -27,7 +27,7 @@ def everything(origin: "httpx2.URL") -> Address:
 
 def as_written(base: "httpx2.URL") -> Address:
     """Take requests to the host of `base`, which is Coatcheck's, where they go already."""
-    return lambda url: url if _is_same_origin(url, base) else None
+    return lambda url: url if is_same_origin(url, base) else None
 
 
 def below(base: "httpx2.URL", origin: "httpx2.URL", base_path: str) -> Address:
@@ -40,7 +40,7 @@ def below(base: "httpx2.URL", origin: "httpx2.URL", base_path: str) -> Address:
     @lru_cache(_MAX_URLS)
     def map_url(url: "httpx2.URL") -> "httpx2.URL | None":
         path = url.raw_path
-        if not _is_same_origin(url, base) or not path.startswith(prefix + b"/"):
+        if not is_same_origin(url, base) or not path.startswith(prefix + b"/"):
             return None
         return _at(url, origin, base_path.encode() + path[len(prefix) :])
 
@@ -53,5 +53,6 @@ def _at(url: "httpx2.URL", origin: "httpx2.URL", raw_path: bytes) -> "httpx2.URL
     )
 
 
-def _is_same_origin(one: "httpx2.URL", other: "httpx2.URL") -> bool:
+def is_same_origin(one: "httpx2.URL", other: "httpx2.URL") -> bool:
+    """Whether two URLs are of one server."""
     return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)

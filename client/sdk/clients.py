@@ -3,8 +3,10 @@
 from functools import partial
 from typing import TYPE_CHECKING, Literal, cast, overload
 
+from coatcheck.protocol import holds_key
+
 from ..endpoint import Endpoint
-from .address import Address, as_written, below, everything
+from .address import Address, as_written, below, everything, is_same_origin
 from .known import SdkKnown
 from .library import Library, Name, load, preferred
 from .office import Fallback, Office
@@ -55,7 +57,12 @@ def http_client(
     found = load(library or preferred())
     origin = found.url(Endpoint(base_url, key).base_url)
     office = office_of(found, everything(origin), key, fallback)
-    return shell(office, found.client(follow_redirects=True), follows=True)
+
+    def keep_keys(request: "httpx2.Request") -> None:
+        _keep_keys(origin, request)
+
+    hooks = {"request": [keep_keys]}
+    return shell(office, found.client(follow_redirects=True, event_hooks=hooks), follows=True)
 
 
 @overload
@@ -89,7 +96,20 @@ def async_http_client(
     found = load(library or preferred())
     origin = found.url(Endpoint(base_url, key).base_url)
     office = office_of(found, everything(origin), key, fallback)
-    return async_shell(office, found.async_client(follow_redirects=True), follows=True)
+
+    async def keep_keys(request: "httpx2.Request") -> None:
+        _keep_keys(origin, request)
+
+    hooks = {"request": [keep_keys]}
+    inner = found.async_client(follow_redirects=True, event_hooks=hooks)
+    return async_shell(office, inner, follows=True)
+
+
+def _keep_keys(origin: "httpx2.URL", request: "httpx2.Request") -> None:
+    """Take keys of ours out of a request to anywhere else: Coatcheck passes on an upstream's redirects."""
+    if not is_same_origin(request.url, origin):
+        for name in [name for name, value in request.headers.items() if holds_key(value)]:
+            del request.headers[name]
 
 
 def address_of(
