@@ -110,6 +110,13 @@ class DaemonMeters:
             "digest and found or not_found.",
             "outcome",
         )
+        self._responses = _count(
+            metrics,
+            "coatcheck_responses_total",
+            "Responses that were kept by their ids, refused (not to be kept), or named by them and "
+            "found or not_found.",
+            "outcome",
+        )
         self._prefixes = _count(
             metrics,
             "coatcheck_prefixes_total",
@@ -178,6 +185,10 @@ class DaemonMeters:
     def field(self, outcome: daemon.FieldOutcome) -> None:
         """See `daemon.Meters`."""
         self._fields.labels(outcome).inc()
+
+    def response(self, outcome: daemon.ResponseOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._responses.labels(outcome).inc()
 
     def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
         """See `daemon.Meters`."""

@@ -17,6 +17,7 @@ from .meters import (
     PromptOutcome,
     ReplicaChoice,
     ResolveStep,
+    ResponseOutcome,
     ReuseOutcome,
     VariantOutcome,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "ReplicaChoice",
     "ResolveStep",
     "Resolved",
+    "ResponseOutcome",
     "ResponseSource",
     "Reuse",
     "ReuseOutcome",

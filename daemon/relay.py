@@ -241,8 +241,10 @@ async def _pass_stream(
         raise
     rest = gate.finish()
     await way.give(rest)
-    if reading and not (rest or gate.is_inside):
-        await way.give(await reading.end())
+    if reading:
+        last = await reading.end()
+        if not (rest or gate.is_inside):  # what is added would end an event that has no end
+            await way.give(last)
 
 
 async def _inflated(chunks: AsyncGenerator[bytes], codings: Sequence[str]) -> AsyncGenerator[bytes]:
