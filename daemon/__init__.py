@@ -18,6 +18,7 @@ from .meters import (
     PromptOutcome,
     ReplicaChoice,
     ResolveStep,
+    ResponseOutcome,
     ReuseOutcome,
     VariantOutcome,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "ReplicaChoice",
     "ResolveStep",
     "Resolved",
+    "ResponseOutcome",
     "ResponseSource",
     "Reuse",
     "ReuseOutcome",

@@ -179,7 +179,7 @@ class Daemon:
             guardian=Guardian(PrefixGuard(random(KEY_BYTES)), meters),
             modes=modes,
             fitter=fitter,
-            history=History(prompts, responses) if responses else None,
+            history=History(prompts, responses, meters) if responses else None,
         )
         history = HistoryRoutes(responses, upstreams, passage)
         models = Models(upstreams, passage)

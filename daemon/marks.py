@@ -51,10 +51,13 @@ class TurnMarks:
     prefixes: Sequence[Mark]
     ends: Sequence[tuple[Mark, ...]]
     images: Sequence[tuple[Mark, ...]]
+    fields: Mapping[str, Mark]
+    """Those of the large values beside the messages, by their keys."""
 
     def all(self) -> set[Mark]:
         """Return every mark of the turn."""
-        return {self.parent, *self.prefixes, *chain(*self.ends), *chain(*self.images)}
+        messages = {self.parent, *self.prefixes, *chain(*self.ends), *chain(*self.images)}
+        return messages | set(self.fields.values())
 
 
 def leading_keys(dialect: str) -> tuple[str, ...]:
@@ -112,7 +115,8 @@ class Marker:
             previous = message.own
         parent = turn.parent.raw if turn.parent else b""
         before = self._mark("prefix", tenant, dialect, parent)
-        return TurnMarks(self._print(tenant, turn), before, prefixes, ends, images)
+        fields = {one.key: self._mark("field", tenant, "", one.digest.raw) for one in turn.fields}
+        return TurnMarks(self._print(tenant, turn), before, prefixes, ends, images, fields)
 
     def _print(self, tenant: str, turn: ObservedTurn) -> int:
         values = (

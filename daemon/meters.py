@@ -12,6 +12,7 @@ from coatcheck.protocol import PrefixOutcome
 PromptOutcome = Literal["kept", "refused", "not_found"]
 AnswerOutcome = Literal["kept", "refused"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
+ResponseOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
 ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
 ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
@@ -77,6 +78,10 @@ class Meters(Protocol):
         """A large value was kept, could not be, or was named by its digest and found or not."""
         ...
 
+    def response(self, outcome: ResponseOutcome) -> None:
+        """A response was kept by its id, could not be, or was named by it and found or not."""
+        ...
+
     def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
         """A turn was compared with the one before it in its conversation."""
         ...
@@ -114,6 +119,8 @@ class NoMeters:
     def answer(self, outcome: AnswerOutcome) -> None: ...
 
     def field(self, outcome: FieldOutcome) -> None: ...
+
+    def response(self, outcome: ResponseOutcome) -> None: ...
 
     def prefix(self, upstream: str, outcome: PrefixOutcome) -> None: ...
 

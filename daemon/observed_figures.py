@@ -4,8 +4,8 @@ The rules, which `docs/report.md` explains to readers:
 
 1. A prefix is known when its digest was seen before, from the same tenant in the same dialect.
 2. Repeated are the messages of the longest known prefix, and after it the base64 of images that
-   the tenant had sent before.
-3. With `on`, a client names the longest prefix that is still kept, appends the rest in ref form,
+   the tenant had sent before; and large values beside the messages that it had sent before.
+3. With `on`, a client names the longest prefix and the values that are still kept, appends the rest in ref form,
    asks which of the rest's images are missing, and uploads those that are not held.
 4. A prefix is broken when the request goes beyond its longest known prefix, and behind that stands
    a message, not the last, with which an earlier request ended. It broke at the first message that
@@ -141,6 +141,8 @@ def judge(request: Request, marks: TurnMarks | None, memory: Memory, terms: Term
     start = view.longest(terms.known_seconds)
     figures.turns = 1
     figures.repeated_bytes = sum(item.json_bytes for item in request.turn.messages[:start])
+    known = view.fields(terms.known_seconds)
+    figures.repeated_bytes += sum(one.json_bytes for one in request.turn.fields if one.key in known)
     for image, is_known in view.images(start, terms.known_seconds):
         figures.repeated_bytes += image.base64_bytes if is_known else 0
     for image, is_known in view.images(0, terms.known_seconds):
@@ -211,6 +213,11 @@ class _View:
                 yield image, mark in met or self._is_known(mark, seconds)
                 met.add(mark)
 
+    def fields(self, seconds: float) -> set[str]:
+        """Return the keys of the large values that are known."""
+        marks = self._marks.fields.items()
+        return {key for key, mark in marks if self._is_known(mark, seconds)}
+
     @property
     def has_parent(self) -> bool:
         """Whether it continues a prompt by its name."""
@@ -239,6 +246,7 @@ class _View:
     def seen(self, *, has_broken: bool) -> dict[Mark, Seen]:
         """Return what is known after this turn."""
         found = {mark: Seen(self._now) for marks in self._marks.images for mark in marks}
+        found |= {mark: Seen(self._now) for mark in self._marks.fields.values()}
         for count, mark in enumerate(self._marks.prefixes, 1):
             found[mark] = Seen(self._now, self._depth + count)
         if self._marks.ends:
@@ -268,4 +276,5 @@ def _on_bytes(turn: ObservedTurn, view: _View, terms: Terms) -> int:
     uploads = sum(
         image.size for image, is_held in view.images(start, terms.lease_seconds) if not is_held
     )
-    return turn.envelope_bytes(start) + question_bytes(len(named)) + uploads
+    known = view.fields(terms.prompt_seconds)
+    return turn.envelope_bytes(start, known) + question_bytes(len(named)) + uploads

@@ -5,7 +5,7 @@ protocol's own functions write, so that the figures hold when the client comes.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from coatcheck.protocol import (
@@ -24,6 +24,7 @@ from coatcheck.protocol import (
     canonical_json,
     copy_json,
     encode_json,
+    fields_of,
     prompt_digests,
     prompt_root,
     ref_form,
@@ -104,12 +105,21 @@ class ObservedMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedField:
+    """A large value beside the messages: its key, its digest, the length of both as JSON."""
+
+    key: str
+    digest: Digest
+    json_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedTurn:
     """One request's list of messages.
 
     `chain` has the digest of the list after each message, or nothing where RFC 8785 cannot express
     it. `parent` is what an envelope continued. `rest_bytes` is the length of the body without the
-    list.
+    list, which has `rest_count` keys; `fields` are those of them that an envelope may name.
     """
 
     dialect: str
@@ -119,22 +129,28 @@ class ObservedTurn:
     chain: Sequence[Digest]
     messages: Sequence[ObservedMessage]
     rest_bytes: int
+    rest_count: int
+    fields: Sequence[ObservedField]
     leading: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     """Digests of the values that a model reads before the messages, by their keys."""
 
-    def envelope_bytes(self, start: int) -> int:
+    def envelope_bytes(self, start: int, known: Collection[str] = ()) -> int:
         """Return the length of the body with which a client appends the messages from `start` on.
 
-        A list without a chain goes whole, in ref form.
+        It names the `known` fields. A list without a chain goes whole, in ref form, and so do its fields.
         """
+        named = [one for one in self.fields if self.chain and one.key in known]
+        rest_bytes = self.rest_bytes - sum(one.json_bytes for one in named)
+        rest_bytes -= min(len(named), self.rest_count - 1)  # commas
         sent = self.messages[start:] if self.chain else self.messages
         if self.chain:
             parent = self.chain[start - 1] if start else None
-            frame: JsonObject = {ENVELOPE_KEY: Envelope(parent, [], {}).to_json()}
+            fields = {one.key: one.digest for one in named}
+            frame: JsonObject = {ENVELOPE_KEY: Envelope(parent, [], fields).to_json()}
         else:
             frame = {self.messages_key: []}
-        commas = max(len(sent) - 1, 0) + (self.rest_bytes > _BRACES)
-        length = len(encode_json(frame)) - _BRACES + self.rest_bytes
+        commas = max(len(sent) - 1, 0) + (rest_bytes > _BRACES)
+        length = len(encode_json(frame)) - _BRACES + rest_bytes
         return length + sum(message.ref_bytes for message in sent) + commas
 
 
@@ -218,6 +234,11 @@ def measure(
         chain=chain if is_chained else [],
         messages=messages,
         rest_bytes=len(encode_json(sent.rest)),
+        rest_count=len(sent.rest),
+        fields=[
+            ObservedField(one.key, one.digest, len(encode_json({one.key: one.value})) - _BRACES)
+            for one in fields_of(sent.rest, dialect)
+        ],
         leading=_leading(sent, dialect),
     )
 

@@ -65,16 +65,17 @@ async def chaining(
         upstream = await building.join("daemon-upstream", provider.url)
         store = await building.run("store", "api", "--data", "data")
         store = await building.join("daemon-store", store)
-        settings = daemon_settings + _toml(upstreams(upstream, "inline"))
+        settings = daemon_settings + _toml(upstreams(upstream))
         daemon = ("daemon", "--store", store, "--cache", "cache")
         url = await building.run("daemon", *daemon, settings=settings)
         await building.join("app-daemon", url)
         if shape == "edge":
             if front is not None:
                 url = await stack.enter_async_context(front(url))
-            beyond = _toml(upstreams(await building.join("edge-daemon", url), "coatcheck"))
-            edge = await building.run("edge", *_EDGE, settings=beyond)
-            await building.join("app-edge", edge)
+            remote = await building.join("edge-daemon", url)
+            await building.join(
+                "app-edge", await building.run("edge", "daemon", "--remote", remote)
+            )
         entry = "app-edge" if shape == "edge" else "app-daemon"
         yield Chain(provider, building.hops, building.services, entry)
 
@@ -102,18 +103,13 @@ class _Building:
         return self.services[name].url
 
 
-_EDGE = ("daemon", "--cache", "cache")
-"""How an edge is started: a daemon without a store of its own."""
-
-
-def upstreams(url: str, reuse: str) -> list[dict[str, str]]:
-    """Return the settings of one upstream for each dialect, all at one origin."""
+def upstreams(url: str) -> list[dict[str, str]]:
+    """Return the settings of one upstream for each dialect, all at one origin, as TOML has them."""
     return [
         {
             "name": dialect,
             "dialect": dialect,
             "base_url": url if dialect == "anthropic.messages" else f"{url}/v1",
-            "reuse": reuse,
         }
         for dialect in DIALECTS
     ]

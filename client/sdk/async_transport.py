@@ -35,7 +35,7 @@ class AsyncTransport:
         self._office = office
         self._inner = inner
         self._follows = follows
-        self._reading = partial(announced_async, office.library)
+        self._reading = partial(announced_async, office.library, self._perform)
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,19 +1,21 @@
 """A turn on its way: what its steps are as requests of the library, and its answer as a response."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
-from coatcheck.protocol import Dialect, Problem, encode_json
+from coatcheck.protocol import ANSWER_REFS_HEADER, Dialect, Problem, encode_json
 
 from ..announcement import Announcements
-from ..errors import ConnectionFailedError, TimedOutError
+from ..errors import ClientError, ConnectionFailedError, TimedOutError
 from ..exchange import Exchange, Reply, Request
 from ..exchange import Step as CoreStep
 from ..turn import Turn
 from .direct import is_away
 from .handed import HANDED, Handed
 from .office import Office
+from .passing import Passing
+from .restoring import Restoring, asks_for_images
 from .steps import Drain, Plan, Send
 
 if TYPE_CHECKING:
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_OF_THE_LENGTH = frozenset({"content-length", "transfer-encoding"})
+
 Stream: TypeAlias = "httpx2.SyncByteStream | httpx2.AsyncByteStream"
-Reading: TypeAlias = Callable[[Stream, Announcements], Stream]
+Reading: TypeAlias = Callable[[Stream, Passing], Stream]
 """Returns a stream with what reads it as it passes."""
 
 
@@ -37,6 +41,8 @@ class Errand:
     turn: Turn | None = None
     is_sent: bool = False
     """Whether a provider may have it already."""
+    restoring: Restoring | None = None
+    """Puts back the bytes that the answer has refs for; None where none were asked for."""
     answer: "httpx2.Response | None" = None
     """What came to the request itself, the last time that it was sent; open where it is a success."""
 
@@ -92,28 +98,57 @@ class Errand:
             self.answer = response
             if response.is_success:
                 return reply_of(response)
-        return reply_of(response, (yield from Drain(response)))
+        raw = yield from Drain(response)
+        if step.sink is not None and response.is_success:
+            step.sink.begin(len(raw))
+            step.sink.write(raw)
+            step.sink.received(len(raw))
+            return reply_of(response)
+        return reply_of(response, raw)
+
+    def take_on(self, turn: Turn) -> None:
+        """Take on a turn; where it may be answered with images, ask for refs in their place."""
+        assert turn.body is not None
+        names = {name.lower() for name in turn.headers}
+        if ANSWER_REFS_HEADER.lower() not in names and asks_for_images(turn.dialect, turn.body):
+            turn = replace(turn, headers={**turn.headers, ANSWER_REFS_HEADER: "1"})
+            self.restoring = Restoring(turn.dialect)
+        self.turn = turn
 
     def response(
         self, reply: Reply, announcements: Announcements | None, reading: Reading
-    ) -> "httpx2.Response | None":
+    ) -> "Plan[httpx2.Response | None]":
         """Return what the SDK gets for the answer to the request itself.
 
         None where it says that nobody took it, and there is somebody else.
         """
-        assert self.answer is not None
+        answer, restoring = self.answer, self.restoring
+        assert answer is not None
         if self.office.fallback and is_away(reply):
             return None
         if not reply.is_success:
-            return self._read(self.answer, reply.body)
-        if announcements is not None and _is_plain_stream(reply):
-            self.answer.stream = reading(self.answer.stream, announcements)
-        return self.answer
+            return self._read(answer, reply.body)
+        is_plain = reply.headers.get("content-encoding", "identity") == "identity"
+        if is_plain and _is(reply, "text/event-stream") and (announcements or restoring):
+            answer.stream = reading(answer.stream, Passing(announcements, restoring, self._restore))
+        elif is_plain and _is(reply, "application/json") and restoring:
+            body = yield from Drain(answer)
+            return self._read(answer, (yield from self._restore(restoring.whole(body))))
+        return answer
+
+    def _restore(self, exchange: Exchange[bytes]) -> Plan[bytes]:
+        try:
+            return (yield from self.run(exchange))
+        except ConnectionFailedError as error:
+            raise error.__cause__ or error from None
+        except ClientError as error:
+            raise self.office.library.protocol_error(f"an image did not come: {error}") from error
 
     def _read(self, response: "httpx2.Response", raw: bytes) -> "httpx2.Response":
         """Return a response whose bytes were read already."""
+        headers = [each for each in response.headers.multi_items() if each[0] not in _OF_THE_LENGTH]
         return self.office.library.response(
-            response.status_code, headers=response.headers, content=raw, extensions=_told(response)
+            response.status_code, headers=headers, content=raw, extensions=_told(response)
         )
 
     def refused(self, dialect: Dialect, problem: Problem) -> "httpx2.Response":
@@ -146,10 +181,8 @@ def reply_of(response: "httpx2.Response", raw: bytes = b"") -> Reply:
     return Reply(response.status_code, dict(response.headers.items()), raw)
 
 
-def _is_plain_stream(reply: Reply) -> bool:
-    kind = reply.headers.get("content-type", "")
-    coding = reply.headers.get("content-encoding", "identity")
-    return kind.startswith("text/event-stream") and coding == "identity"
+def _is(reply: Reply, media_type: str) -> bool:
+    return reply.headers.get("content-type", "").startswith(media_type)
 
 
 def _told(response: "httpx2.Response") -> dict[str, object]:

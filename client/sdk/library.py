@@ -32,6 +32,7 @@ class Library:
     connect_timeout: "type[httpx2.ConnectTimeout]"
     timeout: "type[httpx2.TimeoutException]"
     transport_error: "type[httpx2.TransportError]"
+    protocol_error: "type[httpx2.RemoteProtocolError]"
     stream: "type[httpx2.SyncByteStream]"
     async_stream: "type[httpx2.AsyncByteStream]"
 
@@ -56,6 +57,7 @@ def load(name: Name) -> Library:
         connect_timeout=module.ConnectTimeout,
         timeout=module.TimeoutException,
         transport_error=module.TransportError,
+        protocol_error=module.RemoteProtocolError,
         stream=module.SyncByteStream,
         async_stream=module.AsyncByteStream,
     )

@@ -48,8 +48,8 @@ def carry(office: Office, request: "httpx2.Request", reading: Reading) -> "Plan[
         elsewhere = Errand(office, request, request.url)
         return (yield from Send(elsewhere.original))
     errand = Errand(office, request, url, office.dialect_of(request, url))
-    if errand.dialect is not None:
-        errand.turn = yield from _read(errand, errand.dialect)
+    if errand.dialect is not None and (turn := (yield from _read(errand, errand.dialect))):
+        errand.take_on(turn)
     response = yield from _try(errand, reading) if office.fallback else _go(errand, reading)
     return response or (yield from _go_directly(errand))
 
@@ -89,7 +89,7 @@ def _go(errand: Errand, reading: Reading) -> "Plan[httpx2.Response | None]":
         return (yield from Send(office.moved(errand.original, errand.url)))
     try:
         taken = yield from errand.run(take_held(turn, office.known, office.sources))
-        return errand.response(taken.reply, taken.announcements, reading)
+        return (yield from errand.response(taken.reply, taken.announcements, reading))
     except ConnectionFailedError as error:
         raise error.__cause__ or error from None
     except (ClientError, InvalidEndUserError) as error:
@@ -105,7 +105,7 @@ def _go(errand: Errand, reading: Reading) -> "Plan[httpx2.Response | None]":
         reply = yield from errand.run(_as_it_came(turn, body))
     except ConnectionFailedError as error:
         raise error.__cause__ or error from None
-    return errand.response(reply, None, reading)
+    return (yield from errand.response(reply, None, reading))
 
 
 def _as_it_came(turn: Turn, body: JsonObject | None) -> Exchange[Reply]:

@@ -33,7 +33,7 @@ class Transport:
         self._office = office
         self._inner = inner
         self._follows = follows
-        self._reading = partial(announced, office.library)
+        self._reading = partial(announced, office.library, self._perform)
 
     def __enter__(self) -> Self:
         return self

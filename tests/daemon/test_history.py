@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from coatcheck.daemon import (
     NoPrompts,
     RemoteFace,
     RemoteStore,
+    ResponseOutcome,
     UpstreamConfig,
 )
 from coatcheck.daemon.answers import AnswerLimits
@@ -37,6 +40,16 @@ from .responses_talk import ask, converse, converse_whole, data_url, items_of, u
 from .strict_responses import Item, StrictResponses, noisy, painted, strict_responses
 
 DAY = 24 * 3600
+
+
+@dataclass
+class Counted(NoMeters):
+    """How often what came of responses."""
+
+    outcomes: list[str] = field(default_factory=list[str])
+
+    def response(self, outcome: ResponseOutcome) -> None:
+        self.outcomes.append(outcome)
 
 
 @dataclass
@@ -53,6 +66,7 @@ class Rig:
     folder: Path = Path()
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
     source: RemoteStore | None = None
+    meters: Counted = field(default_factory=Counted)
     _running: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self) -> None:
@@ -73,6 +87,7 @@ class Rig:
             remote.blobs if remote else EmbeddedBlobs(self.store),
             remote.prompts if remote else EmbeddedPrompts(self.store),
             responses=remote.responses if remote else EmbeddedResponses(self.store),
+            meters=self.meters,
         )
         self._running.push_async_callback(daemon.close)
         table = join_faces([daemon.face()], title="t", version="0")
@@ -171,6 +186,60 @@ async def test_instructions_are_not_carried_over(rig: Rig) -> None:
             {"role": "user", "content": "say two"},
         ],
     }
+
+
+@pytest.mark.parametrize("seed", range(30 if os.environ.get("COATCHECK_NIGHTLY") else 2))
+async def test_a_tree_of_turns_is_what_a_model_of_it_says(rig: Rig, seed: int) -> None:
+    """Branches anywhere, stored or not, streamed or not, with deletions and daemons started anew."""
+    chance = random.Random(seed)
+    lists: dict[str, list[Item]] = {}
+    gone: list[str] = ["resp_never"]
+    images = [noisy(number, 20) for number in range(3)]
+
+    async def one_turn() -> None:
+        parent = chance.choice([None, *lists])
+        text = f"think say {chance.randrange(10)}" + " call x" * chance.randrange(2)
+        new: Any = chance.choice([text, [user(text)], [user(text, chance.choice(images))]])
+        items: list[Item] = [{"role": "user", "content": new}] if isinstance(new, str) else new
+        before = lists[parent] if parent else []
+        calls = [item for item in before if item.get("type") == "function_call"]
+        answered = {item["call_id"] for item in before if "output" in item}
+        owed = [item for item in calls if item["call_id"] not in answered]
+        outputs = [
+            {"type": "function_call_output", "call_id": item["call_id"], "output": "say so"}
+            for item in owed
+        ]
+        if outputs:
+            new = items = [*outputs, *items]
+        is_stored = chance.random() < 0.8
+        named = {"previous_response_id": parent} if parent else {}
+        async with rig.sdk() as ai:
+            response = await ask(
+                ai, stream=chance.random() < 0.5, input=new, store=is_stored, **named
+            )
+        sent = rig.provider.inputs[-1]
+        assert sent == (new if parent is None else [*before, *items])
+        if is_stored:
+            lists[response.id] = [*before, *items, *items_of(response)]
+        else:
+            gone.append(response.id)
+
+    for _ in range(25):
+        match chance.randrange(8):
+            case 0:
+                await rig.start()
+            case 1 if lists:
+                dropped = chance.choice([*lists])
+                async with rig.sdk() as ai:
+                    await ai.responses.delete(dropped)
+                del lists[dropped]
+                gone.append(dropped)
+            case 2:
+                async with rig.sdk() as ai:
+                    await expect_unknown(rig, ai, chance.choice(gone))
+            case _:
+                await one_turn()
+    assert not rig.provider.refused
 
 
 async def test_two_requests_continue_one_response(rig: Rig) -> None:
@@ -407,13 +476,18 @@ async def test_a_request_that_contradicts_itself_is_refused(rig: Rig) -> None:
                 conversation="conv_1",
             )
         assert refused.value.code == "mutually_exclusive_parameters"
+        # A conversation alone is the upstream's, and what belongs to it is not kept.
+        spoken = await ask(ai, stream=False, input="say two", conversation="conv_1")
+        assert json.loads(rig.provider.bodies[-1])["conversation"] == "conv_1"
+        await expect_unknown(rig, ai, spoken.id)
         for wrong in (7, {"id": first.id}, True):
             with pytest.raises(openai.BadRequestError) as refused:
                 await ask(ai, stream=False, input="say two", previous_response_id=wrong)
             assert refused.value.param == "previous_response_id"
         with pytest.raises(openai.BadRequestError):
             await ask(ai, stream=False, input=7, previous_response_id=first.id)
-    assert len(rig.provider.bodies) == 1
+    assert len(rig.provider.bodies) == 2
+    assert rig.meters.outcomes == ["kept", "not_found", "found"]
 
 
 async def test_a_blob_that_is_gone_is_named_in_the_whole_list(rig: Rig) -> None:

@@ -323,3 +323,18 @@ def test_what_a_provider_counted_is_added_up() -> None:
     request = Request("t", "u", "observe", 0.0, 10, 10, None, usage=usage)
     figures = judge(request, None, {}, Terms()).figures
     assert (figures.prompt_tokens, figures.cached_tokens) == (1000, 900)
+
+
+def test_large_values_are_repeated_and_named_with_on() -> None:
+    watch = Watch()
+    tools: Json = [{"type": "function", "function": {"name": "look" * 200}}]
+    body: JsonObject = {"model": "m", "tools": tools, "messages": [user("one")]}
+    first = watch.see_body(body).figures
+    assert (first.repeated_bytes, first.on_bytes > len(encode_json(tools))) == (0, True)
+    again = watch.see_body(body | {"messages": [user("another conversation")]}).figures
+    assert again.repeated_bytes == len(encode_json({"tools": tools})) - 2
+    assert again.on_bytes < 300
+    watch.now += 25 * HOUR  # known, and kept no longer
+    later = watch.see_body(body | {"messages": [user("a third")]}).figures
+    assert later.repeated_bytes == again.repeated_bytes
+    assert later.on_bytes > len(encode_json(tools))

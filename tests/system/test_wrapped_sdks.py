@@ -14,6 +14,7 @@ import pytest
 from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types
+from tests.conftest import Recorder
 
 from coatcheck.client import InvalidArgumentError, async_http_client, http_client, wrap
 from coatcheck.protocol import Digest
@@ -35,6 +36,13 @@ def url(serve_long: Fixture) -> str:
 @pytest.fixture
 def seen() -> Seen:
     return Seen()
+
+
+@pytest.fixture
+def in_front(run_recorder: Fixture) -> Recorder:
+    """What answers in Coatcheck's place."""
+    in_front: Recorder = run_recorder()
+    return in_front
 
 
 @pytest.fixture
@@ -387,3 +395,83 @@ class TestRefused:
     def test_a_key_that_fits_no_header(self, plain: openai.OpenAI, key: str) -> None:
         with pytest.raises(InvalidArgumentError):
             wrap(plain, key=key)
+
+
+class TestImagesThatComeBack:
+    """Generated images: they cross once, as raw bytes, and the SDK sees what it always saw."""
+
+    @staticmethod
+    def paint(ai: openai.OpenAI, messages: Any) -> tuple[list[Any], list[str]]:
+        tool: Any = {"type": "image_generation", "partial_images": 2}
+        whole: Any = ai.responses.create(model="m", input=messages, tools=[tool])
+        with ai.responses.stream(model="m", input=messages, tools=[tool]) as stream:
+            events: list[Any] = list(stream)
+        parts = [event.partial_image_b64 for event in events if hasattr(event, "partial_image_b64")]
+        assert events[-1].response.output[0].result == whole.output[0].result
+        return whole.output, parts
+
+    def test_in_responses(self, chat: openai.OpenAI, plain: openai.OpenAI, seen: Seen) -> None:
+        messages: Any = [{"role": "user", "content": "Paint"}]
+        output, parts = self.paint(chat, messages)
+        expected, expected_parts = self.paint(plain, messages)
+        assert output[0].result == expected[0].result
+        assert parts == expected_parts
+        assert len(parts) == 2
+        fetched = [path for method, path, _ in seen.requests if method == "GET"]
+        assert len(fetched) == 1 + 3  # of the whole answer, and of the stream with its partial ones
+        again: Any = [*messages, *output, {"role": "user", "content": "More"}]
+        told = chat.responses.create(model="m", input=again).output_text
+        assert told == plain.responses.create(model="m", input=again).output_text
+        assert not seen.uploads
+        assert seen.largest < 2000
+
+    async def test_in_asynchronous_ones(self, url: str, seen: Seen) -> None:
+        tool: Any = {"type": "image_generation", "partial_images": 1}
+        async with openai.AsyncOpenAI(
+            base_url=f"{url}/v1", api_key="k", http_client=seen.async_client()
+        ) as ai:
+            ours = wrap(ai)
+            async with ours.responses.stream(model="m", input="Paint", tools=[tool]) as stream:
+                events: list[Any] = [event async for event in stream]
+            whole: Any = await ours.responses.create(model="m", input="Paint", tools=[tool])
+        assert events[-1].response.output[0].result == whole.output[0].result
+        assert not whole.output[0].result.startswith("blob:")
+
+    @pytest.mark.parametrize("is_streamed", [False, True])
+    def test_in_google_chats(self, url: str, seen: Seen, is_streamed: bool) -> None:
+        config = types.GenerateContentConfig(response_modalities=["TEXT", "IMAGE"])
+        with seen.client() as sender:
+            options = types.HttpOptions(base_url=url, httpx_client=sender)
+            google = genai.Client(api_key="k", http_options=options)
+            painted: list[bytes] = []
+            for ai in (wrap(google), google):
+                chat: Any = ai.chats.create(model="m", config=config)
+                if is_streamed:
+                    chunks = chat.send_message_stream("Paint")
+                    parts = [part for chunk in chunks for part in chunk.parts]
+                else:
+                    parts = chat.send_message("Paint").parts
+                painted.append(parts[-1].inline_data.data)
+                assert "Attachments: 1.\n1. PNG" in chat.send_message("More").text
+        assert painted[0] == painted[1]
+        assert painted[0].startswith(b"\x89PNG")
+        assert any(path == f"/v1/blobs/{Digest.of(painted[0])}" for _, path, _ in seen.requests)
+
+    def test_an_image_that_is_gone_is_an_error(self, in_front: Recorder) -> None:
+        item = {
+            "type": "image_generation_call",
+            "id": "i",
+            "status": "completed",
+            "result": UNKNOWN,
+        }
+        body = json.dumps({"id": "r", "object": "response", "output": [item]}).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        in_front.answers.append(f"{head}\r\n\r\n".encode() + body)
+        in_front.answer = b"HTTP/1.1 404 Gone\r\nContent-Length: 0\r\n\r\n"
+        tool: Any = {"type": "image_generation"}
+        with openai.OpenAI(base_url=f"{in_front.url}/v1", api_key="k", max_retries=0) as ai:
+            with pytest.raises(openai.APIConnectionError) as caught:
+                wrap(ai).responses.create(
+                    model="m", input=[{"role": "user", "content": "x"}], tools=[tool]
+                )
+            assert "did not come" in str(caught.value.__cause__)
