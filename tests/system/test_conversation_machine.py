@@ -35,7 +35,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule
 from .manuscript import PATH_OF, Manuscript, Value, picture
 from .station import Clock, Station
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.system, pytest.mark.timeout(3600)]
 
 NIGHTLY = bool(os.environ.get("COATCHECK_NIGHTLY"))
 EXAMPLES, STEPS = (100, 50) if NIGHTLY else (8, 13)
