@@ -71,11 +71,17 @@ class PromptHandlers:
         dialect = request.query.get("dialect")
         if not dialect:
             raise MalformedRequestError("the query names no dialect", "dialect")
+        etag = f'"{digest}"'
+        if request.headers.get("If-None-Match") == etag:
+            if not await self._store.prompts.has(tenant, dialect, digest):
+                raise PromptNotFoundError(digest)
+            return web.Response(status=304, headers={"ETag": etag})
         texts = await self._store.prompts.expand(tenant, dialect, digest)
         if texts is None:
             raise PromptNotFoundError(digest)
         answer = PromptAnswer(dialect=dialect, messages=tuple(texts))
-        return await in_thread_if(sum(map(len, texts)), partial(json_response, answer))
+        write = partial(json_response, answer, headers={"ETag": etag})
+        return await in_thread_if(sum(map(len, texts)), write)
 
 
 def prompt_routes(prompts: PromptHandlers) -> list[Route]:
@@ -104,7 +110,10 @@ def prompt_routes(prompts: PromptHandlers) -> list[Route]:
             Operation(
                 "Expand a prompt",
                 "daemons",
-                {200: Answer("its messages, oldest first", PromptAnswer)},
+                {
+                    200: Answer("its messages, oldest first", PromptAnswer),
+                    304: Answer("it is kept, and the daemon knows them"),
+                },
                 parameters=[_DIALECT],
                 description="For daemons. A use: keeps the prompt longer.",
             ),

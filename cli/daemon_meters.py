@@ -86,19 +86,27 @@ class DaemonMeters:
             "since that failed; and turns that recovered from a refusal.",
             *("mode", "outcome"),
         )
-        for mode in get_args(daemon.Reuse):
-            for reused in get_args(daemon.ReuseOutcome) if mode != "inline" else ():
-                self._reused.labels(mode, reused)
         self._spared = _count(
             metrics,
             "coatcheck_reuse_spared_bytes_total",
             "Bytes of blobs that upstreams did not get again, since a name stood for them.",
             "mode",
         )
+        for mode in get_args(daemon.Reuse):
+            if mode != "inline":
+                self._spared.labels(mode)
+                for reused in get_args(daemon.ReuseOutcome):
+                    self._reused.labels(mode, reused)
         self._prompts = _count(
             metrics,
             "coatcheck_prompts_total",
             "Prompts that were kept, refused (not to be kept), or asked for and not_found.",
+            "outcome",
+        )
+        self._kept_answers = _count(
+            metrics,
+            "coatcheck_answers_total",
+            "Answers to kept prompts that were kept with them, or refused (not to be kept in time).",
             "outcome",
         )
         self._fields = _count(
@@ -106,6 +114,13 @@ class DaemonMeters:
             "coatcheck_fields_total",
             "Large values of requests that were kept, refused (not to be kept), or named by their "
             "digest and found or not_found.",
+            "outcome",
+        )
+        self._responses = _count(
+            metrics,
+            "coatcheck_responses_total",
+            "Responses that were kept by their ids, refused (not to be kept), or named by them and "
+            "found or not_found.",
             "outcome",
         )
         self._prefixes = _count(
@@ -173,9 +188,17 @@ class DaemonMeters:
         """See `daemon.Meters`."""
         self._prompts.labels(outcome).inc()
 
+    def answer(self, outcome: daemon.AnswerOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._kept_answers.labels(outcome).inc()
+
     def field(self, outcome: daemon.FieldOutcome) -> None:
         """See `daemon.Meters`."""
         self._fields.labels(outcome).inc()
+
+    def response(self, outcome: daemon.ResponseOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._responses.labels(outcome).inc()
 
     def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
         """See `daemon.Meters`."""

@@ -11,6 +11,8 @@ from .settings import Settings
 
 __all__ = ["open_ledger"]
 
+_NOTING = frozenset({"file-id", "uuid"})
+
 
 async def open_ledger(
     settings: Settings, folder: Path, stack: AsyncExitStack
@@ -24,7 +26,7 @@ async def open_ledger(
         StoreError: it cannot be used.
     """
     path = folder / daemon.LEDGER_FILE
-    if all(item.reuse == "inline" for item in settings.upstream):
+    if all(item.reuse not in _NOTING for item in settings.upstream):
         await asyncio.to_thread(_remove, path)
         return None
     ledger = await daemon.Ledger.open(path, secrets.token_bytes)

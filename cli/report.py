@@ -36,7 +36,7 @@ class Line:
 
     names: tuple[str, ...]
     figures: daemon.Figures = field(default_factory=daemon.Figures)
-    broke_at: Counter[int] = field(default_factory=Counter[int])
+    broke_at: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
 
     def add(self, item: daemon.ObservedSum) -> None:
         """Add a sum."""
@@ -50,11 +50,16 @@ class Line:
 
     def to_json(self) -> dict[str, Json]:
         """Return all figures, with `saved_bytes` and the places of the breaks."""
-        places = {str(at): count for at, count in sorted(self.broke_at.items())}
+        places: Counter[int] = Counter()
+        roles: Counter[str] = Counter()
+        for (at, role), count in self.broke_at.items():
+            places[at] += count
+            roles[role] += count
         return {
             **asdict(self.figures),
             "saved_bytes": self.saved_bytes,
-            "broke_at": dict[str, Json](places),
+            "broke_at": {str(at): count for at, count in sorted(places.items())},
+            "broke_in": dict[str, Json](sorted(roles.items())),
         }
 
 
@@ -183,7 +188,7 @@ def _print_tables(
             in_bytes(line.saved_bytes),
             _share(line.saved_bytes, sums.bytes_up),
         )
-    bodies = _table(columns, "turns", "images", "", ">1 MB", ">6 MB", ">20 MB", "breaks", "at")
+    bodies = _table(columns, "turns", "images", "", ">1 MB", ">6 MB", ">20 MB")
     for line in [*lines, *total]:
         sums = line.figures
         bodies.add_row(
@@ -194,16 +199,35 @@ def _print_tables(
             f"{sums.over_1_mb:,}",
             f"{sums.over_6_mb:,}",
             f"{sums.over_20_mb:,}",
-            f"{sums.breaks:,}",
-            _places(line.broke_at),
         )
     console.print(traffic)
     console.print(bodies)
+    console.print(_prefixes(columns, [*lines, *total]))
     if dropped := sum(line.figures.dropped for line in lines):
         note(
             f"{dropped:,} bodies were too large, or came faster than they could be read; "
             "they are counted in bytes only"
         )
+
+
+def _prefixes(columns: Sequence[Column], lines: Sequence[Line]) -> Table:
+    """Return the table of what conversations begin with, which providers cache."""
+    names = ("conversations", "broken", "breaks", "lost", "prompt tokens", "cached", "", "at")
+    table = _table(columns, *names)
+    for line in lines:
+        sums = line.figures
+        table.add_row(
+            *line.names,
+            f"{sums.conversations:,}",
+            f"{sums.broken_conversations:,}",
+            f"{sums.breaks:,}",
+            in_bytes(sums.lost_bytes),
+            f"{sums.prompt_tokens:,}",
+            f"{sums.cached_tokens:,}",
+            _share(sums.cached_tokens, sums.prompt_tokens),
+            _places(line.broke_at),
+        )
+    return table
 
 
 def _table(columns: Sequence[Column], *figures: str) -> Table:
@@ -215,9 +239,15 @@ def _table(columns: Sequence[Column], *figures: str) -> Table:
     return table
 
 
-def _places(broke_at: Counter[int]) -> str:
-    shown = [f"{at}: {count:,}" for at, count in broke_at.most_common(_PLACES_SHOWN)]
+def _places(broke_at: Counter[tuple[int, str]]) -> str:
+    """Return the places where most prefixes broke: `3 user: 5` or, before all messages, `tools: 2`."""
+    most = broke_at.most_common(_PLACES_SHOWN)
+    shown = [f"{_place(at, role)}: {count:,}" for (at, role), count in most]
     return ", ".join([*shown, ".."] if len(broke_at) > _PLACES_SHOWN else shown)
+
+
+def _place(at: int, role: str) -> str:
+    return (role or "before") if at < 0 else f"{at} {role}".rstrip()
 
 
 def _share(part: int, whole: int) -> str:

@@ -38,6 +38,8 @@ _REUSING: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "file-id": ("openai.responses", "anthropic.messages", "gemini.generate"),
         "uuid": ("openai.chat",),
+        "url": tuple(DIALECTS),
+        "file": ("openai.chat", "openai.responses", "anthropic.messages"),
     }
 )
 
@@ -130,13 +132,6 @@ class UpstreamSettings(BaseModel):
             raise ValueError(f"images: mode {self.mode!r} forwards what comes; it takes mode 'on'")
         return self
 
-    @field_validator("file_root")
-    @classmethod
-    def _is_absolute(cls, root: Path | None) -> Path | None:
-        if root is not None and not root.is_absolute():
-            raise ValueError("must be an absolute path")
-        return root
-
     @model_validator(mode="after")
     def _reuses_what_it_can(self) -> Self:
         if self.reuse not in _REUSING:
@@ -148,6 +143,13 @@ class UpstreamSettings(BaseModel):
             said = " or ".join(dialects)
             raise ValueError(f"reuse: {self.reuse!r} takes dialect {said}, not {self.dialect}")
         return self
+
+    @field_validator("file_root")
+    @classmethod
+    def _is_absolute(cls, root: Path | None) -> Path | None:
+        if root is not None and not root.is_absolute():
+            raise ValueError("must be an absolute path")
+        return root
 
     @model_validator(mode="after")
     def _leaves_reading_to_the_remote(self) -> Self:

@@ -120,6 +120,19 @@ def expand(tenant: str, dialect: str, digest: Digest) -> Exchange[list[str] | No
     return (yield from Work(partial(_texts, whole)))
 
 
+def has_prompt(tenant: str, dialect: str, digest: Digest) -> Exchange[bool]:
+    """Ask whether a list is kept whose messages are known here."""
+    path = f"{PROMPT_PATH}{digest}?{urlencode({'dialect': dialect})}"
+    known = {"If-None-Match": f'"{digest}"'}
+    reply = yield from Request("GET", path, _of(tenant) | known)
+    if reply.status == 304:
+        return True
+    error = refusal(reply)
+    if isinstance(error, PromptNotFoundError):
+        return False
+    raise error
+
+
 def append(tenant: str, wanted: PromptAppend, end_user: str | None) -> Exchange[None]:
     """Keep messages that continue a prompt. May be done twice.
 

@@ -119,21 +119,21 @@ class Claims:
         self._claimed: dict[str, Future[object]] = {}
         self._lock = threading.Lock()
 
-    def take(self, names: Collection[str]) -> tuple[set[str], list[Future[object]]]:
+    def take(self, names: Collection[str]) -> tuple[list[str], list[Future[object]]]:
         """Claim those that nobody has; return them, and what ends when the others' owners are done.
 
         What was taken is let go with `release`, whatever came of it.
         """
         with self._lock:
-            mine = {name for name in names if name not in self._claimed}
-            theirs = [self._claimed[name] for name in names if name not in mine]
+            mine = [name for name in names if name not in self._claimed]
+            theirs = [self._claimed[name] for name in names if name in self._claimed]
             self._claimed.update({name: Future() for name in mine})
         return mine, theirs
 
     def release(self, names: Iterable[str]) -> None:
-        """Let go of what was taken; whoever waits looks again."""
+        """Let go of what was taken, once done with it or not; whoever waits looks again."""
         with self._lock:
-            ended = [self._claimed.pop(name) for name in names]
+            ended = [self._claimed.pop(name) for name in names if name in self._claimed]
         for future in ended:
             future.set_result(None)
 

@@ -98,41 +98,38 @@ def shorten(
     if origins:
         messages = _with_refs(messages, dialect, origins)
     form = ref_form(dialect, messages, (), known.name_bytes)
-    sent, stop, inlines = _that_come_back(messages, form.messages, form.inline, dialect)
+    lost = _that_do_not_come_back(messages, form.messages, form.inline, dialect)
     whole = [put_back(message) for message in form.messages]
+    inlines = [inline for inline in form.inline if inline.message not in lost]
     beside, more = _beside(body, dialect, known.name_bytes)
     digests = _digests(whole, dialect, known.hashes)
     return ShortBody(
         {name: beside.get(name) for name in body},
         key,
-        [put_back(message) for message in sent],
+        [put_back(messages[at]) if at in lost else one for at, one in enumerate(whole)],
         digests,
-        stop,
+        min(lost, default=len(whole)),
         [*inlines, *more],
         _fields(beside, dialect, known.field_digests) if digests else {},
     )
 
 
-def _that_come_back(
+def _that_do_not_come_back(
     messages: Sequence[Json],
     forms: Sequence[Json],
     inlines: Sequence[InlineBlob],
     dialect: Dialect,
-) -> tuple[list[Json], int, list[InlineBlob]]:
-    """Return messages in ref form where that comes back, how many may be named, and what refs stand for.
+) -> set[int]:
+    """Return which messages go as they came.
 
-    A server keeps ref form, so that from the first that does not come back none may be named.
+    A server keeps ref form, so that from the first of them on none may be named by its prompt.
     """
     shown = {inline.digest: inline.sniffed for inline in inlines}
-    sent, stop = list(forms), len(forms)
-    lost = {
+    return {
         index
         for index in {inline.message for inline in inlines}
         if not comes_back(partial(_walk_one, dialect), messages[index], forms[index], shown)
     }
-    for index in lost:
-        sent[index], stop = messages[index], min(stop, index)
-    return sent, stop, [inline for inline in inlines if inline.message not in lost]
 
 
 def _walk_one(dialect: Dialect, message: Json) -> list[Slot]:

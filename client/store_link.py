@@ -119,6 +119,10 @@ class StoreLink:
         """Return the JSON texts of a kept list, oldest first; None when it is not kept."""
         return await self._driver.run(daemon_calls.expand(tenant, dialect, digest))
 
+    async def has_prompt(self, tenant: str, dialect: str, digest: Digest) -> bool:
+        """Return whether a list is kept whose messages are known here; a use."""
+        return await self._ask(lambda: daemon_calls.has_prompt(tenant, dialect, digest))
+
     async def append(
         self, tenant: str, wanted: PromptAppend, *, end_user: str | None = None
     ) -> None:

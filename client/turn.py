@@ -19,8 +19,9 @@ from functools import partial
 from coatcheck.protocol import (
     ANSWER_HEADER,
     ENVELOPE_KEY,
+    KEY_HEADER,
     PROMPT_HEADER,
-    REFS_HEADER,
+    TENANT_HEADER,
     USER_HEADER,
     Dialect,
     Digest,
@@ -44,6 +45,8 @@ from .refusal import refusal
 from .shorten import ShortBody, shorten
 from .upload import Spent, forget_all, remember_all, upload_again, upload_missing
 
+_OURS = "coatcheck-"
+_SAYS_WHO = frozenset({KEY_HEADER.lower(), TENANT_HEADER.lower(), USER_HEADER.lower()})
 _HEALS = 2  # uploads after a 404: what was lost, and what goes while that is uploaded
 
 
@@ -90,8 +93,8 @@ class Turn:
     def speaks_for_itself(self) -> bool:
         """Whether its client knows the protocol, and is told what the server says of it."""
         names = {name.lower() for name in self.headers}
-        knows = {PROMPT_HEADER.lower(), REFS_HEADER.lower()} & names
-        return bool(knows) or (self.body is not None and ENVELOPE_KEY in self.body)
+        asks = any(name.startswith(_OURS) and name not in _SAYS_WHO for name in names)
+        return asks or (self.body is not None and ENVELOPE_KEY in self.body)
 
     @property
     def for_whom(self) -> Mapping[str, str]:
@@ -206,11 +209,13 @@ class _Attempt:
         if announced := digest_at(reply, ANSWER_HEADER):
             known.prompts.remember([announced])
         named = digest_at(reply, PROMPT_HEADER)
-        if named is None or not short.digests or named != short.digests[-1]:
+        if named is None or not short.digests:
             return None
-        known.prompts.remember(short.digests)
         known.fields.remember(short.fields.values())
         remember_all(short.inlines, self._named, known)
+        if named != short.digests[-1]:
+            return None  # as of a list that continues a response which the server knows by its id
+        known.prompts.remember(short.digests)
         return named
 
     def mend(self, reply: Reply) -> Exchange[bool]:

@@ -69,12 +69,11 @@ def upload_missing(
             return
         mine, theirs = known.claims.take(wanted)
         try:
-            ours = [by_name[name] for name in wanted if name in mine]
-            yield from _upload_absent(ours, named, known, spent)
+            yield from _upload_absent({name: by_name[name] for name in mine}, named, known, spent)
         finally:
             known.claims.release(mine)
         yield from _wait(theirs)
-    left = [inline for name, inline in by_name.items() if not known.blobs.has(name)]
+    left = {name: inline for name, inline in by_name.items() if not known.blobs.has(name)}
     yield from _upload_absent(left, named, known, spent)
 
 
@@ -107,19 +106,21 @@ def remember_all(inlines: Sequence[InlineBlob], named: Mapping[str, str], known:
 
 
 def _upload_absent(
-    inlines: Sequence[InlineBlob], named: Mapping[str, str], known: Known, spent: Spent
+    inlines: Mapping[str, InlineBlob], named: Mapping[str, str], known: Known, spent: Spent
 ) -> Exchange[None]:
+    """Upload what is missing of blobs by their names; who waits for one waits for no other."""
     if not inlines:
         return
-    digests = [inline.digest for inline in inlines]
+    digests = [inline.digest for inline in inlines.values()]
     try:
         absent = set((yield from missing(digests, named)))
     except ConnectionFailedError:  # as of a server that was restarted
         absent = set((yield from missing(digests, named)))
-    for inline in inlines:
+    for name, inline in inlines.items():
         if inline.digest in absent:
             yield from _upload(inline, named, known, spent)
-        known.blobs.remember([_name(inline.digest, named)])
+        known.blobs.remember([name])
+        known.claims.release([name])
 
 
 def _wait(theirs: Sequence["Future[object]"]) -> Exchange[None]:

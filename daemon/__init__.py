@@ -11,12 +11,14 @@ from .history import EmbeddedResponses, NamedResponse, ResponseSource
 from .inventory import Inventory
 from .links import BlobLinks, EmbeddedLinks
 from .meters import (
+    AnswerOutcome,
     FieldOutcome,
     Meters,
     NoMeters,
     PromptOutcome,
     ReplicaChoice,
     ResolveStep,
+    ResponseOutcome,
     ReuseOutcome,
     VariantOutcome,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "ECHO",
     "LEDGER_FILE",
     "OBSERVATIONS_FILE",
+    "AnswerOutcome",
     "BlobLinks",
     "BlobSource",
     "CacheConfig",
@@ -79,6 +82,7 @@ __all__ = [
     "ReplicaChoice",
     "ResolveStep",
     "Resolved",
+    "ResponseOutcome",
     "ResponseSource",
     "Reuse",
     "ReuseOutcome",

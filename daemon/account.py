@@ -5,8 +5,9 @@ Kept beside the traffic, so that observing changes no byte and delays none.
 
 from dataclasses import dataclass
 
-from coatcheck.protocol import Buffer, Dialect
+from coatcheck.protocol import Buffer, Dialect, PromptUsage, read_usage
 
+from .answer_ends import AnswerEnds
 from .observation import Observed, ObservedBody, ObservedRequest, Observer
 from .observed_turn import ReadLimits, SentTurn, sent_turn
 from .turn import ParsedRequest
@@ -45,6 +46,8 @@ class Account:
         self._is_dropped = False
         self._bytes_up = 0
         self._bytes_down = 0
+        is_read = is_copied and (upstream.observe or upstream.mode == "observe")
+        self._ends = AnswerEnds() if is_read else None
         self.status = 0
         """What the client was answered; 0 while it was not."""
 
@@ -100,9 +103,11 @@ class Account:
         else:
             self._is_dropped = True
 
-    def give(self, size: int) -> None:
+    def give(self, data: bytes) -> None:
         """Count bytes that the client is sent."""
-        self._bytes_down += size
+        self._bytes_down += len(data)
+        if self._ends is not None:
+            self._ends.take(data)
 
     def close(self) -> None:
         """Report it, unless its upstream's mode is `pass`; call it once."""
@@ -123,8 +128,15 @@ class Account:
                 bytes_down=self._bytes_down,
                 status=self.status,
                 at=subject.at,
+                usage=self._usage(),
             )
         )
+
+    def _usage(self) -> PromptUsage | None:
+        dialect = self._subject.dialect
+        if self._ends is None or dialect is None:
+            return None
+        return read_usage(dialect, self._ends.joined())
 
     def _let_go(self) -> None:
         if self._body is not None:

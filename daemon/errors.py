@@ -256,6 +256,14 @@ class StoreLoopError(DaemonError):
     title = "A daemon is asked in place of a store"
 
 
+class EdgeLoopError(DaemonError):
+    """Edges have each other as their remotes: the operator's to settle."""
+
+    status = 508
+    code = "loop_detected"
+    title = "Edges stand behind each other without an end"
+
+
 class WrongBytesError(DaemonError):
     """The store sent other bytes than were asked for, more than once; none of them was used."""
 

@@ -8,7 +8,7 @@ import re
 from base64 import b64decode
 from collections.abc import Iterable, Sequence
 
-from coatcheck.protocol import DAEMON_HEADER, KEY_HEADER, TENANT_HEADER, holds_key
+from coatcheck.protocol import DAEMON_HEADER, EDGES_HEADER, KEY_HEADER, TENANT_HEADER, holds_key
 from coatcheck.web import is_loopback_authority
 
 # RFC 9110 section 7.6.1, with Connection's historic companions.
@@ -141,7 +141,7 @@ def store_request_headers(
     stranger's.
     """
     received = list(headers)
-    dropped = _NOT_UPSTREAM | _named_by_connection(received) | {"origin"}
+    dropped = _NOT_UPSTREAM | _named_by_connection(received) | {"origin", EDGES_HEADER.lower()}
     if not keeps_tenant:
         dropped |= {TENANT_HEADER.lower()}
     return [

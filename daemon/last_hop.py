@@ -89,7 +89,16 @@ class LastHop:
         open_blob: OpenBlob = partial(self._resolver.open, received.tenant)
         if self._fitter and fitted.variants:
             open_blob = self._fitter.opener(fitted, open_blob)
-        hop = Hop(received.tenant, request, upstream, turn, fitted.fillings, open_blob, root)
+        hop = Hop(
+            received.tenant,
+            request,
+            upstream,
+            turn,
+            fitted.fillings,
+            open_blob,
+            root,
+            received.end_user,
+        )
         plan = await self._modes.of(upstream).plan(hop)
         try:
             before = PartSnapshot(turn.body, plan.fillings) if plan.watched else None
@@ -117,7 +126,7 @@ class LastHop:
                     account.status = answer.status
                     instead: Plan | None = None
                     if answer.status in leaving.plan.watched:
-                        answer, instead = await self._judge(answer, leaving.plan)
+                        answer, instead = await self._judge(answer, leaving)
                     if instead is None:
                         leaving.plan.answered(answer.status)
                         extra = await told()
@@ -133,10 +142,12 @@ class LastHop:
         finally:
             leaving.plan.close()
 
-    async def _judge(self, answer: Answer, plan: Plan) -> tuple[Answer, Plan | None]:
+    async def _judge(self, answer: Answer, leaving: Leaving) -> tuple[Answer, Plan | None]:
         """Return the answer whole again, and what the plan wants to be sent in its place."""
         peeked = await peek(answer)
-        instead = await plan.refused(peeked.refusal)
+        assert leaving.before is not None
+        leaving.before.restore()  # whoever plans anew looks at what the client sent
+        instead = await leaving.plan.refused(peeked.refusal)
         if instead:
             await peeked.close()
         return peeked, instead
@@ -144,8 +155,6 @@ class LastHop:
     async def _write_again(self, leaving: Leaving, plan: Plan) -> None:
         leaving.plan.close()
         leaving.plan = plan
-        assert leaving.before is not None
-        leaving.before.restore()
         leaving.before = PartSnapshot(leaving.hop.turn.body, plan.fillings)
         leaving.outgoing = await self._write(leaving.hop, leaving.received, plan)
 

@@ -10,10 +10,12 @@ from typing import Literal, Protocol
 from coatcheck.protocol import PrefixOutcome
 
 PromptOutcome = Literal["kept", "refused", "not_found"]
+AnswerOutcome = Literal["kept", "refused"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
+ResponseOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
-ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ReplicaChoice = Literal["own", "spilled", "other", "any", "unconnected"]
+ReuseOutcome = Literal["found", "uploaded", "failed", "recovered"]
 ResolveStep = Literal["grants", "bytes"]
 
 
@@ -68,8 +70,16 @@ class Meters(Protocol):
         """A prompt was kept, could not be, or was asked for and is not there."""
         ...
 
+    def answer(self, outcome: AnswerOutcome) -> None:
+        """The answer to a prompt that is kept was kept with it, or could not be in time."""
+        ...
+
     def field(self, outcome: FieldOutcome) -> None:
         """A large value was kept, could not be, or was named by its digest and found or not."""
+        ...
+
+    def response(self, outcome: ResponseOutcome) -> None:
+        """A response was kept by its id, could not be, or was named by it and found or not."""
         ...
 
     def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
@@ -106,7 +116,11 @@ class NoMeters:
 
     def prompt(self, outcome: PromptOutcome) -> None: ...
 
+    def answer(self, outcome: AnswerOutcome) -> None: ...
+
     def field(self, outcome: FieldOutcome) -> None: ...
+
+    def response(self, outcome: ResponseOutcome) -> None: ...
 
     def prefix(self, upstream: str, outcome: PrefixOutcome) -> None: ...
 

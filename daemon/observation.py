@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from coatcheck.protocol import PromptUsage
+
 from .observed_turn import SentTurn
 
 Mode = Literal["pass", "observe", "on"]
@@ -61,6 +63,8 @@ class Observed:
     bytes_down: int
     status: int
     at: float
+    usage: PromptUsage | None = None
+    """What the answer says of the tokens that were read."""
 
 
 class Observer(Protocol):

@@ -23,14 +23,15 @@ _PATIENCE_SECONDS = 5.0
 class ObservedSum:
     """What one tenant sent to one upstream in one mode.
 
-    `broke_at` says how many prefixes broke at which message, counted from 0.
+    `broke_at` says how many prefixes broke at which message, counted from 0 (-1: before all of them), and
+    whose that was.
     """
 
     tenant: str
     upstream: str
     mode: str
     figures: Figures
-    broke_at: Counter[int] = field(default_factory=Counter[int])
+    broke_at: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
 
 
 def read_observations(path: Path, since: float, until: float) -> Sequence[ObservedSum]:
@@ -73,5 +74,5 @@ def _read(connection: Connection, since: float, until: float) -> list[ObservedSu
         sums[key] = ObservedSum(*key, Figures(*figures))
     broken = select(breaks).where(breaks.c.hour.between(since, until))
     for row in connection.execute(broken):
-        sums[row.tenant, row.upstream, row.mode].broke_at[row.message] += row[-1]
+        sums[row.tenant, row.upstream, row.mode].broke_at[row.message, row.role] += row[-1]
     return list(sums.values())

@@ -37,6 +37,8 @@ breaks = Table(
     observations_metadata,
     *_scope(),
     Column("message", Integer, primary_key=True),
+    # Whose message it was; or of -1, which value before the messages changed.
+    Column("role", String, primary_key=True),
     Column("count", Integer, nullable=False),
 )
 

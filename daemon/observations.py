@@ -15,6 +15,7 @@ from typing import Self, TypeAlias
 from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
+from coatcheck.protocol import PrefixOutcome
 from coatcheck.store import Database
 
 from .marks import SALT_BYTES, Mark, Marker, Seen, TurnMarks
@@ -25,6 +26,8 @@ FILE_NAME = "observations.db"
 HOUR_SECONDS = 3600
 MAX_INDEX = 1000
 """Breaks at this message or later are counted together."""
+
+MAX_ROLE = 32
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 _ASKED_AT_ONCE = 900
@@ -77,13 +80,15 @@ class Observations:
             raise
         return cls(database, limits, Marker(salt))
 
-    async def write(self, batch: Sequence[Judged]) -> None:
+    async def write(self, batch: Sequence[Judged]) -> Sequence[PrefixOutcome | None]:
         """Judge requests, in the order in which they came, and add what they say.
+
+        Returns what became of the prefix of each.
 
         Raises:
             StoreError: the disk refused; nothing was added.
         """
-        await self._database.run(lambda connection: self._write(connection, batch))
+        return await self._database.run(lambda connection: self._write(connection, batch))
 
     async def trim(self, now: float) -> None:
         """Remove what has grown old.
@@ -97,23 +102,28 @@ class Observations:
         """Close the file. May be called twice."""
         await self._database.close()
 
-    def _write(self, connection: Connection, batch: Sequence[Judged]) -> None:
+    def _write(
+        self, connection: Connection, batch: Sequence[Judged]
+    ) -> Sequence[PrefixOutcome | None]:
         asked = {mark for _, turn_marks in batch if turn_marks for mark in turn_marks.all()}
         stored = _seen(connection, asked)
         memory = dict(stored)
         sums: dict[_Scope, Figures] = {}
-        broken: dict[tuple[_Scope, int], int] = {}
+        broken: dict[tuple[_Scope, int, str], int] = {}
+        prefixes: list[PrefixOutcome | None] = []
         for request, turn_marks in batch:
             outcome = judge(request, turn_marks, memory, self._limits.terms)
             memory |= outcome.seen
             scope = _scope(request)
             sums.setdefault(scope, Figures()).add(outcome.figures)
+            prefixes.append(outcome.prefix)
             if outcome.broke_at is not None:
-                place = scope, min(outcome.broke_at, MAX_INDEX)
+                place = scope, min(outcome.broke_at, MAX_INDEX), _role(outcome.broke_in)
                 broken[place] = broken.get(place, 0) + 1
         _put_seen(connection, self._changed(stored, memory))
         _add_sums(connection, sums)
         _add_breaks(connection, broken)
+        return prefixes
 
     def _changed(
         self, stored: Mapping[Mark, Seen], memory: Mapping[Mark, Seen]
@@ -121,7 +131,9 @@ class Observations:
         return {
             mark: seen
             for mark, seen in memory.items()
-            if mark not in stored or seen.at - stored[mark].at >= self._limits.renew_seconds
+            if mark not in stored
+            or seen.depth != stored[mark].depth
+            or seen.at - stored[mark].at >= self._limits.renew_seconds
         }
 
     def _trim(self, connection: Connection, now: float) -> None:
@@ -168,10 +180,15 @@ def _add_sums(connection: Connection, sums: Mapping[_Scope, Figures]) -> None:
         connection.execute(_add_hour, rows)
 
 
-def _add_breaks(connection: Connection, broken: Mapping[tuple[_Scope, int], int]) -> None:
+def _role(text: str) -> str:
+    """Return a role as it is kept: what clients make up as they like is not."""
+    return text if text.isascii() and text.isidentifier() and len(text) <= MAX_ROLE else ""
+
+
+def _add_breaks(connection: Connection, broken: Mapping[tuple[_Scope, int, str], int]) -> None:
     rows = [
-        _named(scope) | {"message": message, "count": count}
-        for (scope, message), count in broken.items()
+        _named(scope) | {"message": message, "role": role, "count": count}
+        for (scope, message, role), count in broken.items()
     ]
     if rows:
         connection.execute(_add_break, rows)

@@ -5,11 +5,12 @@ protocol's own functions write, so that the figures hold when the client comes.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from coatcheck.protocol import (
     ENVELOPE_KEY,
+    LEADING_KEYS,
     MAX_DIGESTS,
     Dialect,
     Digest,
@@ -20,8 +21,10 @@ from coatcheck.protocol import (
     MissingRequest,
     PromptDigestError,
     ProtocolError,
+    canonical_json,
     copy_json,
     encode_json,
+    fields_of,
     prompt_digests,
     prompt_root,
     ref_form,
@@ -67,6 +70,8 @@ class SentTurn:
     is_envelope: bool
     messages: list[Json]
     rest: JsonObject
+    fields: Mapping[str, Digest] = field(default_factory=dict[str, Digest])
+    """Values that the envelope names by their digests."""
 
     def copy(self) -> "SentTurn":
         """Copy the messages, into which hydration writes."""
@@ -95,6 +100,17 @@ class ObservedMessage:
     ref_bytes: int
     is_telling: bool
     images: tuple[ObservedImage, ...]
+    role: str = ""
+    """As it says; empty where it says none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedField:
+    """A large value beside the messages: its key, its digest, the length of both as JSON."""
+
+    key: str
+    digest: Digest
+    json_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +119,7 @@ class ObservedTurn:
 
     `chain` has the digest of the list after each message, or nothing where RFC 8785 cannot express
     it. `parent` is what an envelope continued. `rest_bytes` is the length of the body without the
-    list.
+    list, which has `rest_count` keys; `fields` are those of them that an envelope may name.
     """
 
     dialect: str
@@ -113,20 +129,28 @@ class ObservedTurn:
     chain: Sequence[Digest]
     messages: Sequence[ObservedMessage]
     rest_bytes: int
+    rest_count: int
+    fields: Sequence[ObservedField]
+    leading: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    """Digests of the values that a model reads before the messages, by their keys."""
 
-    def envelope_bytes(self, start: int) -> int:
+    def envelope_bytes(self, start: int, known: Collection[str] = ()) -> int:
         """Return the length of the body with which a client appends the messages from `start` on.
 
-        A list without a chain goes whole, in ref form.
+        It names the `known` fields. A list without a chain goes whole, in ref form, and so do its fields.
         """
+        named = [one for one in self.fields if self.chain and one.key in known]
+        rest_bytes = self.rest_bytes - sum(one.json_bytes for one in named)
+        rest_bytes -= min(len(named), self.rest_count - 1)  # commas
         sent = self.messages[start:] if self.chain else self.messages
         if self.chain:
             parent = self.chain[start - 1] if start else None
-            frame: JsonObject = {ENVELOPE_KEY: Envelope(parent, [], {}).to_json()}
+            fields = {one.key: one.digest for one in named}
+            frame: JsonObject = {ENVELOPE_KEY: Envelope(parent, [], fields).to_json()}
         else:
             frame = {self.messages_key: []}
-        commas = max(len(sent) - 1, 0) + (self.rest_bytes > _BRACES)
-        length = len(encode_json(frame)) - _BRACES + self.rest_bytes
+        commas = max(len(sent) - 1, 0) + (rest_bytes > _BRACES)
+        length = len(encode_json(frame)) - _BRACES + rest_bytes
         return length + sum(message.ref_bytes for message in sent) + commas
 
 
@@ -162,7 +186,13 @@ def sent_turn(parsed: ParsedRequest, dialect: Dialect) -> SentTurn | None:
         return None
     left_out = {dialect.messages_key, ENVELOPE_KEY}
     rest = {key: value for key, value in parsed.body.items() if key not in left_out}
-    return SentTurn(envelope.parent if envelope else None, envelope is not None, listed, rest)
+    return SentTurn(
+        envelope.parent if envelope else None,
+        envelope is not None,
+        listed,
+        rest,
+        envelope.fields if envelope else {},
+    )
 
 
 def measure(
@@ -204,6 +234,12 @@ def measure(
         chain=chain if is_chained else [],
         messages=messages,
         rest_bytes=len(encode_json(sent.rest)),
+        rest_count=len(sent.rest),
+        fields=[
+            ObservedField(one.key, one.digest, len(encode_json({one.key: one.value})) - _BRACES)
+            for one in fields_of(sent.rest, dialect)
+        ],
+        leading=_leading(sent, dialect),
     )
 
 
@@ -215,6 +251,20 @@ def read_turn(raw: bytes, dialect: Dialect, limits: ReadLimits) -> ObservedTurn 
     """
     sent = parse_turn(raw, dialect, limits)
     return None if sent is None else measure(sent, dialect, limits, lambda: None)
+
+
+def _leading(sent: SentTurn, dialect: Dialect) -> dict[str, bytes]:
+    keys = ("model", *LEADING_KEYS.get(dialect.name, ()))
+    found = {key: _digest(sent.rest[key]) for key in keys if key in sent.rest}
+    return found | {key: sent.fields[key].raw for key in keys if key in sent.fields}
+
+
+def _digest(value: Json) -> bytes:
+    """Return a field's digest, of whatever size; or one of its text, where RFC 8785 has no form for it."""
+    try:
+        return hashlib.sha256(canonical_json(value)).digest()
+    except PromptDigestError:
+        return hashlib.sha256(encode_json(value)).digest()
 
 
 def _question(count: int) -> int:
@@ -239,12 +289,14 @@ def _image(blob: InlineBlob) -> ObservedImage:
 
 def _message(whole: Json, short: Json, images: tuple[ObservedImage, ...]) -> ObservedMessage:
     text = encode_json(short)
+    role = whole.get("role") if isinstance(whole, dict) else None
     return ObservedMessage(
         own=hashlib.sha256(text).digest(),
         json_bytes=len(encode_json(whole)) if images else len(text),
         ref_bytes=len(text),
         is_telling=bool(images) or len(text) >= _TELLING_BYTES,
         images=images,
+        role=role if isinstance(role, str) else "",
     )
 
 

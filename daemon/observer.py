@@ -261,7 +261,7 @@ class RecordingObserver:
             self._forget_turns()
         some = self._take_some()
         try:
-            await self._observations.write([item.judged for item in some])
+            prefixes = await self._observations.write([item.judged for item in some])
         except StoreError as error:
             self._unwritten.extendleft(reversed(some))
             self._waiting_marks += sum(item.mark_count for item in some)
@@ -271,6 +271,9 @@ class RecordingObserver:
         else:
             self._is_failing = False
             self._waiting -= len(some)
+            for item, outcome in zip(some, prefixes, strict=True):
+                if outcome is not None:
+                    self._meters.prefix(item.request.upstream, outcome)
         return not self._is_failing
 
     def _take_some(self) -> list[_Unwritten]:

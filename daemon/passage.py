@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from aiohttp import web
 
 from coatcheck.protocol import (
+    EDGES_HEADER,
     KEY_HEADER,
     Problem,
     Provider,
@@ -32,7 +33,7 @@ from coatcheck.web import (
 )
 
 from .account import Account, Subject
-from .errors import DaemonError
+from .errors import DaemonError, EdgeLoopError
 from .headers import own_answer_headers, request_headers
 from .incoming import Incoming
 from .navigation import refuse_navigation
@@ -51,6 +52,7 @@ _UNWANTED = frozenset({"CONNECT", "TRACE"})
 _REST = "{path:(?s:.*)}"
 PASSING_PATHS = tuple(f"/{base}/{_REST}" for base in ("v1", "v1beta", "v1alpha", "upload", "ws"))
 """Where providers' paths are, as routes."""
+_MAX_EDGES = 8
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -215,6 +217,9 @@ def headers_of(
     """Return the headers of a request for its upstream; see `request_headers`.
 
     To another daemon our key goes too: that of the settings, else the client's.
+
+    Raises:
+        EdgeLoopError: to another daemon, after too many others.
     """
     config = upstream.config
     headers = request_headers(
@@ -226,9 +231,24 @@ def headers_of(
     )
     if not config.is_coatcheck:
         return headers
+    headers = [(name, value) for name, value in headers if name.lower() != EDGES_HEADER.lower()]
+    headers.append(edges_header(request))
     if config.own_key is None and (key := key_of(request)) is not None:
         headers.append((KEY_HEADER, key))
     return [*headers, *first_hop(request)]
+
+
+def edges_header(request: web.Request) -> tuple[str, str]:
+    """Return the header that says to another daemon through how many edges a request came.
+
+    Raises:
+        EdgeLoopError: more than anybody puts one behind the other.
+    """
+    said = request.headers.get(EDGES_HEADER, "0")
+    count = int(said) if said.isascii() and said.isdecimal() and len(said) < 3 else _MAX_EDGES
+    if count >= _MAX_EDGES:
+        raise EdgeLoopError(f"it came through {said[:20]} edges")
+    return EDGES_HEADER, str(count + 1)
 
 
 def key_of(request: web.Request) -> str | None:

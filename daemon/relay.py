@@ -108,10 +108,10 @@ async def relay(
     request: web.Request,
     answer: Answer,
     extra: Mapping[str, str],
-    count: Callable[[int], None],
+    count: Callable[[bytes], None],
     tap: Tap | None = None,
 ) -> web.StreamResponse:
-    """Pass an answer on, its headers joined by `extra`; `count` is told the bytes of its body.
+    """Pass an answer on, its headers joined by `extra`; `count` is shown the bytes of its body.
 
     Raises:
         BrokenAnswerError: the upstream broke off; what there was to say has been written.
@@ -138,14 +138,14 @@ class _Way:
 
     request: web.Request
     response: PassedAnswer
-    count: Callable[[int], None]
+    count: Callable[[bytes], None]
 
     async def begin(self) -> None:
         await self.response.prepare(self.request)
 
     async def give(self, data: bytes) -> None:
         if data:
-            self.count(len(data))
+            self.count(data)
             await self.response.write(data)
 
 
@@ -241,8 +241,10 @@ async def _pass_stream(
         raise
     rest = gate.finish()
     await way.give(rest)
-    if reading and not (rest or gate.is_inside):
-        await way.give(await reading.end())
+    if reading:
+        last = await reading.end()
+        if not (rest or gate.is_inside):  # what is added would end an event that has no end
+            await way.give(last)
 
 
 async def _inflated(chunks: AsyncGenerator[bytes], codings: Sequence[str]) -> AsyncGenerator[bytes]:

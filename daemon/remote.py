@@ -300,17 +300,25 @@ class RemotePrompts:
         known = self._memory.get(tenant, dialect, digest, now, max_age_seconds=age)
         if known is not None:
             return known
+        known = self._memory.get(tenant, dialect, digest, now, max_age_seconds=STALE_SECONDS)
         try:
-            async with self._availability.asking():
-                texts = await self._link.expand(tenant, dialect, digest)
+            texts = await self._ask(tenant, dialect, digest, known)
         except StoreUnavailableError:
-            known = self._memory.get(tenant, dialect, digest, now, max_age_seconds=STALE_SECONDS)
             if known is None:
                 raise
             return known
         if texts is not None:
             self._memory.put_list(tenant, dialect, digest, texts, now)
         return texts
+
+    async def _ask(
+        self, tenant: str, dialect: str, digest: Digest, known: list[str] | None
+    ) -> list[str] | None:
+        """Return what the store keeps; messages that are known do not come again."""
+        async with self._availability.asking():
+            if known is None:
+                return await self._link.expand(tenant, dialect, digest)
+            return known if await self._link.has_prompt(tenant, dialect, digest) else None
 
     async def append(
         self,

@@ -126,7 +126,13 @@ class RemoteStore:
         """The blobs that it has, through the cache."""
         self.prompts = RemotePrompts(link, availability, clock)
         """The prompts that it keeps."""
-        self.responses = RemoteResponses(link, availability, clock, self._response_removed)
+        self.responses = RemoteResponses(
+            link,
+            availability,
+            clock,
+            settled=self.prompts.flush,
+            on_removed=self._response_removed,
+        )
         """What the answers among them are called."""
         self.links = RemoteLinks(link, availability, clock)
         """URLs of the blobs, for whoever fetches them from the store."""
@@ -194,7 +200,7 @@ class RemoteStore:
 
     async def close(self) -> None:
         """End what is being fetched, and let go of connections and files. May be called twice."""
-        await self.prompts.close()
+        await asyncio.gather(self.responses.close(), self.prompts.close())
         await self._stack.aclose()
 
     def face(self, providers: Passage) -> Face:

@@ -36,7 +36,7 @@ from .availability import Availability
 from .errors import DaemonError
 from .headers import store_answer_headers, store_request_headers
 from .incoming import Incoming
-from .passage import first_hop, key_of
+from .passage import edges_header, first_hop, key_of
 from .target import store_target
 from .upstream import Answer, Outgoing, Upstream
 
@@ -107,8 +107,7 @@ class StorePassage:
         is_daemon = is_known(request) and principal_of(request).tenant is None
         tenant = _tenant(request, is_daemon=is_daemon)
         headers = store_request_headers(request.headers.items(), keeps_tenant=is_daemon)
-        if self._name is not None:
-            headers.append((DAEMON_HEADER, self._name))
+        headers.append(self._hop(request))
         if self._key is not None and key_of(request) is None:
             headers.append((KEY_HEADER, self._key))
         headers += [*first_hop(request), *marks]
@@ -127,6 +126,15 @@ class StorePassage:
             raise ProblemError(error.problem) from error
         finally:
             await incoming.close()
+
+    def _hop(self, request: web.Request) -> tuple[str, str]:
+        """Return what tells the server behind us who passes a request on."""
+        if self._name is not None:
+            return DAEMON_HEADER, self._name
+        try:
+            return edges_header(request)
+        except DaemonError as error:
+            raise ProblemError(error.problem) from error
 
     async def _answer(self, outgoing: Outgoing, stack: AsyncExitStack) -> Answer:
         """Return the store's answer, which the stack closes."""

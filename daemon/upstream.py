@@ -71,7 +71,7 @@ class UpstreamConfig:
     """Whether turns in mode `on` are read for the report too, which takes some of a processor for
     each; in mode `observe` they always are."""
     history: Literal["upstream", "coatcheck"] = "upstream"
-    """Who knows what `previous_response_id` names, in dialect `openai.responses` and mode `on`."""
+    """Who knows what `previous_response_id` names, in dialect `openai.responses` where turns are read."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     images: ImagePolicy | None = None
     """What becomes of images that are larger than it uses, in mode `on`; None: they go as they are."""

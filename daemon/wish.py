@@ -27,8 +27,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Its messages kept, its attachments named, its prefix compared with what was sent before, and refs
-    in place of an answer's inline bytes."""
+    """Its messages kept, its attachments named, its prefix compared with what was sent before, refs in its answer."""
 
     is_kept: bool
     is_named: bool
@@ -39,11 +38,12 @@ class Wish:
 def wish_of(parsed: ParsedRequest, request: web.Request) -> Wish:
     """Return what a request asks for; an envelope is kept without being asked for."""
     asked = request.headers.get(PROMPT_HEADER, "").strip().lower()
-    is_named = request.headers.get(REFS_HEADER, "").strip() == "1"
-    is_guarded = request.headers.get(PREFIX_HEADER, "").strip() == "1"
-    wants_refs = request.headers.get(ANSWER_REFS_HEADER, "").strip() == "1"
-    is_kept = parsed.envelope is not None or asked == KEEP
-    return Wish(is_kept, is_named, is_guarded, wants_refs)
+    return Wish(
+        is_kept=parsed.envelope is not None or asked == KEEP,
+        is_named=_is_set(request, REFS_HEADER),
+        is_guarded=_is_set(request, PREFIX_HEADER),
+        wants_refs=_is_set(request, ANSWER_REFS_HEADER),
+    )
 
 
 async def kept_headers(keeping: Awaitable[Kept], wish: Wish, start: int) -> Mapping[str, str]:
@@ -56,3 +56,7 @@ async def kept_headers(keeping: Awaitable[Kept], wish: Wish, start: int) -> Mapp
 async def awaited(keeping: "asyncio.Task[Mapping[str, str]] | None") -> Mapping[str, str]:
     """Return the headers of what is being kept; none where nothing is."""
     return await keeping if keeping else _NO_HEADERS
+
+
+def _is_set(request: web.Request, header: str) -> bool:
+    return request.headers.get(header, "").strip() == "1"

@@ -111,6 +111,7 @@ from .key import (
     ALL_SCOPES,
     DAEMON_HEADER,
     DEFAULT_TENANT,
+    EDGES_HEADER,
     KEY_HEADER,
     KEY_PREFIX,
     TENANT_HEADER,
@@ -218,6 +219,7 @@ from .sse import (
 )
 from .upload import DIGEST_HEADER, REF_HEADER, TUS_PATH
 from .upload_id import part_id_of, read_part_id, read_upload_id, upload_id_of
+from .usage import PromptUsage, read_usage
 
 __all__ = [
     "ALL_SCOPES",
@@ -231,6 +233,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "DIALECTS",
     "DIGEST_HEADER",
+    "EDGES_HEADER",
     "ENVELOPE_KEY",
     "EXPIRES_PARAMETER",
     "FIELD_DIALECT",
@@ -347,6 +350,7 @@ __all__ = [
     "PromptAppend",
     "PromptDigestError",
     "PromptStep",
+    "PromptUsage",
     "ProtocolError",
     "Provider",
     "Ref",
@@ -433,6 +437,7 @@ __all__ = [
     "read_envelope",
     "read_part_id",
     "read_upload_id",
+    "read_usage",
     "ref_form",
     "refs_headers",
     "replace_data",

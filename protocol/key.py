@@ -23,6 +23,8 @@ TENANT_HEADER = "Coatcheck-Tenant"
 """Names the tenant that a daemon asks for; its own key is bound to none."""
 DAEMON_HEADER = "Coatcheck-Daemon"
 """Names the daemon that asks its store, so that a daemon which is asked instead knows a loop."""
+EDGES_HEADER = "Coatcheck-Edges"
+"""Through how many edges a request came."""
 DEFAULT_TENANT = "default"
 """The tenant of keys that name none, and of everybody where there are no keys."""
 

@@ -4,14 +4,13 @@ The reader never rescans what it has seen: a line that comes in a thousand piece
 as one that comes whole.
 """
 
-import re
 from dataclasses import dataclass
 
 from .buffer import Buffer
 from .errors import SseError
 
 DEFAULT_MAX_EVENT_BYTES = 64 * 1024 * 1024
-_event_ends = re.compile(rb"\n\n+|(?:\r\n){2,}|\r\r+").finditer
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +124,8 @@ def event_end(data: Buffer, start: int = 0) -> int:
 
     Looks for a blank line in its three spellings, from `start` on; linear.
     """
-    marks = (b"\n\n", b"\r\n\r\n", b"\r\r")
     text = bytes(data[start:])
-    found = ((text.rfind(mark), len(mark)) for mark in marks)
+    found = ((text.rfind(mark), len(mark)) for mark in _BLANK_LINES)
     return max((start + at + length for at, length in found if at >= 0), default=0)
 
 
@@ -137,9 +135,22 @@ def last_event_start(data: bytes) -> int:
 
 
 def split_events(data: bytes) -> list[bytes]:
-    """Cut bytes behind each event that they complete; joined, the pieces are the bytes."""
-    ends = [found.end() for found in _event_ends(data)]
-    return [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)], strict=True)]
+    """Cut bytes behind each event that they complete; joined, the pieces are the bytes. Linear."""
+    ends = {mark: _end_of(mark, data, 0) for mark in _BLANK_LINES}
+    pieces: list[bytes] = []
+    start = 0
+    while (end := min(ends.values())) <= len(data):
+        pieces.append(data[start:end])
+        start = end
+        # Each mark is looked for from where it was found last, so no byte is looked at twice for one.
+        ends = {mark: at if at > start else _end_of(mark, data, start) for mark, at in ends.items()}
+    return [*pieces, data[start:]]
+
+
+def _end_of(mark: bytes, data: bytes, start: int) -> int:
+    """Return where the next mark ends; behind all of the data where there is none."""
+    at = data.find(mark, start)
+    return at + len(mark) if at >= 0 else len(data) + 1
 
 
 def replace_data(event: bytes, data: bytes) -> bytes:

@@ -162,6 +162,18 @@ class Prompts:
         self._renewed(key, head, now, stamp)
         return tail
 
+    async def has(self, tenant: str, dialect: str, digest: Digest) -> bool:
+        """Say whether a prompt is kept, for who knows its messages. A use, like an expand."""
+        key = PromptKey(tenant, dialect, digest)
+        if digest == prompt_root(dialect):
+            return True
+        now, stamp = self._clock(), self._stamp(tenant)
+        head = await self._head(key, now)
+        if head is None:
+            return False
+        self._renewed(key, head, now, stamp)
+        return True
+
     async def flush(self) -> None:
         """Wait until everything that was asked for before is written, with its holds."""
         await self._writer.flush()

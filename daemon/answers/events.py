@@ -10,7 +10,9 @@ from functools import partial
 
 from coatcheck.protocol import (
     AnswerError,
+    AnswerForm,
     AnswerStream,
+    JsonObject,
     announcement,
     encode_json,
     last_event_start,
@@ -61,15 +63,29 @@ class AnswerEvents:
         return announcement(named) if named and self._keeping.turn.takes_comments else b""
 
     async def _with_refs(self, data: bytes) -> bytes:
-        return b"".join([await self._event_with_refs(event) for event in split_events(data)])
+        marking = partial(_marked, self._keeping.turn.form, data)
+        events = await in_thread_if(len(data), marking)
+        return b"".join(
+            [
+                await self._event_with_refs(event) if is_marked else event
+                for event, is_marked in events
+            ]
+        )
 
     async def _event_with_refs(self, event: bytes) -> bytes:
-        if not has_mark(self._keeping.turn.form, event):
-            return event
         value = await asyncio.to_thread(value_of, event)
         if value is None or not await self._keeping.put_refs(value):
             return event
-        return replace_data(event, encode_json(value))
+        return await in_thread_if(len(event), partial(_written, event, value))
+
+
+def _marked(form: AnswerForm, data: bytes) -> list[tuple[bytes, bool]]:
+    """Return some events, each with whether it may carry bytes inline."""
+    return [(event, has_mark(form, event)) for event in split_events(data)]
+
+
+def _written(event: bytes, value: JsonObject) -> bytes:
+    return replace_data(event, encode_json(value))
 
 
 def _feed(stream: AnswerStream, data: bytes) -> bool:

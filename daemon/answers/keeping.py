@@ -24,6 +24,7 @@ from coatcheck.protocol import (
 )
 
 from ..keeper import Keeper
+from ..meters import Meters
 from .limits import AnswerLimits
 
 _log = logging.getLogger(__name__)
@@ -61,19 +62,23 @@ class AnsweredTurn:
 class AnswerKeeping:
     """Keeps one answer. Nothing here fails a turn, and all of it ends within a bounded time."""
 
-    def __init__(self, keeper: Keeper, limits: AnswerLimits, turn: AnsweredTurn) -> None:
+    def __init__(
+        self, keeper: Keeper, limits: AnswerLimits, meters: Meters, turn: AnsweredTurn
+    ) -> None:
         self.limits = limits
+        self._meters = meters
         self.turn = turn
         self._keeper = keeper
 
     async def append(self, answer: ModelAnswer | None) -> Digest | None:
         """Keep an answer behind its prompt, and return what both are called; None: it is not kept."""
         prompt = self.turn.prompt
-        return (
-            None
-            if answer is None or prompt is None
-            else await self._within(self._append(prompt, answer))
-        )
+        if answer is None or prompt is None:
+            return None
+        named = await self._within(self._append(prompt, answer))
+        if answer.messages:
+            self._meters.answer("refused" if named is None else "kept")
+        return named
 
     async def put_refs(self, value: Json) -> bool:
         """Put refs in place of what a whole answer, or an event, carries inline; say whether any.
@@ -92,16 +97,15 @@ class AnswerKeeping:
         return True
 
     async def _append(self, prompt: Digest, answer: ModelAnswer) -> Digest | None:
-        turn = self.turn
-        kept: Digest | None = prompt  # an answer of no messages leaves the list as it is
-        if answer.messages:
-            keep = self._keeper.keep(
-                turn.tenant, turn.dialect, prompt, answer.messages, (), turn.end_user
-            )
+        """Keep an answer; one of no messages leaves the list as it is, and may have a name all the same."""
+        turn, messages = self.turn, answer.messages
+        kept: Digest | None = prompt
+        if messages:
+            keep = self._keeper.keep(turn.tenant, turn.dialect, prompt, messages, (), turn.end_user)
             kept = (await keep).prompt
         if kept is not None and answer.id is not None and turn.named is not None:
-            await turn.named(answer.id, kept, len(answer.messages))
-        return kept if answer.messages else None
+            await turn.named(answer.id, kept, len(messages))
+        return kept if messages else None
 
     async def _within(self, work: Awaitable[_T]) -> _T | None:
         try:

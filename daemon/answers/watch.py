@@ -16,6 +16,7 @@ from .whole import read_json
 Absorb: TypeAlias = Callable[[AnsweredTurn, Callable[[], Sequence[Json]]], None]
 """Takes in what a function returns of messages, some time."""
 
+_LEAST_BYTES = 1024  # of an answer or event that is looked at: most events of a stream are a word
 _LOOKED_AT_BYTES = 256 * 1024  # at once, beside the traffic; more is looked at in a thread
 _CODED_BYTES = 8 * 1024  # a shorter coded answer has hardly an image that is worth the decoding
 
@@ -57,6 +58,8 @@ class EventWatch:
 
     def see(self, data: bytes, *, ends_inside: bool) -> None:
         """Have events read that may carry an image; a long one is held until it has ended."""
+        if len(data) < _LEAST_BYTES and not self._held.size:
+            return
         if ends_inside or self._held.size:
             self._held.add(data)
             if ends_inside:

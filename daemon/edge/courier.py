@@ -55,15 +55,14 @@ class Courier:
         upstream: Upstream,
         target: str,
         headers: Sequence[tuple[str, str]],
-        key: tuple[str, str] | None,
+        beside: Sequence[tuple[str, str]],
         stack: AsyncExitStack,
     ) -> None:
-        """`target` and `headers` are the turn's; `key` is the header with our key."""
+        """`target` and `headers` are the turn's; those `beside` go with what is asked for it."""
         self._upstream = upstream
         self._target = target
         self._headers = headers
-        own = [] if key is None else [key]
-        self._beside = [*own, *upstream.config.headers]
+        self._beside = [*beside, *upstream.config.headers]
         self._stack = stack
         self._answer: Answer | None = None
 

@@ -45,7 +45,7 @@ from ..errors import DaemonError, RemoteFailedError
 from ..headers import own_answer_headers, own_authorities
 from ..incoming import Incoming
 from ..meters import Meters
-from ..passage import Passage, headers_of, key_of, target_of
+from ..passage import Passage, edges_header, headers_of, key_of, target_of
 from ..relay import relay
 from ..upstream import Answer, Upstream
 from .courier import Courier
@@ -202,11 +202,12 @@ def _courier(
     request: web.Request, upstream: Upstream, turn: Turn, stack: AsyncExitStack
 ) -> Courier:
     key = upstream.config.own_key or key_of(request)
+    own = [] if key is None else [(KEY_HEADER, key)]
     return Courier(
         upstream,
         target_of(request, upstream),
         headers_of(request, upstream, is_recoded=True),
-        None if key is None else (KEY_HEADER, key),
+        [*own, edges_header(request)],
         stack,
     )
 

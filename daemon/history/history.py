@@ -29,6 +29,7 @@ from ..errors import (
     PromptNotFoundError,
     RequestRefusedError,
 )
+from ..meters import Meters
 from ..source import PromptSource
 from ..turn import ParsedRequest
 from ..upstream import UpstreamConfig
@@ -71,9 +72,10 @@ class NamedTurn:
 class History:
     """Continues requests, and keeps what was answered. Owns nothing."""
 
-    def __init__(self, prompts: PromptSource, responses: ResponseSource) -> None:
+    def __init__(self, prompts: PromptSource, responses: ResponseSource, meters: Meters) -> None:
         self._prompts = prompts
         self._responses = responses
+        self._meters = meters
 
     @staticmethod
     def keeps(parsed: ParsedRequest, dialect: Dialect, upstream: UpstreamConfig) -> bool:
@@ -102,7 +104,9 @@ class History:
             return Continued(parsed)
         named = await self._find(tenant, response_id)
         if named is None or named.dialect != dialect.name:
+            self._meters.response("not_found")
             raise PreviousResponseNotFoundError(response_id)
+        self._meters.response("found")
         whole = parsed.put_back()
         append = await self._appended(whole, tenant, dialect)
         body, envelope = continued(
@@ -123,12 +127,16 @@ class History:
         """
         if not is_response_id(response_id):
             _log.warning("response not kept: its id is not one that is kept")
+            self._meters.response("refused")
             return
         named = NamedResponse(_DIALECT, prompt, answered, turn.upstream)
         try:
             await self._responses.put(turn.tenant, response_id, named, end_user=turn.end_user)
         except DaemonError as error:
             _log.warning("response not kept: %s", error)
+            self._meters.response("refused")
+        else:
+            self._meters.response("kept")
 
     async def _find(self, tenant: str, response_id: str) -> NamedResponse | None:
         return (

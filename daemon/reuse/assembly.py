@@ -1,7 +1,6 @@
 """The modes that a daemon's upstreams have, made once for all of them."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,9 +67,9 @@ def open_modes(
     if ledger and upstreams.having("uuid"):
         modes["uuid"] = Uuids(ledger.secret, meters, clock)
     if means.links is not None:
-        modes["url"] = Urls(means.links, time.monotonic)
+        modes["url"] = Urls(means.links, blobs, meters, clock)
     if means.files is not None:
-        modes["file"] = LocalFiles(means.files, time.monotonic)
+        modes["file"] = LocalFiles(means.files, blobs, meters, clock)
     if missing := [each for each in upstreams.reuses() if each not in modes]:
         raise ValueError(f"there is no reuse mode {missing[0]!r} here")
     return Modes(modes)

@@ -19,9 +19,11 @@ from typing import Final
 from coatcheck.protocol import Digest, piece_count
 
 from ..errors import BlobUnreadableError
-from ..source import FiledReader, HeldFile
+from ..meters import Meters
+from ..source import BlobSource, FiledReader, HeldFile
 from ..upstream import FileAccess
-from .linked import Hold, Link, LinkedPlan, Reaches, is_linkable
+from .at_hand import at_hand
+from .linked import Hold, Link, LinkedPlan, Linking, came_inline
 from .mode import Hop, Plan
 
 _log = logging.getLogger(__name__)
@@ -35,27 +37,31 @@ _FOLDER_MODES: Mapping[FileAccess, int] = MappingProxyType({"group": 0o750, "oth
 class LocalFiles:
     """The mode `file`. What engines could not read is remembered in this process alone."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, folder: Path, blobs: BlobSource, meters: Meters, clock: Callable[[], float]
+    ) -> None:
         """`folder` is what all files are below; `clock` gives seconds."""
         self._folder = folder.absolute()
-        self._reaches = Reaches(clock)
+        self._blobs = blobs
+        self._linking = Linking("file", meters, clock)
 
     async def plan(self, hop: Hop) -> Plan:
         """Name files; see `Mode.plan`."""
-        reach = self._reaches.of(hop)
+        reach = self._linking.reach(hop)
         wanted = [
             filling
-            for filling in hop.fillings
-            if is_linkable(filling) and reach.takes(filling.blob.digest)
+            for filling in await at_hand(hop, self._blobs)
+            if reach.takes(filling.blob.digest)
         ]
         files = await self._files(hop, {each.blob.digest: each.blob.size for each in wanted})
         root = hop.upstream.config.file_root
         links = {
-            each.slot.path: Link(each.blob.digest, self._url(file.path, root))
+            each.slot.path: Link(each.blob.digest, each.blob.size, self._url(file.path, root))
             for each in wanted
             if (file := files.get(each.blob.digest))
         }
-        return LinkedPlan(hop, reach, links, Hold(lambda: _close(files)))
+        inline = [filling for filling in wanted if came_inline(filling)]
+        return LinkedPlan(self._linking, hop, links, inline, Hold(lambda: _close(files)))
 
     async def close(self) -> None:
         """Nothing is held."""

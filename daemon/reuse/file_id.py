@@ -8,7 +8,6 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from coatcheck.protocol import FileSlot
@@ -34,7 +33,7 @@ _log = logging.getLogger(__name__)
 # Before a model runs: a request is looked at, and what it names is fetched. 403 is Gemini's, for what
 # is not there.
 _REFUSALS = frozenset({400, 403, 404, 410, 422})
-_MAX_PLANS = 2  # of a turn that name files; the next one does not
+_MAX_PLANS = 4  # of a turn that name files; the next one does not
 _CHECKED_AT_ONCE = 8
 _speaks_of_files = re.compile(r"\bfiles?\b|file_id|file_uri|fileUri", re.IGNORECASE).search
 
@@ -61,14 +60,14 @@ class FileIds:
 
     async def plan(self, hop: Hop) -> Plan:
         """Upload what is not at the provider yet; see `Mode.plan`."""
-        return await self._plan(hop, 1)
+        return await self._plan(hop, 1, frozenset())
 
     async def close(self) -> None:
         """End uploads and the looking after. May be called twice."""
         await self._sweep.close()
         await self._uploads.close()
 
-    async def _plan(self, hop: Hop, number: int) -> Plan:
+    async def _plan(self, hop: Hop, number: int, renewed: frozenset[FileKey]) -> Plan:
         config = hop.upstream.config
         api = self._apis[config.provider.name]
         offered = [offer async for offer in offers(hop, FileSlot) if api.takes(offer)]
@@ -76,15 +75,16 @@ class FileIds:
             return InlinePlan(hop.fillings)
         owner = owner_of(self._ledger.secret, hop)
         keyed = [(self._key(hop.tenant, owner, api, offer), offer) for offer in offered]
-        entries = await self._entries(keyed, owner, api, config.file_seconds)
+        found, made = await self._entries(dict(keyed), owner, api, api.lasting(config.file_seconds))
+        entries = {**found, **made}
         named = [
-            _Named(key, replace(offer.filling, form=AsFile(file)), file, entries[key].name or file)
+            _named(key, offer.filling, file, entry, is_found=key in found)
             for key, offer in keyed
-            if (file := entries[key].file) is not None
+            if (entry := entries.get(key)) and (file := entry.file) is not None
         ]
         if not named:
             return InlinePlan(hop.fillings)
-        return FilePlan(self, hop, owner, api, named, number)
+        return FilePlan(self, hop, owner, api, named, number, renewed)
 
     def _key(self, tenant: str, owner: Owner, api: FilesApi, offer: Offer) -> FileKey:
         use = keyed_hash(self._ledger.secret, "use", api.use(offer))
@@ -92,45 +92,45 @@ class FileIds:
 
     async def _entries(
         self,
-        keyed: Sequence[tuple[FileKey, Offer]],
+        offered: Mapping[FileKey, Offer],
         owner: Owner,
         api: FilesApi,
         seconds: int,
-    ) -> Mapping[FileKey, Entry]:
-        """Return what stands for each blob, after uploading those of which nothing is known."""
-        by_key = dict(keyed)
+    ) -> tuple[Mapping[FileKey, Entry], Mapping[FileKey, Entry]]:
+        """Return what is known of blobs, and what became of the others, which are uploaded."""
         try:
-            known = await self._ledger.find(by_key, self._clock())
+            known = await self._ledger.find(offered, self._clock())
         except StoreError as error:
             _log.warning("what providers keep cannot be read: %s", error)
-            return dict.fromkeys(by_key, Entry(None, None, 0.0))
-        for key, entry in known.items():
-            if entry.file is not None:
-                self._meters.reused("file-id", "found", by_key[key].size)
-        absent = {key: offer for key, offer in by_key.items() if key not in known}
+            return {}, {}
+        absent = {key: offer for key, offer in offered.items() if key not in known}
         uploaded = await asyncio.gather(
             *(
                 self._uploads.upload(key, owner, api, offer, seconds)
                 for key, offer in absent.items()
             )
         )
-        return known | dict(zip(absent, uploaded, strict=True))
+        return known, dict(zip(absent, uploaded, strict=True))
+
+    def count(self, plan: "FilePlan") -> None:
+        """Count what a plan that was answered has spared."""
+        for each in {each.key: each for each in plan.named if each.is_found}.values():
+            self._meters.reused("file-id", "found", each.filling.blob.size)
 
     async def replan(self, plan: "FilePlan", refusal: Refusal) -> Plan | None:
         """Return what to send in place of a plan that was refused; see `Plan.refused`."""
         blamed = [each for each in plan.named if _is_named(each, refusal.text)]
         if not blamed and not _speaks_of_files(refusal.text):
             return None
-        if plan.number < _MAX_PLANS:
-            gone = await self._gone(plan, blamed)
-            with suppress(StoreError):
-                await self._ledger.forget({each.key: each.file for each in gone})
-            if gone:
-                self._meters.reused("file-id", "recovered")
-                return await self._plan(plan.hop, plan.number + 1)
-        await self._give_up(plan, blamed or plan.named)
+        gone = await self._gone(plan, blamed)
+        # What is refused as soon as it is there, or for another reason than that it is not, goes as bytes.
+        given_up = [each for each in gone if each.key in plan.renewed] if gone else plan.named
+        await self._forget(gone, given_up)
         self._meters.reused("file-id", "recovered")
-        return InlinePlan(plan.hop.fillings)
+        if not gone or plan.number >= _MAX_PLANS:
+            return InlinePlan(plan.hop.fillings)
+        renewed = plan.renewed | {each.key for each in gone}
+        return await self._plan(plan.hop, plan.number + 1, renewed)
 
     async def _gone(self, plan: "FilePlan", blamed: Sequence["_Named"]) -> Sequence["_Named"]:
         """Return the files of a plan that are not there: those that are blamed, and of the rest all
@@ -149,12 +149,12 @@ class FileIds:
         lost = [each for each, gone in zip(rest.values(), answers, strict=True) if gone]
         return [*blamed, *lost]
 
-    async def _give_up(self, plan: "FilePlan", blamed: Sequence["_Named"]) -> None:
-        """Have bytes go for a while in place of files that are refused again."""
+    async def _forget(self, gone: Sequence["_Named"], given_up: Sequence["_Named"]) -> None:
+        """Forget files that are not there; have bytes go for a while in place of some."""
         now = self._clock()
         try:
-            await self._ledger.forget({each.key: each.file for each in blamed})
-            for each in blamed:
+            await self._ledger.forget({each.key: each.file for each in (*gone, *given_up)})
+            for each in given_up:
                 original = each.filling.original or each.filling.blob.digest
                 instead = Entry(None, None, now + REFUSED_SECONDS)
                 await self._ledger.put(each.key, original, instead, now)
@@ -170,6 +170,8 @@ class _Named:
     filling: Filling
     file: str
     name: str
+    is_found: bool
+    """Whether it was there before this turn."""
 
 
 class FilePlan:
@@ -185,14 +187,17 @@ class FilePlan:
         api: FilesApi,
         named: Sequence[_Named],
         number: int,
+        renewed: frozenset[FileKey],
     ) -> None:
-        """`number` counts the plans of the turn, from one."""
+        """`number` counts the plans of the turn, from one; files of those that were `renewed` in it are
+        new ones."""
         self._mode = mode
         self.hop = hop
         self.owner = owner
         self.api = api
         self.named = named
         self.number = number
+        self.renewed = renewed
         paths = {each.filling.slot.path for each in named}
         others = (filling for filling in hop.fillings if filling.slot.path not in paths)
         self.fillings: Sequence[Filling] = [*others, *(each.filling for each in named)]
@@ -210,10 +215,17 @@ class FilePlan:
         return await self._mode.replan(self, refusal)
 
     def answered(self, status: int) -> None:
-        """Nothing follows from it."""
+        """Count it, where a model has seen it."""
+        if status < 400:
+            self._mode.count(self)
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _named(key: FileKey, filling: Filling, file: str, entry: Entry, *, is_found: bool) -> _Named:
+    named = replace(filling, form=AsFile(file))
+    return _Named(key, named, file, entry.name or file, is_found)
 
 
 def _is_named(each: _Named, text: str) -> bool:

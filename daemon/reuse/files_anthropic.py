@@ -32,10 +32,13 @@ class AnthropicFiles:
         """Return the type and the name; see `FilesApi.use`."""
         return f"{offer.media_type} {offer.filename}"
 
+    def lasting(self, seconds: int) -> int:
+        """Return it within an hour and ninety days; see `FilesApi.lasting`."""
+        return clamped(seconds, _LEAST_SECONDS, _MOST_SECONDS)
+
     async def upload(self, line: Line, offer: Offer, seconds: int, boundary: str) -> ProviderFile:
         """Hand a file over; see `FilesApi.upload`."""
-        lasting = clamped(seconds, _LEAST_SECONDS, _MOST_SECONDS)
-        headers, body = form(offer, [("expires_in_seconds", str(lasting))], boundary)
+        headers, body = form(offer, [("expires_in_seconds", str(seconds))], boundary)
         asked = [*_own(line), *headers]
         reply = (await line.ask("POST", "/v1/files", asked, body)).checked()
         check_size(reply.body.get("size_bytes"), offer)

@@ -35,8 +35,12 @@ class FilesApi(Protocol):
         """Return what the provider is told beside the bytes: one file for each of them."""
         ...
 
+    def lasting(self, seconds: int) -> int:
+        """Return how long a file is there that is to be there so long."""
+        ...
+
     async def upload(self, line: Line, offer: Offer, seconds: int, boundary: str) -> ProviderFile:
-        """Hand a file over, which is to be there so long; `boundary` is random.
+        """Hand a file over, which is to be there so long, of `lasting`; `boundary` is random.
 
         Raises:
             FileError: it was not taken.

@@ -17,6 +17,7 @@ from .line import FileBody, Line
 from .mode import Headers
 from .offer import Offer
 
+_LASTING_SECONDS = 48 * 3600
 _MAX_BYTES = 2 * 1024**3
 _LOOK_SECONDS = 1.0
 _MAX_LOOKS = 10  # pictures are active at once; films may take longer, and go inline meanwhile
@@ -38,6 +39,10 @@ class GeminiFiles:
     def use(self, offer: Offer) -> str:
         """Return the type; see `FilesApi.use`."""
         return offer.media_type
+
+    def lasting(self, seconds: int) -> int:
+        """Return two days, whatever is asked for; see `FilesApi.lasting`."""
+        return _LASTING_SECONDS
 
     async def upload(self, line: Line, offer: Offer, seconds: int, boundary: str) -> ProviderFile:
         """Hand a file over; see `FilesApi.upload`."""

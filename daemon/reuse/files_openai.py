@@ -27,13 +27,16 @@ class OpenAIFiles:
         """Return the purpose, the type and the name; see `FilesApi.use`."""
         return f"{_purpose(offer)} {offer.media_type} {offer.filename}"
 
+    def lasting(self, seconds: int) -> int:
+        """Return it within an hour and thirty days; see `FilesApi.lasting`."""
+        return clamped(seconds, _LEAST_SECONDS, _MOST_SECONDS)
+
     async def upload(self, line: Line, offer: Offer, seconds: int, boundary: str) -> ProviderFile:
         """Hand a file over; see `FilesApi.upload`."""
-        lasting = clamped(seconds, _LEAST_SECONDS, _MOST_SECONDS)
         fields = [
             ("purpose", _purpose(offer)),
             ("expires_after[anchor]", "created_at"),
-            ("expires_after[seconds]", str(lasting)),
+            ("expires_after[seconds]", str(seconds)),
         ]
         headers, body = form(offer, fields, boundary)
         reply = (await line.ask("POST", "/files", headers, body)).checked()

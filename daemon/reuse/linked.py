@@ -16,10 +16,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from coatcheck.protocol import Digest, LinkSlot, Path
+from coatcheck.protocol import Digest, FoundInline, Path
 
 from ..body import Body
 from ..form import AsUrl
+from ..meters import Meters
 from ..peeked import Refusal
 from ..splice import Filling
 from .mode import Headers, Hop, Plan
@@ -69,18 +70,6 @@ class Reach:
         self._failures = 0
 
 
-class Reaches:
-    """What is known of each upstream. Belongs to the event loop."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._reaches: dict[str, Reach] = {}
-
-    def of(self, hop: Hop) -> Reach:
-        """Return what is known of a turn's upstream; there are as many as the settings have."""
-        return self._reaches.setdefault(hop.upstream.config.name, Reach(self._clock))
-
-
 @dataclass(slots=True)
 class Hold:
     """What is held while any plan of a turn is under way; let go of once."""
@@ -101,9 +90,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A blob and its address."""
+    """A blob of so many bytes, and its address."""
 
     digest: Digest
+    size: int
     url: str
 
 
@@ -112,20 +102,26 @@ class LinkedPlan:
 
     def __init__(
         self,
+        mode: "Linking",
         hop: Hop,
-        reach: Reach,
         links: Mapping[Path, Link],
+        inline: Sequence[Filling],
         hold: Hold,
         missed: Collection[Digest] = (),
     ) -> None:
-        """`links` are by the paths of their slots; `missed` is what could not be read."""
+        """`links` are by the paths of their slots; `inline` fills those in which the client's bytes stand.
+
+        `missed` is what could not be read.
+        """
+        self._mode = mode
         self._hop = hop
-        self._reach = reach
         self._links = links
+        self._inline = inline
         self._hold = hold
         self._missed = missed
         self.watched: Collection[int] = _WATCHED if links else ()
-        self.fillings: Sequence[Filling] = [self._filled(each) for each in hop.fillings]
+        linked = [each for each in inline if each.slot.path in links]
+        self.fillings: Sequence[Filling] = [self._filled(each) for each in [*hop.fillings, *linked]]
         hold.begin()
 
     def headers(self, headers: Headers) -> Headers:
@@ -148,16 +144,13 @@ class LinkedPlan:
             return None
         missed = named if named and not self._missed else linked
         left = {path: link for path, link in self._links.items() if link.digest not in missed}
-        return LinkedPlan(self._hop, self._reach, left, self._hold, {*self._missed, *missed})
+        missed = {*self._missed, *missed}
+        return LinkedPlan(self._mode, self._hop, left, self._inline, self._hold, missed)
 
     def answered(self, status: int) -> None:
         """Learn whether it read what it was named, or took the bytes instead."""
-        if status >= _REFUSED:
-            return
-        if self._missed:
-            self._reach.failed(self._missed)
-        elif self._links:
-            self._reach.worked()
+        if status < _REFUSED:
+            self._mode.note(self._hop, self._links.values(), self._missed)
 
     def close(self) -> None:
         """Let go of what is held; see `Plan.close`."""
@@ -168,13 +161,38 @@ class LinkedPlan:
         return filling if link is None else replace(filling, form=AsUrl(link.url))
 
 
-def is_linkable(filling: Filling) -> bool:
-    """Say whether an address may stand for a blob: its slot takes one, and it is a blob of the store's.
+class Linking:
+    """What one mode knows of its upstreams. Belongs to the event loop."""
 
-    To be asked before anything is put into the slot.
-    """
-    return isinstance(filling.slot, LinkSlot) and not filling.is_variant
+    def __init__(self, name: str, meters: Meters, clock: Callable[[], float]) -> None:
+        """`name` is the mode's; `clock` gives seconds."""
+        self._name = name
+        self._meters = meters
+        self._clock = clock
+        self._reaches: dict[str, Reach] = {}
+
+    def reach(self, hop: Hop) -> Reach:
+        """Return what is known of a turn's upstream; there are as many as the settings have."""
+        return self._reaches.setdefault(hop.upstream.config.name, Reach(self._clock))
+
+    def note(self, hop: Hop, links: Collection[Link], missed: Collection[Digest]) -> None:
+        """Learn that an upstream answered what had these addresses, and bytes of what it missed."""
+        for link in links:
+            self._meters.reused(self._name, "found", link.size)
+        if missed:
+            self._meters.reused(self._name, "recovered")
+            self.reach(hop).failed(missed)
+        elif links:
+            self.reach(hop).worked()
+
+
+def came_inline(filling: Filling) -> bool:
+    """Say whether the client's own bytes stand in a slot."""
+    return isinstance(filling.slot.found, FoundInline)
 
 
 def _names(refusal: Refusal, link: Link) -> bool:
-    return link.digest.hex in refusal.text or link.url in refusal.text
+    """Say whether an error is about an address; that it was refused is shown by less than that it failed."""
+    if refusal.status < _SERVER_FAILED and link.digest.hex in refusal.text:
+        return True
+    return link.url in refusal.text or link.url.removeprefix("file://") in refusal.text

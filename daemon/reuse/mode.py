@@ -41,6 +41,8 @@ class Hop:
     open_blob: OpenBlob
     root: bytes | None = None
     """Of the turn's conversation, where its upstream has several replicas."""
+    end_user: str | None = None
+    """Whom the turn is for."""
 
 
 class Plan(Protocol):

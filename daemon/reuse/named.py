@@ -5,13 +5,13 @@ It is a guess: an engine drops what it was named to make room, and says so when 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..splice import Filling
 
-_MAX_NAMES = 100_000  # of one engine, some 200 bytes each: more images than it has room for
-_MISSES_IN_A_ROW = 3
+_MAX_NAMES = 100_000  # of one engine, some 300 bytes each: more images than it has room for
+_MAX_FRUITLESS = 20  # turns that are under way at the same time miss together
 _RESTING_SECONDS = 600.0
 
 
@@ -39,13 +39,13 @@ class Places:
 
 
 class Place:
-    """One engine: what it was sent, the one used longest ago first."""
+    """One engine: which bytes it was sent, and by which request; the one used longest ago first."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._there: OrderedDict[str, None] = OrderedDict()
+        self._there: OrderedDict[str, Sending] = OrderedDict()
         self._on_their_way: dict[str, Sending] = {}
-        self._misses = 0
+        self._fruitless = 0
         self._rests_until = 0.0
 
     async def join(self, uuids: Iterable[str], seconds: float) -> None:
@@ -54,10 +54,7 @@ class Place:
         ends_at = asyncio.get_running_loop().time() + seconds
         while (under_way := wanted & self._on_their_way.keys()) and not self._rests():
             sending = self._on_their_way[next(iter(under_way))]
-            try:
-                async with asyncio.timeout_at(ends_at):
-                    await sending.when_sent.wait()
-            except TimeoutError:
+            if not await _within(ends_at, sending.when_sent):
                 return
 
     def unknown(self, uuids: Iterable[str]) -> set[str]:
@@ -70,17 +67,20 @@ class Place:
                 self._there.move_to_end(uuid)
         return {uuid for uuid in wanted if uuid not in self._there}
 
+    def senders(self, uuids: Iterable[str]) -> "Mapping[str, Sending]":
+        """Return by which request each of those that are there was sent."""
+        return {uuid: self._there[uuid] for uuid in uuids if uuid in self._there}
+
     def begin(self, uuids: Iterable[str]) -> "Sending":
-        """Begin to send bytes. `end` what is returned."""
+        """Begin to send bytes, in place of who has begun before. `end` what is returned."""
         sending = Sending(self, frozenset(uuids))
-        for uuid in sending.uuids:
-            self._on_their_way.setdefault(uuid, sending)
+        self._on_their_way.update(dict.fromkeys(sending.uuids, sending))
         return sending
 
     def note(self, sending: "Sending") -> None:
         """Note that bytes went; nobody waits for them any more."""
         for uuid in sending.uuids:
-            self._there[uuid] = None
+            self._there[uuid] = sending
             self._there.move_to_end(uuid)
         while len(self._there) > _MAX_NAMES:
             self._there.popitem(last=False)
@@ -89,7 +89,8 @@ class Place:
     def drop(self, sending: "Sending") -> None:
         """Note that bytes have not arrived."""
         for uuid in sending.uuids:
-            self._there.pop(uuid, None)
+            if self._there.get(uuid) is sending:
+                del self._there[uuid]
         self._let_go(sending)
 
     def oldest(self, uuids: Iterable[str]) -> Sequence[str]:
@@ -97,21 +98,57 @@ class Place:
         order = {uuid: number for number, uuid in enumerate(self._there)}
         return sorted(dict.fromkeys(uuids), key=lambda uuid: order.get(uuid, -1))
 
-    def miss(self, uuids: Iterable[str], *, is_first: bool) -> None:
-        """Note that the engine does not have these; `is_first` in a turn.
+    def miss(self, uuids: Collection[str], believed: "Mapping[str, Sending]") -> set[str]:
+        """Note that the engine did not have these, which a turn `believed` to be there by a request.
 
-        One that never has what it is named is told no names alone for a while.
+        Returns those that may be there all the same: another turn has sent them since, or is about to,
+        or the engine has not come so far as to look at them.
         """
+        perhaps: set[str] = set()
         for uuid in uuids:
-            self._there.pop(uuid, None)
-        self._misses += is_first
-        if self._misses >= _MISSES_IN_A_ROW:
-            self._misses = 0
+            sending = self._on_their_way.get(uuid) or self._there.get(uuid)
+            if sending is None:
+                continue
+            if sending is not believed.get(uuid) or not sending.when_answered.is_set():
+                perhaps.add(uuid)
+            else:
+                del self._there[uuid]
+        return perhaps
+
+    async def settle(self, uuids: Collection[str], seconds: float) -> set[str]:
+        """Return those that the engine has by now, after waiting for the requests they are in."""
+        ends_at = asyncio.get_running_loop().time() + seconds
+        while sending := self._unanswered(uuids):
+            if not await _within(ends_at, sending.when_answered):
+                break
+        return {uuid for uuid in uuids if uuid in self._there}
+
+    def _unanswered(self, uuids: Iterable[str]) -> "Sending | None":
+        for uuid in uuids:
+            sending = self._on_their_way.get(uuid) or self._there.get(uuid)
+            if sending and not sending.when_answered.is_set():
+                return sending
+        return None
+
+    def count_miss(self, uuid: str, believed: "Mapping[str, Sending]") -> None:
+        """Count a turn that missed this.
+
+        Where bytes are sent again and again for names that are missed before they were of any use, the
+        engine keeps nothing, or has too little room: it is named nothing alone for a while.
+        """
+        sending = believed.get(uuid)
+        if sending is None or uuid in sending.useful:
+            return
+        self._fruitless += 1
+        if self._fruitless >= _MAX_FRUITLESS:
+            self._fruitless = 0
             self._rests_until = self._clock() + _RESTING_SECONDS
 
-    def hit(self) -> None:
+    def hit(self, believed: "Mapping[str, Sending]") -> None:
         """Note that the engine had what it was named alone."""
-        self._misses = 0
+        self._fruitless = 0
+        for uuid, sending in believed.items():
+            sending.useful.add(uuid)
 
     def _rests(self) -> bool:
         return self._clock() < self._rests_until
@@ -123,13 +160,17 @@ class Place:
 
 
 class Sending:
-    """Bytes that one turn sends."""
+    """Bytes that one request sends."""
 
     def __init__(self, place: Place, uuids: frozenset[str]) -> None:
         self._place = place
         self.uuids = uuids
+        self.useful: set[str] = set()
+        """Those that were named alone since, and were there."""
         self.when_sent = asyncio.Event()
         """Set when they went, or will not."""
+        self.when_answered = asyncio.Event()
+        """Set when the engine has said something, or will not."""
 
     def sent(self) -> None:
         """All of them were handed over; before the engine can have looked at them."""
@@ -140,8 +181,23 @@ class Sending:
         """The engine refused what they came with."""
         self._place.drop(self)
         self.when_sent.set()
+        self.when_answered.set()
+
+    def answered(self) -> None:
+        """The engine has looked at them."""
+        self.when_answered.set()
 
     def end(self) -> None:
-        """Nothing more will be sent. May be called after the others."""
+        """Nothing more will come. May be called after the others."""
         if not self.when_sent.is_set():
             self.lost()
+        self.when_answered.set()
+
+
+async def _within(ends_at: float, event: asyncio.Event) -> bool:
+    """Wait for an event until a time of the loop's clock; return whether it came."""
+    try:
+        async with asyncio.timeout_at(ends_at):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -135,7 +135,7 @@ class Uploads:
         except (FileError, DaemonError, TimeoutError) as error:
             return self._failed(owner, error)
         self._meters.reused("file-id", "uploaded")
-        return Entry(file.file, file.name, self._until(file, now, seconds))
+        return Entry(file.file, file.name, self._until(file, seconds))
 
     def _failed(self, owner: Owner, error: Exception) -> Entry:
         name = owner.upstream.config.name
@@ -150,8 +150,9 @@ class Uploads:
         is_final = isinstance(error, FileError) and not error.retryable
         return Entry(None, None, now + (REFUSED_SECONDS if is_final else FAILED_SECONDS))
 
-    def _until(self, file: ProviderFile, now: float, seconds: int) -> float:
-        """Return until when a file is named, of whichever of the two clocks is ahead."""
+    def _until(self, file: ProviderFile, seconds: int) -> float:
+        """Return until when a file is named: by this clock, should the provider's be ahead of it."""
+        now = self._clock()
         expires_at = now + seconds if file.expires_at is None else file.expires_at
         return min(expires_at, now + seconds) - MARGIN_SECONDS
 

@@ -10,34 +10,42 @@ from collections.abc import Callable
 from coatcheck.web import name_suffix
 
 from ..links import BlobLinks
+from ..meters import Meters
+from ..source import BlobSource
 from ..splice import Filling
-from .linked import Hold, Link, LinkedPlan, Reaches, is_linkable
+from .at_hand import at_hand
+from .linked import Hold, Link, LinkedPlan, Linking, came_inline
 from .mode import Hop, Plan
 
 
 class Urls:
     """The mode `url`. What upstreams could not fetch is remembered in this process alone."""
 
-    def __init__(self, links: BlobLinks, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, links: BlobLinks, blobs: BlobSource, meters: Meters, clock: Callable[[], float]
+    ) -> None:
         """`clock` gives seconds."""
         self._links = links
-        self._reaches = Reaches(clock)
+        self._blobs = blobs
+        self._linking = Linking("url", meters, clock)
 
     async def plan(self, hop: Hop) -> Plan:
         """Name URLs; see `Mode.plan`."""
-        reach = self._reaches.of(hop)
-        wanted = {
-            filling.slot.path: filling.blob.digest
-            for filling in hop.fillings
+        reach = self._linking.reach(hop)
+        wanted = [
+            filling
+            for filling in await at_hand(hop, self._blobs)
             if _is_shown_alike(filling) and reach.takes(filling.blob.digest)
-        }
-        urls = await self._links.links(hop.tenant, set(wanted.values())) if wanted else {}
+        ]
+        digests = {filling.blob.digest for filling in wanted}
+        urls = await self._links.links(hop.tenant, digests) if digests else {}
         links = {
-            path: Link(digest, url)
-            for path, digest in wanted.items()
-            if (url := urls.get(digest)) is not None
+            filling.slot.path: Link(filling.blob.digest, filling.blob.size, url)
+            for filling in wanted
+            if (url := urls.get(filling.blob.digest)) is not None
         }
-        return LinkedPlan(hop, reach, links, Hold(_nothing))
+        inline = [filling for filling in wanted if came_inline(filling)]
+        return LinkedPlan(self._linking, hop, links, inline, Hold(_nothing))
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -45,8 +53,7 @@ class Urls:
 
 def _is_shown_alike(filling: Filling) -> bool:
     """Say whether who fetches a blob is told the type as which the message presents it."""
-    is_served = filling.media_type == filling.blob.media_type and name_suffix(filling.media_type)
-    return is_linkable(filling) and bool(is_served)
+    return filling.media_type == filling.blob.media_type and bool(name_suffix(filling.media_type))
 
 
 def _nothing() -> None:

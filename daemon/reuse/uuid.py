@@ -29,10 +29,13 @@ from .owner import keyed_hash
 _REFUSALS = frozenset({400, 503})
 _CODE = "multimodal_cache_miss"
 _finds_miss = re.compile(r"Cache miss for (\w+) at index (\d+)").search
-_MAX_GUESSES = (
-    6  # plans that still leave bytes out; the next one has them all, that after it no names
-)
-_JOIN_SECONDS = 5.0  # waiting for bytes that another turn is sending; after that they go twice
+# Plans of a turn: the first ones send what is missed and nothing else, those after them guess what else
+# is, the last one leaves no bytes out; that after it has no names.
+_EXACT_PLANS, _MAX_PLANS = 4, 11
+# For another turn's bytes to be looked at, which takes an engine less than that.
+_SETTLE_SECONDS = 0.5
+# Waiting for bytes that another turn is sending; after that they go twice.
+_JOIN_SECONDS = 5.0
 
 
 class Uuids:
@@ -72,26 +75,39 @@ class Uuids:
         with_bytes: Collection[str],
         number: int,
     ) -> "UuidPlan":
-        for item in items:
-            is_sent = item.uuid in with_bytes
-            size = 0 if is_sent else item.filling.blob.size
-            self._meters.reused("uuid", "uploaded" if is_sent else "found", size)
         return UuidPlan(self, hop, place, items, frozenset(with_bytes), number)
 
-    def replan(self, plan: "UuidPlan", refusal: Refusal) -> Plan | None:
+    def count(self, plan: "UuidPlan") -> None:
+        """Count what a plan that was answered has sent and spared."""
+        for item in plan.items:
+            is_sent = item.uuid in plan.with_bytes
+            size = 0 if is_sent else item.filling.blob.size
+            self._meters.reused("uuid", "uploaded" if is_sent else "found", size)
+
+    async def replan(self, plan: "UuidPlan", refusal: Refusal) -> Plan | None:
         """Return what to send in place of a plan that was refused; see `Plan.refused`."""
         if not _is_miss(refusal):
             return None
         self._meters.reused("uuid", "recovered")
-        left_out = plan.place.oldest(
-            item.uuid for item in plan.items if item.uuid not in plan.with_bytes
-        )
+        place = plan.place
+        left_out = place.oldest(uuid for uuid in plan.uuids if uuid not in plan.with_bytes)
         if not left_out:
             return InlinePlan(plan.hop.fillings)  # it keeps nothing under our names
         missed = _missed(plan, refusal)
-        plan.place.miss([missed] if missed else left_out, is_first=plan.number == 1)
-        sent = plan.with_bytes | frozenset(_guessed(plan.number, missed, left_out))
-        return self._planned(plan.hop, plan.place, plan.items, sent, plan.number + 1)
+        if plan.number == 1:
+            place.count_miss(missed or left_out[0], plan.believed)
+        guessed = _guessed(plan.number, missed, left_out)
+        perhaps = place.miss(guessed, plan.believed)
+        if plan.number > _EXACT_PLANS:
+            perhaps = set[str]()
+        surely = plan.with_bytes | (set(guessed) - perhaps)
+        sending = place.begin(surely)  # at once: others are to wait for these
+        try:
+            there = await place.settle(perhaps, _SETTLE_SECONDS)
+            sent = surely | (perhaps - there)
+            return self._planned(plan.hop, place, plan.items, sent, plan.number + 1)
+        finally:
+            sending.end()
 
 
 class UuidPlan:
@@ -113,8 +129,10 @@ class UuidPlan:
         self.hop = hop
         self.place = place
         self.items = items
+        self.uuids = list(dict.fromkeys(item.uuid for item in items))
         self.with_bytes = with_bytes
         self.number = number
+        self.believed = place.senders(uuid for uuid in self.uuids if uuid not in with_bytes)
         self._sending = place.begin(with_bytes)
         paths = {item.filling.slot.path for item in items}
         others = (filling for filling in hop.fillings if filling.slot.path not in paths)
@@ -135,14 +153,17 @@ class UuidPlan:
     async def refused(self, refusal: Refusal) -> Plan | None:
         """See `Plan.refused`."""
         self._sending.lost()  # what is refused is not looked at
-        return self._mode.replan(self, refusal)
+        return await self._mode.replan(self, refusal)
 
     def answered(self, status: int) -> None:
         """Learn whether the engine has what it was sent."""
         if status >= 400:
             self._sending.lost()
-        elif len(self.with_bytes) < len({item.uuid for item in self.items}):
-            self.place.hit()
+            return
+        self._sending.answered()
+        self._mode.count(self)
+        if self.believed:
+            self.place.hit(self.believed)
 
     def close(self) -> None:
         """Let others send what was not sent."""
@@ -180,14 +201,14 @@ def _address(hop: Hop) -> str:
 
 
 def _guessed(number: int, missed: str | None, left_out: Sequence[str]) -> Sequence[str]:
-    """Return what else to send: what is missed, and with each plan twice as many that may be, too.
+    """Return what else to send: what is missed, and after some plans with each twice as many that may be.
 
     So bytes seldom go that are there, and a turn with many images is not refused for each of them.
     """
-    if missed is None or number >= _MAX_GUESSES:
+    if missed is None or number >= _MAX_PLANS:
         return left_out
     others = [uuid for uuid in left_out if uuid != missed]
-    return [missed, *others[: 2 ** (number - 1) - 1]]
+    return [missed, *others[: 2 ** max(0, number - _EXACT_PLANS) - 1]]
 
 
 def _is_miss(refusal: Refusal) -> bool:
@@ -207,7 +228,7 @@ def _missed(plan: UuidPlan, refusal: Refusal) -> str | None:
     index = int(match[2])
     by_path = {item.filling.slot.path: item.uuid for item in plan.items}
     uuid = by_path.get(paths[index]) if index < len(paths) else None
-    return None if uuid is None or uuid in plan.with_bytes else uuid
+    return None if uuid in plan.with_bytes else uuid
 
 
 def _paths(body: JsonObject, kind: str) -> "Sequence[tuple[str | int, ...]]":

@@ -31,7 +31,7 @@ def _tell(
     account = Account(subject, UpstreamConfig(upstream, mode="observe"), observing, ReadLimits())
     account.take(encode_json({"model": "m", "messages": said}))
     account.end()
-    account.give(100)
+    account.give(bytes(100))
     account.close()
 
 
@@ -68,7 +68,7 @@ def test_the_table_names_who_sent_what(folder: Path, run: Run) -> None:
     assert lines[2].split()[:4] == ["upstream", "tenant", "requests", "up"]
     first = next(line for line in lines if line.startswith("vision"))
     assert first.split()[:5] == ["vision", "blue", "3", "6.4", "MB"]
-    assert "0: 1" in result.stdout  # a prefix broke at message 0
+    assert "0 system: 1" in result.stdout  # a prefix broke at message 0
     assert any(line.startswith("all") for line in lines)
 
 
@@ -85,6 +85,10 @@ def test_json_has_every_figure(folder: Path, run: Run) -> None:
     assert blue["over_1_mb"] == 3
     assert blue["breaks"] == 1
     assert blue["broke_at"] == {"0": 1}
+    assert blue["broke_in"] == {"system": 1}
+    assert (blue["conversations"], blue["broken_conversations"]) == (1, 1)
+    assert blue["lost_bytes"] > 1_000_000
+    assert (blue["prompt_tokens"], blue["cached_tokens"]) == (0, 0)
     assert blue["saved_bytes"] == blue["bytes_up"] - blue["on_bytes"] > 2_000_000
     assert document["total"]["requests"] == 5
 

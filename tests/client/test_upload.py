@@ -116,3 +116,22 @@ def test_an_upload_that_never_gets_on_ends(remote: Remote) -> None:
     assert len(remote.sent("PATCH")) == 5
     mine, theirs = known.claims.take([f"{DIGEST} "])
     assert (len(mine), theirs) == (1, [])  # nobody waits for it any more
+
+
+def test_who_waits_for_one_blob_waits_for_no_other(remote: Remote) -> None:
+    known = Known(1)
+    small, large = b"small", random.Random(3).randbytes(1000)
+    inlines = [
+        InlineBlob(0, Digest.of(data), FoundInline(text_of(data), 0, "image/png"))
+        for data in (small, large)
+    ]
+    seen: list[bool] = []
+
+    def look(request: Request) -> None:
+        if request.path.endswith(Digest.of(large)):
+            mine, theirs = known.claims.take([f"{Digest.of(small)} ", f"{Digest.of(large)} "])
+            seen.append(mine == [f"{Digest.of(small)} "] and len(theirs) == 1)
+
+    remote.before = look
+    drive(upload_missing(inlines, {}, known), remote)
+    assert seen == [True]

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 import aiohttp
 import pytest
@@ -18,6 +19,7 @@ from coatcheck.daemon import (
     Daemon,
     DaemonConfig,
     KeptMessage,
+    Ledger,
     Meters,
     Resolved,
     UpstreamConfig,
@@ -200,6 +202,10 @@ async def daemons(folder: Path) -> AsyncGenerator[RunDaemon]:
         if any(upstream.images for upstream in upstreams):
             shelf = await VariantShelf.open(CacheConfig(folder / "variants", min_free_bytes=0))
             closing.append(shelf.close)
+        ledger: Ledger | None = None
+        if any(upstream.reuse != "inline" for upstream in upstreams):
+            ledger = await Ledger.open(None, Random(1).randbytes)
+            closing.append(ledger.close)
         daemon = Daemon.open(
             config,
             blobs,
@@ -208,6 +214,7 @@ async def daemons(folder: Path) -> AsyncGenerator[RunDaemon]:
             observer=observer,
             meters=meters,
             shelf=shelf,
+            ledger=ledger,
         )
         server = Server(build_app(join_faces([daemon.face()], title="t", version="0")))
         address = await server.start()

@@ -8,8 +8,13 @@ from openai.types.responses import Response
 
 from .strict_responses import Item, noisy, painted
 
-INCLUDE = ["reasoning.encrypted_content"]
-TOOLS: list[Item] = [{"type": "function", "name": "weather", "parameters": {}, "strict": True}]
+FIELDS: Item = {
+    "model": "m",
+    "instructions": "Be kind.",
+    "tools": [{"type": "function", "name": "weather", "parameters": {}, "strict": True}],
+    "include": ["reasoning.encrypted_content"],
+}
+"""What stands beside the input in each turn."""
 
 
 def user(text: str, *images: bytes) -> Item:
@@ -51,8 +56,7 @@ def added(turn: Item, before: list[Item]) -> list[Item]:
 
 async def ask(ai: openai.AsyncOpenAI, *, stream: bool, **fields: Any) -> Response:
     """Ask as programs do; of a stream the last event has the response."""
-    asked: dict[str, Any] = {"model": "m", "instructions": "Be kind.", "tools": TOOLS}
-    asked |= {"include": INCLUDE, **fields}
+    asked = {**FIELDS, **fields}
     create: Any = ai.responses.create
     if not stream:
         return await create(**asked)  # type: ignore[no-any-return]

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
+from aiohttp import web as aioweb
 
 from coatcheck.daemon import (
     Daemon,
@@ -19,17 +22,34 @@ from coatcheck.daemon import (
     EmbeddedBlobs,
     EmbeddedPrompts,
     EmbeddedResponses,
+    GatewayConfig,
+    NoBlobs,
+    NoMeters,
+    NoPrompts,
+    RemoteFace,
     RemoteStore,
+    ResponseOutcome,
     UpstreamConfig,
 )
+from coatcheck.daemon.answers import AnswerLimits
 from coatcheck.store import Store, StoreConfig
 from coatcheck.web import Server, build_app, join_faces
 
-from .remote import ALICE, BOB, Keyring, StoreServer, open_remote
+from .remote import ALICE, BOB, Keyring, StoreServer, forever, open_remote
 from .responses_talk import ask, converse, converse_whole, data_url, items_of, user
 from .strict_responses import Item, StrictResponses, noisy, painted, strict_responses
 
 DAY = 24 * 3600
+
+
+@dataclass
+class Counted(NoMeters):
+    """How often what came of responses."""
+
+    outcomes: list[str] = field(default_factory=list[str])
+
+    def response(self, outcome: ResponseOutcome) -> None:
+        self.outcomes.append(outcome)
 
 
 @dataclass
@@ -44,6 +64,9 @@ class Rig:
     remote: StoreServer | None = None
     history: str = "coatcheck"
     folder: Path = Path()
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    source: RemoteStore | None = None
+    meters: Counted = field(default_factory=Counted)
     _running: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def start(self) -> None:
@@ -57,13 +80,14 @@ class Rig:
         )
         remote: RemoteStore | None = None
         if self.remote is not None:
-            remote = await open_remote(self.remote, self.folder)
+            self.source = remote = await open_remote(self.remote, self.folder)
             self._running.push_async_callback(remote.close)
         daemon = Daemon.open(
-            DaemonConfig(upstreams=(config,)),
+            DaemonConfig(upstreams=(config,), gateway=self.gateway),
             remote.blobs if remote else EmbeddedBlobs(self.store),
             remote.prompts if remote else EmbeddedPrompts(self.store),
             responses=remote.responses if remote else EmbeddedResponses(self.store),
+            meters=self.meters,
         )
         self._running.push_async_callback(daemon.close)
         table = join_faces([daemon.face()], title="t", version="0")
@@ -162,6 +186,60 @@ async def test_instructions_are_not_carried_over(rig: Rig) -> None:
             {"role": "user", "content": "say two"},
         ],
     }
+
+
+@pytest.mark.parametrize("seed", range(30 if os.environ.get("COATCHECK_NIGHTLY") else 1))
+async def test_a_tree_of_turns_is_what_a_model_of_it_says(rig: Rig, seed: int) -> None:
+    """Branches anywhere, stored or not, streamed or not, with deletions and daemons started anew."""
+    chance = random.Random(seed)
+    lists: dict[str, list[Item]] = {}
+    gone: list[str] = ["resp_never"]
+    images = [noisy(number, 20) for number in range(3)]
+
+    async def one_turn() -> None:
+        parent = chance.choice([None, *lists])
+        text = f"think say {chance.randrange(10)}" + " call x" * chance.randrange(2)
+        new: Any = chance.choice([text, [user(text)], [user(text, chance.choice(images))]])
+        items: list[Item] = [{"role": "user", "content": new}] if isinstance(new, str) else new
+        before = lists[parent] if parent else []
+        calls = [item for item in before if item.get("type") == "function_call"]
+        answered = {item["call_id"] for item in before if "output" in item}
+        owed = [item for item in calls if item["call_id"] not in answered]
+        outputs = [
+            {"type": "function_call_output", "call_id": item["call_id"], "output": "say so"}
+            for item in owed
+        ]
+        if outputs:
+            new = items = [*outputs, *items]
+        is_stored = chance.random() < 0.8
+        named = {"previous_response_id": parent} if parent else {}
+        async with rig.sdk() as ai:
+            response = await ask(
+                ai, stream=chance.random() < 0.5, input=new, store=is_stored, **named
+            )
+        sent = rig.provider.inputs[-1]
+        assert sent == (new if parent is None else [*before, *items])
+        if is_stored:
+            lists[response.id] = [*before, *items, *items_of(response)]
+        else:
+            gone.append(response.id)
+
+    for _ in range(25):
+        match chance.randrange(8):
+            case 0:
+                await rig.start()
+            case 1 if lists:
+                dropped = chance.choice([*lists])
+                async with rig.sdk() as ai:
+                    await ai.responses.delete(dropped)
+                del lists[dropped]
+                gone.append(dropped)
+            case 2:
+                async with rig.sdk() as ai:
+                    await expect_unknown(rig, ai, chance.choice(gone))
+            case _:
+                await one_turn()
+    assert not rig.provider.refused
 
 
 async def test_two_requests_continue_one_response(rig: Rig) -> None:
@@ -398,13 +476,18 @@ async def test_a_request_that_contradicts_itself_is_refused(rig: Rig) -> None:
                 conversation="conv_1",
             )
         assert refused.value.code == "mutually_exclusive_parameters"
+        # A conversation alone is the upstream's, and what belongs to it is not kept.
+        spoken = await ask(ai, stream=False, input="say two", conversation="conv_1")
+        assert json.loads(rig.provider.bodies[-1])["conversation"] == "conv_1"
+        await expect_unknown(rig, ai, spoken.id)
         for wrong in (7, {"id": first.id}, True):
             with pytest.raises(openai.BadRequestError) as refused:
                 await ask(ai, stream=False, input="say two", previous_response_id=wrong)
             assert refused.value.param == "previous_response_id"
         with pytest.raises(openai.BadRequestError):
             await ask(ai, stream=False, input=7, previous_response_id=first.id)
-    assert len(rig.provider.bodies) == 1
+    assert len(rig.provider.bodies) == 2
+    assert rig.meters.outcomes == ["kept", "not_found", "found"]
 
 
 async def test_a_blob_that_is_gone_is_named_in_the_whole_list(rig: Rig) -> None:
@@ -421,6 +504,109 @@ async def test_a_blob_that_is_gone_is_named_in_the_whole_list(rig: Rig) -> None:
             )
     told: Any = refused.value.body
     assert told["missing"][0]["path"] == "input.2.content.0.image_url"
+
+
+@pytest.fixture
+async def far(provider: StrictResponses, tmp_path: Path) -> AsyncIterator[Rig]:
+    """A daemon whose store can be stopped."""
+    store = await StoreServer.open()
+    rig = Rig(store.store, provider, [0.0], "remote", remote=store, folder=tmp_path)
+    await rig.start()
+    yield rig
+    await rig.stop()
+    await store.close()
+
+
+async def test_while_the_store_is_away_a_conversation_goes_on_and_is_told_it_later(
+    far: Rig,
+) -> None:
+    assert far.remote is not None
+    async with far.sdk() as ai:
+        known = await ask(ai, stream=False, input="say one")
+        await far.remote.stop()
+        away = await ask(ai, stream=False, input="say two", previous_response_id=known.id)
+        more = await ask(ai, stream=True, input="say three", previous_response_id=away.id)
+        with pytest.raises(openai.InternalServerError) as refused:
+            await ask(
+                ai.with_options(max_retries=0),
+                stream=False,
+                input="say x",
+                previous_response_id="resp_of_another_daemon",
+            )
+        assert refused.value.status_code == 503
+        await far.remote.start()
+        assert far.source is not None
+        await far.source.responses.flush()
+    await far.start()
+    async with far.sdk() as ai:
+        await ask(ai, stream=False, input="say on", previous_response_id=more.id)
+    texts = [item["content"] for item in far.provider.inputs[-1] if item.get("role") == "user"]
+    assert texts == ["say one", "say two", "say three", "say on"]
+
+
+async def test_what_a_daemon_could_not_tell_its_store_before_it_ended_is_unknown(far: Rig) -> None:
+    assert far.remote is not None
+    async with far.sdk() as ai:
+        known = await ask(ai, stream=False, input="say one")
+        await far.remote.stop()
+        away = await ask(ai, stream=False, input="say two", previous_response_id=known.id)
+    await far.start()
+    await far.remote.start()
+    async with far.sdk() as ai:
+        await expect_unknown(far, ai, away.id)
+        await ask(ai, stream=False, input="say two", previous_response_id=known.id)
+
+
+async def test_an_answer_waits_for_a_slow_store_for_a_moment_only(far: Rig) -> None:
+    async def hang(request: aioweb.Request) -> aioweb.StreamResponse | None:
+        is_put = request.method == "PUT" and "/responses/" in request.path
+        return await forever(request) if is_put else None
+
+    assert far.remote is not None
+    far.gateway = GatewayConfig(answers=AnswerLimits(append_seconds=0.2))
+    await far.start()
+    far.remote.before = hang
+    async with far.sdk() as ai:
+        hung = await ask(ai, stream=True, input="say one")
+        await ask(ai, stream=True, input="say two", previous_response_id=hung.id)
+        await ai.responses.delete(hung.id)
+        await expect_unknown(far, ai, hung.id)
+
+
+async def test_an_edge_leaves_ids_to_the_daemon_behind_it(rig: Rig) -> None:
+    """What it names of a prompt that the daemon keeps stands behind what the id stands for."""
+    config = UpstreamConfig(
+        "far", dialect="openai.responses", base_url=f"{rig.url}/v1", reuse="coatcheck"
+    )
+    async with AsyncExitStack() as stack:
+        edge = Daemon.open(
+            DaemonConfig(upstreams=(config,), has_echo=False), NoBlobs(), NoPrompts()
+        )
+        stack.push_async_callback(edge.close)
+        far = RemoteFace.open((config,), NoMeters())
+        stack.push_async_callback(far.close)
+        table = join_faces([far.face(), edge.face()], title="t", version="0")
+        server = Server(build_app(table))
+        url = (await server.start()).url
+        stack.push_async_callback(server.stop, 0)
+        ai = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=ALICE)
+        stack.push_async_callback(ai.close)
+        answers = await converse(ai, stream=True)
+        again = {"role": "user", "content": "say again"}
+        alone = await ask(ai, stream=False, input=[again])
+        await ask(ai, stream=False, input=[again, again], previous_response_id=alone.id)
+        await expect_unknown(rig, ai, "resp_unknown")
+        await ai.responses.delete(alone.id)
+        await expect_unknown(rig, ai, alone.id)
+    async with (
+        strict_responses() as direct,
+        openai.AsyncOpenAI(base_url=direct.url, api_key="k") as ai,
+    ):
+        expected = await converse_whole(ai, stream=True)
+        assert rig.provider.inputs[:10] == direct.inputs
+    assert [items_of(answer) for answer in answers] == [items_of(answer) for answer in expected]
+    assert rig.provider.inputs[11] == [again, *items_of(alone), again, again]
+    assert not rig.provider.refused
 
 
 async def test_history_that_is_the_upstreams_is_left_alone(

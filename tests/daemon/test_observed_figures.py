@@ -9,7 +9,14 @@ from coatcheck.daemon.marks import Mark, Marker, Seen
 from coatcheck.daemon.observation import Mode
 from coatcheck.daemon.observed_figures import Figures, Outcome, Request, Terms, judge
 from coatcheck.daemon.observed_turn import ReadLimits, read_turn
-from coatcheck.protocol import Json, JsonObject, dialect, encode_json, prompt_digests
+from coatcheck.protocol import (
+    Json,
+    JsonObject,
+    PromptUsage,
+    dialect,
+    encode_json,
+    prompt_digests,
+)
 
 CHAT = dialect("openai.chat")
 HOUR = 3600.0
@@ -266,3 +273,68 @@ def test_figures_add_up() -> None:
     total = Figures(requests=1, breaks=2)
     total.add(Figures(requests=3, on_bytes=4))
     assert total == Figures(requests=4, breaks=2, on_bytes=4)
+
+
+def test_a_conversation_is_counted_once_and_so_is_one_whose_prefix_breaks() -> None:
+    watch = Watch()
+    talk: list[Json] = [SYSTEM, user(LONG)]
+    counted = Figures()
+    for turn in range(4):
+        counted.add(
+            watch.see({"role": "system", "content": f"It is {turn} o'clock."}, *talk).figures
+        )
+        talk += [answer(f"{turn} {LONG}"), user(f"{turn}? {LONG}")]
+    counted.add(watch.see(SYSTEM, user("another")).figures)
+    assert (counted.conversations, counted.broken_conversations, counted.breaks) == (2, 1, 3)
+
+
+def test_what_stood_behind_a_break_is_lost() -> None:
+    watch = Watch()
+    talk = [SYSTEM, user("one", b"image"), answer("1"), user(LONG)]
+    watch.see(*talk)
+    talk[2] = answer("edited")
+    outcome = watch.see(*talk, answer("2"), user("more"))
+    assert (outcome.broke_at, outcome.broke_in, outcome.prefix) == (2, "assistant", "broken")
+    assert outcome.figures.lost_bytes == length(talk[2], talk[3])
+
+
+def test_another_value_before_the_messages_breaks_them_all() -> None:
+    watch = Watch()
+    talk = [SYSTEM, user(LONG)]
+    tools: Json = [{"type": "function", "function": {"name": "look"}}]
+    body: JsonObject = {"model": "m", "tools": tools, "messages": [*talk]}
+    assert watch.see_body(body).prefix == "new"
+    talk += [answer("1"), user("two " + LONG)]
+    assert watch.see_body(body | {"messages": [*talk], "temperature": 1}).prefix == "kept"
+    talk += [answer("2"), user("three " + LONG)]
+    outcome = watch.see_body(body | {"messages": [*talk], "tools": []})
+    assert (outcome.broke_at, outcome.broke_in, outcome.prefix) == (-1, "tools", "broken")
+    assert outcome.figures.lost_bytes == length(*talk[:4])
+    talk += [answer("3"), user("four " + LONG)]
+    other = watch.see_body(body | {"messages": [*talk], "tools": [], "model": "larger"})
+    assert (other.broke_at, other.broke_in) == (-1, "model")
+    assert other.figures.broken_conversations == 0  # it had been counted
+    again = watch.see_body(body | {"messages": [*talk], "tools": [], "model": "fallback"})
+    assert again.prefix == "kept"  # of the same list nothing is said: two models may be asked
+
+
+def test_what_a_provider_counted_is_added_up() -> None:
+    usage = PromptUsage(1000, 900)
+    request = Request("t", "u", "observe", 0.0, 10, 10, None, usage=usage)
+    figures = judge(request, None, {}, Terms()).figures
+    assert (figures.prompt_tokens, figures.cached_tokens) == (1000, 900)
+
+
+def test_large_values_are_repeated_and_named_with_on() -> None:
+    watch = Watch()
+    tools: Json = [{"type": "function", "function": {"name": "look" * 200}}]
+    body: JsonObject = {"model": "m", "tools": tools, "messages": [user("one")]}
+    first = watch.see_body(body).figures
+    assert (first.repeated_bytes, first.on_bytes > len(encode_json(tools))) == (0, True)
+    again = watch.see_body(body | {"messages": [user("another conversation")]}).figures
+    assert again.repeated_bytes == len(encode_json({"tools": tools})) - 2
+    assert again.on_bytes < 300
+    watch.now += 25 * HOUR  # known, and kept no longer
+    later = watch.see_body(body | {"messages": [user("a third")]}).figures
+    assert later.repeated_bytes == again.repeated_bytes
+    assert later.on_bytes > len(encode_json(tools))

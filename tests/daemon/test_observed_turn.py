@@ -60,6 +60,24 @@ def test_an_envelope_is_as_long_as_the_one_a_client_sends(
     assert turn.envelope_bytes(start) == len(sent)
 
 
+@pytest.mark.parametrize("known", [set[str](), {"tools"}, {"tools", "response_format"}])
+@pytest.mark.parametrize("rest", [{}, {"temperature": 0.5}])
+def test_an_envelope_names_what_stands_beside_the_messages(
+    known: set[str], rest: JsonObject
+) -> None:
+    body: JsonObject = {
+        **rest,
+        "tools": [{"type": "function", "name": "é" * 300}],
+        "response_format": {"name": "x" * 600},
+        "messages": [{"role": "user", "content": "What?"}],
+    }
+    short = shorten(body, CHAT, Known(0))
+    assert short
+    model: JsonObject = {"model": "m"}
+    sent = len(short.encode(0, known)) + len(encode_json(model)) - 1
+    assert _read(body | model).envelope_bytes(0, known) == sent
+
+
 def test_a_list_without_a_digest_goes_whole() -> None:
     messages: list[Json] = [{"role": "user", "content": "x", "n": 1 << 60}] * 2
     body: JsonObject = {"model": "m", "messages": messages}

@@ -28,7 +28,7 @@ from coatcheck.daemon.observation import Mode, NoObserver, Observer
 from coatcheck.daemon.observation_schema import observations_metadata
 from coatcheck.daemon.observations import MIGRATIONS
 from coatcheck.daemon.observed_turn import ReadLimits
-from coatcheck.protocol import Digest, Json, JsonObject, encode_json
+from coatcheck.protocol import Digest, Json, JsonObject, PrefixOutcome, encode_json
 from coatcheck.store import StoreError
 from coatcheck.store.migrate import migrate
 
@@ -71,7 +71,7 @@ class Turn:
     def tell(self, observer: Observer) -> None:
         """Tell all of it."""
         account = self.begin(observer)
-        account.give(7)
+        account.give(bytes(7))
         account.close()
 
 
@@ -86,9 +86,13 @@ class Counted(NoMeters):
 
     def __init__(self) -> None:
         self.dropped: list[bool] = []
+        self.prefixes: list[tuple[str, PrefixOutcome]] = []
 
     def observed(self, *, is_dropped: bool) -> None:
         self.dropped.append(is_dropped)
+
+    def prefix(self, upstream: str, outcome: PrefixOutcome) -> None:
+        self.prefixes.append((upstream, outcome))
 
 
 async def observer(path: Path | None, config: ObserverConfig | None = None) -> RecordingObserver:
@@ -158,6 +162,33 @@ async def test_two_processes_add_to_one_file(path: Path) -> None:
     assert item.figures.breaks == 0
 
 
+async def test_what_the_answer_says_of_its_prompt_is_told(path: Path) -> None:
+    observing = await observer(path)
+    account = seen().begin(observing)
+    account.give(b'{"choices":[{"message":{"content":"\\"prompt_tokens\\":1"}}],')
+    account.give(b" " * 100_000)
+    account.give(b'"usage":{"prompt_tokens":2000,"prompt_tokens_details":{"cached_tok')
+    account.give(b'ens":1920}}}')
+    account.close()
+    seen(talk(2)).tell(observing)
+    await observing.close()
+    (item,) = read_observations(path, 0, NOW)
+    assert (item.figures.prompt_tokens, item.figures.cached_tokens) == (2000, 1920)
+
+
+async def test_what_became_of_prefixes_is_measured(path: Path) -> None:
+    counted = Counted()
+    observing = await RecordingObserver.open(path, meters=counted, clock=lambda: NOW)
+    seen(talk(2)).tell(observing)
+    seen(talk(3)).tell(observing)
+    changed = talk(4)
+    changed[0] = {"role": "user", "content": "edited"}
+    seen(changed).tell(observing)
+    Turn(b"no turn").tell(observing)
+    await observing.close()
+    assert counted.prefixes == [("u", "new"), ("u", "kept"), ("u", "broken")]
+
+
 async def test_breaks_are_told_by_their_message(path: Path) -> None:
     observing = await observer(path)
     seen(talk(3)).tell(observing)
@@ -167,7 +198,7 @@ async def test_breaks_are_told_by_their_message(path: Path) -> None:
     await observing.close()
     (item,) = read_observations(path, 0, NOW)
     assert item.figures.breaks == 1
-    assert item.broke_at == Counter({1: 1})
+    assert item.broke_at == Counter({(1, "user"): 1})
 
 
 async def test_a_report_is_of_its_time(path: Path) -> None:
@@ -212,7 +243,7 @@ async def test_a_body_is_read_before_its_answer_ends(path: Path) -> None:
     await observing.flush()
     assert not read_observations(path, 0, NOW)
     assert observing.take_room(256 * 1024 * 1024)  # all of it: nothing is held any more
-    account.give(7)
+    account.give(bytes(7))
     account.close()
     await observing.close()
     (item,) = read_observations(path, 0, NOW)

@@ -6,6 +6,7 @@ whose daemon's cache is too small; and after a client went back to edit a messag
 """
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -30,7 +31,10 @@ from coatcheck.store import Store, StoreConfig
 from coatcheck.web import Server, build_app, join_faces
 
 from .dialect_samples import SAMPLES, Sample
-from .remote import ALICE, Keyring, StoreServer, open_remote
+from .remote import ALICE, Clock, Keyring, StoreServer, open_remote
+from .reuse.engine import Engine
+from .reuse.provider import Provider
+from .reuse.rig import served
 
 Fixture = Callable[..., Any]
 Way = Literal["ref", "pointer", "file", "url", "inline", "mixed", "text, then ref"]
@@ -73,6 +77,8 @@ class Client:
     spelling: Spelling
     seen: list[bytes]
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    meant: Callable[[str], str] = lambda body: body
+    """Returns a body without what is not part of the prompt."""
     digests: list[str] = field(default_factory=list[str])
 
     async def turn(self, messages: Sequence[Json], known: int, *, is_streamed: bool) -> str:
@@ -97,7 +103,7 @@ class Client:
                 del self.digests[known:]
                 self.digests += [""] * (len(messages) - known - 1)
                 self.digests.append(response.headers["Coatcheck-Prompt"])
-        return listed(self.seen[-1].decode(), key)
+        return self.meant(listed(self.seen[-1].decode(), key))
 
 
 def listed(body: str, key: str) -> str:
@@ -242,6 +248,57 @@ async def test_fifty_turns(
     http: aiohttp.ClientSession = daemon.http
     client = Client(http, daemon.url, sample, sending, SPELLINGS[spelling], recorder.seen)
     await converse(client, way)
+
+
+@pytest.mark.parametrize(("sending", "way"), [("whole", "mixed"), ("envelope", "ref")])
+@pytest.mark.parametrize("sample", SAMPLES[1:], ids=lambda sample: sample.name)
+async def test_fifty_turns_of_files_at_the_provider(
+    run_daemon: Fixture, sample: Sample, sending: Sending, way: Way
+) -> None:
+    """A file's id stays what it is, however the client writes the attachment in a later turn."""
+    provider = Provider(Clock())
+    async with served(provider.app()) as origin:
+        base = origin + ("/v1" if sample.name.startswith("openai") else "")
+        config = UpstreamConfig("up", sample.name, base, api_key="k", reuse="file-id")
+        daemon = await run_daemon(config)
+        for data in PICTURES:
+            daemon.blobs.add(data)
+        for file_id, number in FILE_IDS.items():
+            daemon.blobs.files[file_id] = Digest.of(PICTURES[number])
+        headers = {"anthropic-version": "2023-06-01"} if sample.name.startswith("anth") else {}
+        client = Client(daemon.http, daemon.url, sample, sending, compact, provider.bodies, headers)
+        await converse(client, way)
+    assert set(provider.uploads().values()) == {1}
+    assert not provider.inline()
+
+
+_picture = re.compile(r'"image_url": ?(?:null|\{[^}]*\})')
+
+
+@pytest.mark.parametrize(("sending", "way"), [("whole", "mixed"), ("envelope", "ref")])
+async def test_fifty_turns_of_names_for_an_engine(
+    run_daemon: Fixture, sending: Sending, way: Way
+) -> None:
+    """An engine caches by the name of an image, which stays; its bytes are there in one turn alone."""
+    engine = Engine()
+    async with served(engine.app()) as origin:
+        daemon = await run_daemon(UpstreamConfig("up", base_url=f"{origin}/v1", reuse="uuid"))
+        for data in PICTURES:
+            daemon.blobs.add(data)
+        for file_id, number in FILE_IDS.items():
+            daemon.blobs.files[file_id] = Digest.of(PICTURES[number])
+        client = Client(
+            daemon.http,
+            daemon.url,
+            SAMPLES[0],
+            sending,
+            spaced,
+            engine.raws,
+            meant=lambda body: _picture.sub('"image_url":0', body),
+        )
+        await converse(client, way)
+    assert set(engine.crossed.values()) == {1}
+    assert not engine.refused
 
 
 @every_dialect

@@ -58,6 +58,28 @@ async def test_a_conversation_may_alternate_between_daemons(two: list[RemoteStor
         assert await expand(two[(at + 1) % 2], at + 1) == TEXTS[: at + 1]
 
 
+async def test_messages_that_are_known_do_not_come_again(
+    store: StoreServer, two: list[RemoteStore]
+) -> None:
+    one, other = two
+    await append(one, 0)
+    await append(other, 1)
+    texts: list[bool] = []
+
+    async def note(request: aioweb.Request) -> aioweb.StreamResponse | None:
+        texts.append("If-None-Match" not in request.headers)
+        return None
+
+    store.before = note
+    for _ in range(3):
+        assert await expand(one, 2) == TEXTS[:2]  # the other one's message it has to be sent once
+        store.clock.now += 20
+    assert texts == [True, False]
+    store.clock.now += 3601
+    assert await expand(one, 2) == TEXTS[:2]
+    assert texts == [True, False, True]
+
+
 async def test_what_expired_in_the_store_is_kept_by_no_daemon(
     store: StoreServer, two: list[RemoteStore]
 ) -> None:

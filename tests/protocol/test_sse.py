@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coatcheck.protocol import SseError, SseReader, event_end, write_comment, write_event
+from coatcheck.protocol import (
+    SseError,
+    SseReader,
+    event_end,
+    last_event_start,
+    replace_data,
+    split_events,
+    write_comment,
+    write_event,
+)
 
 _lines = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\n\0"))
 
@@ -49,6 +58,31 @@ def test_an_event_over_the_limit_is_refused() -> None:
 )
 def test_the_end_of_the_last_event(data: bytes, end: int) -> None:
     assert event_end(data) == end
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+def test_events_are_cut_and_found(end: bytes) -> None:
+    events = [b"data: a" + end, b": b" + end, b"event: x" + end[: len(end) // 2] + b"data: c" + end]
+    data = b"".join(events)
+    assert split_events(data) == [*events, b""]
+    assert split_events(data + b"da") == [*events, b"da"]
+    assert last_event_start(data) == len(events[0] + events[1])
+    assert last_event_start(events[0]) == 0
+
+
+@given(st.lists(st.sampled_from([b"\n", b"\r", b"\r\n", b"data: a", b": b"]), max_size=20))
+def test_pieces_joined_are_the_bytes_and_hold_an_event_each(parts: list[bytes]) -> None:
+    data = b"".join(parts)
+    pieces = split_events(data)
+    assert b"".join(pieces) == data
+    reader = SseReader()
+    assert [event for piece in pieces for event in reader.feed(piece)] == SseReader().feed(data)
+
+
+def test_the_data_of_an_event_is_replaced_and_its_other_lines_stay() -> None:
+    event = b": hi\nid: 7\nevent: x\ndata: a\ndata: b\ndatabase: c\n\n"
+    assert replace_data(event, b"{}") == b": hi\nid: 7\nevent: x\ndatabase: c\ndata: {}\n\n"
+    assert replace_data(b"data:a\r\n\r\n", b"{}") == b"data: {}\n\n"
 
 
 def test_a_line_of_50_mb_in_small_pieces_is_linear() -> None:

@@ -143,6 +143,22 @@ async def test_an_expand_keeps_the_whole_list(
     assert await store.prompts.expand("a", CHAT, messages[2].digest) is None
 
 
+async def test_asking_for_a_prompt_keeps_it(store: Store, settle: Settle, now: list[float]) -> None:
+    messages = steps(ROOT, ["one", "two"])
+    await store.prompts.append("a", CHAT, ROOT, messages)
+    await settle(store)
+    for _ in range(3):
+        now[0] += DAY - 1
+        assert await store.prompts.has("a", CHAT, messages[1].digest)
+        await settle(store)
+    await store.prompts.flush()
+    assert await store.prompts.expand("a", CHAT, messages[0].digest) == ["one"]
+    assert await store.prompts.has("a", CHAT, ROOT)
+    assert not await store.prompts.has("b", CHAT, messages[1].digest)
+    now[0] += DAY
+    assert not await store.prompts.has("a", CHAT, messages[1].digest)
+
+
 async def test_an_append_keeps_what_it_continues(
     store: Store, settle: Settle, now: list[float]
 ) -> None:

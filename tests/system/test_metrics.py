@@ -119,8 +119,8 @@ async def test_the_page_and_the_servers_name_the_same_metrics(
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}
             assert labels <= page[name][1], name
     every = {name for name, family in found.items() if family.samples}
-    # Of upstreams at several addresses: there is none here.
-    assert set(page) - every == {"coatcheck_replica_requests_total"}
+    # Of upstreams at several addresses, or whose history is ours: there is none here.
+    assert set(page) - every == {"coatcheck_replica_requests_total", "coatcheck_responses_total"}
     check_store(store_text)
     check_daemon(daemon_text)
 
@@ -134,6 +134,7 @@ def check_store(text: str) -> None:
     assert value(text, "coatcheck_verification_failures_total", place="upload") == 1
     assert value(text, "coatcheck_verification_failures_total", place="store") == 0
     assert value(text, "coatcheck_prompts_total", outcome="kept") == 4  # and answers
+    assert value(text, "coatcheck_answers_total", outcome="kept") == 2
     assert value(text, "coatcheck_fields_total", outcome="kept") == 1
     assert value(text, "coatcheck_prefixes_total", upstream="echo", outcome="new") == 1
     assert value(text, "coatcheck_cache_misses_total") == 1

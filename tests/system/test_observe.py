@@ -92,6 +92,15 @@ async def provider() -> AsyncGenerator[str]:
         await runner.cleanup()
 
 
+TOOLS: Any = [
+    {
+        "type": "function",
+        "function": {"name": f"tool{number}", "description": "Looks. " * 50, "parameters": {}},
+    }
+    for number in range(50)
+]
+
+
 @dataclass(frozen=True)
 class Played:
     """What the conversation cost on the way up, counted at the sockets, and what was answered."""
@@ -109,7 +118,9 @@ async def play_plainly(url: str) -> Played:
             messages: list[Any] = [{"role": "system", "content": "Be brief."}]
             for question in recorded():
                 messages.append(question)
-                done = await sdk.chat.completions.create(model="any", messages=messages)
+                done = await sdk.chat.completions.create(
+                    model="any", messages=messages, tools=TOOLS
+                )
                 answers.append(done.choices[0].message.content or "")
                 messages.append({"role": "assistant", "content": answers[-1]})
         return Played(link.total.up, answers)
@@ -124,7 +135,7 @@ async def play_by_client(url: str) -> Played:
             messages: list[Any] = [{"role": "system", "content": "Be brief."}]
             for question in recorded():
                 messages.append(question)
-                done = client.chat(model="any", messages=messages)
+                done = client.chat(model="any", messages=messages, tools=TOOLS)
                 answers.append(str(done.message["content"]))
                 messages.append(dict(done.message))
 

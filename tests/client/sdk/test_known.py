@@ -56,14 +56,13 @@ def test_what_is_no_strict_base64_has_no_name() -> None:
 
 def test_where_hashes_have_no_key_texts_are_read() -> None:
     program = (
-        "from coatcheck.client.sdk.known import SdkKnown\nprint(vars(SdkKnown())['_is_keyed'])"
+        "from coatcheck.client.sdk.known import SdkKnown; print(vars(SdkKnown())['_is_keyed'])"
     )
-    for seed, expected in (("0", "False"), ("random", "True")):
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            env={"PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stdout.strip() == expected
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"

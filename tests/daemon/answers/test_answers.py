@@ -253,6 +253,17 @@ async def test_a_last_event_too_long_to_hold_is_followed_by_the_name(
     assert begun + rest == event + announcement(spoken.named([item]))
 
 
+async def test_a_stream_that_ends_inside_an_event_is_kept_and_nothing_added(
+    run_daemon: Fixture, run_upstream: Fixture
+) -> None:
+    script = Scripted()
+    upstream = await run_upstream(script)
+    daemon = await run_daemon(upstream.config)
+    script.stream([chunk("hi"), chunk("", "stop"), b"data: [DONE]\n"])
+    assert (await ask(daemon, CHAT.path, CHAT.envelope())).body == b"".join(script.pieces)
+    assert is_kept(daemon, CHAT, CHAT.named([{"role": "assistant", "content": "hi"}]))
+
+
 async def test_a_stream_too_long_to_read_passes_without_a_name(
     run_daemon: Fixture, run_upstream: Fixture
 ) -> None:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import aiohttp
 import pytest
@@ -18,6 +19,7 @@ from coatcheck.daemon import (
     DaemonConfig,
     EmbeddedBlobs,
     EmbeddedPrompts,
+    EmbeddedResponses,
     NoBlobs,
     NoMeters,
     NoPrompts,
@@ -44,7 +46,6 @@ class Link:
     up: int = 0
     down: int = 0
     port: int = 0
-    paths: list[bytes] = field(default_factory=list[bytes])
     cuts: Callable[[bytes], bool] | None = None
     """Says of bytes on their way up whether the connection breaks before them."""
     writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
@@ -71,7 +72,6 @@ class Link:
                 if self.cuts and self.cuts(data):
                     raise ConnectionResetError("cut")
                 self.up += len(data)
-                self.paths += [data.split(b" ", 2)[1]] if data[:5].isupper() else []
             else:
                 self.down += len(data)
             writer.write(data)
@@ -93,7 +93,12 @@ class Remote:
         self.store = await Store.open(StoreConfig(data_folder=None))
         self.stack.push_async_callback(self.store.close)
         config = DaemonConfig(upstreams=self.upstreams)
-        daemon = Daemon.open(config, EmbeddedBlobs(self.store), EmbeddedPrompts(self.store))
+        daemon = Daemon.open(
+            config,
+            EmbeddedBlobs(self.store),
+            EmbeddedPrompts(self.store),
+            responses=EmbeddedResponses(self.store),
+        )
         self.stack.push_async_callback(daemon.close)
         faces = [store_face(self.store, elsewhere=daemon.passage), daemon.face()]
         routes = join_faces(faces, title="t", version="0")
@@ -155,6 +160,7 @@ async def chains() -> AsyncGenerator[RunChain]:
             key: str | None = None,
             keyring: Keyring | None = None,
             max_piece_bytes: int = DEFAULT_REQUEST_BYTES,
+            history: Literal["upstream", "coatcheck"] = "upstream",
         ) -> Chain:
             upstream = await run_upstream(respond)
             origin = upstream.config.base_url.removesuffix("/v1")
@@ -162,6 +168,9 @@ async def chains() -> AsyncGenerator[RunChain]:
                 UpstreamConfig(name, dialect=name, base_url=origin + BASES[name])
                 for name in PROVIDERS
             )
+            if history == "coatcheck":
+                told = replace(there[0], name="r", dialect="openai.responses", history=history)
+                there = (*there, told)
             remote = Remote(there, keyring or OpenKeyring())
             await remote.start()
             stack.push_async_callback(remote.stop)
@@ -176,6 +185,7 @@ async def chains() -> AsyncGenerator[RunChain]:
                     reuse="coatcheck",
                     api_key=key,
                     max_piece_bytes=max_piece_bytes,
+                    history="upstream",
                 )
                 for config in there
             )

@@ -400,3 +400,64 @@ async def test_files_and_other_paths_are_the_remotes(run_chain: RunChain) -> Non
     assert chain.upstream.seen[-1].path == "/v1/audio/voices?x=1"
     sent = decode_json(chain.upstream.seen[-2].body)
     assert "file_data" in json.dumps(sent)
+
+
+async def test_responses_go_on_by_their_ids(run_chain: RunChain) -> None:
+    asked = 0
+
+    async def respond(request: aioweb.Request) -> aioweb.StreamResponse:
+        nonlocal asked
+        asked += 1
+        part: JsonObject = {"type": "output_text", "text": f"Answer {asked}", "annotations": []}
+        item: JsonObject = {"type": "message", "role": "assistant", "content": [part]}
+        return aioweb.json_response(
+            {"id": f"resp_{asked}", "object": "response", "status": "completed", "output": [item]}
+        )
+
+    chain = await run_chain(respond, history="coatcheck")
+    spoken = SPOKEN[1]
+    previous: str | None = None
+    ups: list[int] = []
+    for number in range(3):
+        item = spoken.look(f"What is {number}?", image(number, 1000))
+        body: JsonObject = {"model": "m", "input": [item], "tools": TOOLS}
+        if previous is not None:
+            body["previous_response_id"] = previous
+        before = chain.link.up
+        async with chain.http.post(f"{chain.url}/v1/responses", data=encode_json(body)) as answer:
+            told = await answer.json()
+        assert answer.status == 200, told
+        previous = told["id"]
+        ups.append(chain.link.up - before)
+    sent = cast("JsonObject", chain.upstream.seen[-1].json)
+    assert len(cast("list[Json]", sent["input"])) == 5
+    assert sent["tools"] == TOOLS
+    assert "previous_response_id" not in sent
+    assert ups[0] > 10_000
+    assert max(ups[1:]) < 4000, ups
+
+
+async def test_edges_that_have_each_other_as_remotes_notice(run_chain: RunChain) -> None:
+    chain = await run_chain()
+    chain.link.target = ("127.0.0.1", int(chain.url.rpartition(":")[2]))  # itself, over the link
+    for message in (HELLO, CHAT.look("One", image(1))):
+        status, body, _ = await send(chain, CHAT, [message])
+        assert (status, json.loads(body)["error"]["code"]) == (508, "loop_detected")
+    async with chain.http.get(f"{chain.url}/v1/blobs") as answer:
+        assert (answer.status, (await answer.json())["code"]) == (508, "loop_detected")
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1beta/models", "/v1/models/echo"])
+async def test_models_are_the_remotes(run_chain: RunChain, path: str) -> None:
+    async def listing(request: aioweb.Request) -> aioweb.StreamResponse:
+        if request.path.startswith("/v1beta"):
+            return aioweb.json_response({"models": [{"name": "models/coat"}]})
+        return aioweb.json_response({"object": "list", "data": [{"id": "coat"}]})
+
+    chain = await run_chain(listing)
+    lists: list[Any] = []
+    for url in (chain.url, chain.remote_url):
+        async with chain.http.get(url + path) as answer:
+            lists.append((answer.status, await answer.json()))
+    assert lists[0] == lists[1]
+    assert lists[0][0] == 200

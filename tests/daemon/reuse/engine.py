@@ -2,7 +2,7 @@
 
 A name that it has stands for what it has, whatever bytes come beside it: that is how it serves a wrong
 image where two are named alike. A name alone that it does not have is refused before anything runs.
-`crossed` counts how often bytes came for each life of a name: from when it is kept until it is dropped.
+`crossed` counts the requests with bytes for each life of a name: from when it is kept until it is dropped.
 """
 
 import base64
@@ -32,6 +32,7 @@ class Engine:
     unnamed: int = 0
     refused: int = 0
     bodies: list[Any] = field(default_factory=list[Any])
+    raws: list[bytes] = field(default_factory=list[bytes])
     before: Callable[[web.Request], Awaitable[web.StreamResponse | None]] | None = None
     """May answer in the engine's place."""
     after: Callable[[], Awaitable[None]] | None = None
@@ -63,6 +64,7 @@ class Engine:
             return answer
         body = json.loads(raw)
         self.bodies.append(body)
+        self.raws.append(raw)
         items = list(_items(body))
         for index, (url, name) in enumerate(items):
             if url is None and (name is None or name not in self.kept):
@@ -70,24 +72,27 @@ class Engine:
                 text = f"Cache miss for image at index {index} but data is not provided."
                 error = {"message": text, "type": "BadRequestError", "param": None, "code": 400}
                 return web.json_response({"error": error}, status=400)
-        shown = [str(Digest.of(self._looked_at(url, name))) for url, name in items]
+        had = {name: self.kept[name] for _, name in items if name is not None and name in self.kept}
+        for name in had:
+            self.kept.move_to_end(name)
+        self.crossed.update(
+            {(name, self.lives[name]) for url, name in items if url and name is not None}
+        )
+        shown = [str(Digest.of(self._looked_at(url, name, had))) for url, name in items]
         if self.after:
             await self.after()
         return web.json_response({"choices": [{"message": {"content": json.dumps(shown)}}]})
 
-    def _looked_at(self, url: str | None, name: str | None) -> bytes:
+    def _looked_at(self, url: str | None, name: str | None, had: dict[str, bytes]) -> bytes:
         data = None if url is None else _decoded(url)
         if name is None:
             assert data is not None
             self.unnamed += 1
             return data
-        if data is not None:
-            self.crossed[name, self.lives[name]] += 1
-        if name in self.kept:
-            self.kept.move_to_end(name)
-            return self.kept[name]
-        assert data is not None  # it was there when the request was looked through
-        self.kept[name] = data
+        if name in had:
+            return had[name]
+        assert data is not None  # else it was there when the request was looked through
+        self.kept[name] = had[name] = data
         while sum(map(len, self.kept.values())) > self.room:
             self.drop(next(iter(self.kept)))
         return data

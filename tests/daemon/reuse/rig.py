@@ -1,5 +1,6 @@
 """A daemon over a store in memory, for two tenants, before an upstream that a test plays."""
 
+import io
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -78,7 +79,8 @@ class Rig:
     async def put(self, data: bytes, tenant: str = "a") -> Digest:
         """Hand a blob in."""
         url = f"{self.url}/v1/blobs"
-        async with self.http.post(url, data=data, headers=self._headers(tenant)) as response:
+        body = io.BytesIO(data)
+        async with self.http.post(url, data=body, headers=self._headers(tenant)) as response:
             assert response.status in (200, 201), await response.text()
         return Digest.of(data)
 
@@ -152,12 +154,15 @@ async def rigged(
     api_key: str | None = "provider-key",
     client_key: str | None = None,
     store: Store | None = None,
+    lease_seconds: int = 86_400,
     **settings: Any,
 ) -> AsyncGenerator[Rig]:
     """Run a daemon before an upstream; with a `folder`, its ledger is there."""
     async with AsyncExitStack() as stack:
         if store is None:
-            store = await Store.open(StoreConfig(data_folder=None), clock=clock)
+            store = await Store.open(
+                StoreConfig(data_folder=None, lease_seconds=lease_seconds), clock=clock
+            )
             stack.push_async_callback(store.close)
         random: Callable[[int], bytes] = Random(7).randbytes
         ledger = await Ledger.open(folder / "reuse.sqlite" if folder else None, random)

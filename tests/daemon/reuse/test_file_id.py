@@ -15,7 +15,7 @@ from coatcheck.daemon.reuse.files_gemini import GeminiFiles
 from coatcheck.daemon.reuse.line import Line
 from coatcheck.daemon.reuse.owner import settled_owner
 from coatcheck.daemon.reuse.uploads import FAILED_SECONDS, MARGIN_SECONDS
-from coatcheck.protocol import Digest, JsonObject
+from coatcheck.protocol import PIECE_BYTES, Digest, JsonObject
 
 from ..remote import Clock
 from .provider import Provider
@@ -137,6 +137,31 @@ async def test_a_file_that_is_gone_is_made_again_within_the_turn(
 
 
 @every_dialect
+async def test_a_file_of_inline_bytes_that_is_gone_is_made_again(
+    dialect: str, provider: Provider, origin: str, clock: Clock
+) -> None:
+    async with rigged(origin, dialect, "file-id", clock=clock) as rig:
+        inline, red = rig.sample.inline(RED), Digest.of(RED)
+        assert await rig.see(inline) == [red]
+        provider.drop(RED)
+        assert await rig.see(inline) == [red]
+        assert (provider.uploads(), provider.inline()) == ({red: 2}, {})
+
+
+async def test_a_file_that_is_made_again_keeps_its_name(
+    provider: Provider, origin: str, clock: Clock
+) -> None:
+    async with rigged(origin, "openai.responses", "file-id", clock=clock) as rig:
+        pdf = b"%PDF-1.4\n" + b"x" * 100
+        ref = f"blob:{await rig.put(pdf)}"
+        named: JsonObject = {"type": "input_file", "filename": "a.pdf", "file_data": ref}
+        await rig.see(named)
+        provider.drop(pdf)
+        await rig.see(named)
+        assert [file.filename for file in provider.files.values()] == ["a.pdf"]
+
+
+@every_dialect
 async def test_turns_that_find_a_file_gone_at_the_same_time_upload_it_once(
     dialect: str, provider: Provider, origin: str, clock: Clock
 ) -> None:
@@ -216,6 +241,17 @@ async def test_an_upload_that_is_cut_goes_inline(
         provider.before = cut
         assert await rig.see(rig.ref(RED)) == [red]
         assert provider.inline() == {red: 1}
+
+
+@pytest.mark.parametrize("dialect", [DIALECTS[0], DIALECTS[2]])
+async def test_a_large_blob_is_streamed_from_its_pieces(
+    dialect: str, provider: Provider, origin: str, clock: Clock
+) -> None:
+    async with rigged(origin, dialect, "file-id", clock=clock) as rig:
+        large = image(9, 2 * PIECE_BYTES + 1)
+        await rig.put(large)
+        assert await rig.see(rig.ref(large)) == [Digest.of(large)]
+        assert provider.uploads() == {Digest.of(large): 1}
 
 
 @every_dialect

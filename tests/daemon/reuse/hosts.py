@@ -23,7 +23,7 @@ from coatcheck.daemon import (
     UpstreamConfig,
     copies_folder,
 )
-from coatcheck.protocol import Digest, Json
+from coatcheck.protocol import Digest, Json, JsonObject
 from coatcheck.store import Store, StoreConfig, blob_folder
 from coatcheck.web import Server, build_app, join_faces
 
@@ -56,7 +56,13 @@ class Host:
     ) -> tuple[int, Json]:
         """Send a turn with attachments by ref; return status and answer."""
         body = spoken.turn([(f"blob:{digest}", kind) for digest, kind in blobs])
-        headers = {**self.headers[tenant], "anthropic-version": "2023-06-01"}
+        return await self.post(spoken, body, tenant)
+
+    async def post(
+        self, spoken: Spoken, body: JsonObject, tenant: str = "a", **more: str
+    ) -> tuple[int, Json]:
+        """Send a body; `more` are headers."""
+        headers = {**self.headers[tenant], "anthropic-version": "2023-06-01", **more}
         async with self.http.post(f"{self.url}{spoken.path}", json=body, headers=headers) as answer:
             return answer.status, await answer.json(content_type=None)
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import stat
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -75,6 +76,17 @@ async def test_an_engine_reads_the_blobs_own_files(start: Start, kind: Kind, spo
     assert addresses(host) == [path_of(host, digest).as_uri() for digest, _ in blobs]
     assert len({json.dumps(body) for body in host.provider.seen}) == 1
     assert host.provider.sizes[0] < 1500
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_comes_inline_is_read_from_a_file_too(start: Start, kind: Kind) -> None:
+    host = await start(kind)
+    data = picture("red")
+    digest = Digest.of(data)
+    body = CHAT.turn([(f"data:image/png;base64,{b64encode(data).decode()}", PNG)])
+    for _ in range(2):
+        assert await host.post(CHAT, body) == (200, {"read": [digest]})
+        assert addresses(host) == [path_of(host, digest).as_uri()]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -48,6 +48,9 @@ class Provider:
     sizes: list[int] = field(default_factory=list[int])
     answered: int = 0
     fetched: list[str] = field(default_factory=list[str])
+    bytes_fetched: int = 0
+    mounted: tuple[Path, Path] | None = None
+    """A folder as it is called in addresses, and where it is."""
     hook: "Respond | None" = None
     """What answers first."""
 
@@ -89,7 +92,9 @@ class Provider:
                     raise UnreadableError(f"Upstream status code: {answer.status}", where)
                 if (answer.content_length or 0) > self.max_bytes:
                     raise UnreadableError("the file is too large to download", where)
-                return await answer.read(), answer.content_type
+                data = await answer.read()
+                self.bytes_fetched += len(data)
+                return data, answer.content_type
         except aiohttp.ClientError as error:
             raise UnreadableError(f"cannot connect: {type(error).__name__}", where) from error
 
@@ -101,6 +106,8 @@ class Provider:
             )
         if not path.resolve().is_relative_to(self.root.resolve()):
             raise UnreadableError(f"The file path {path} must be a subpath of {self.root}", where)
+        if self.mounted:
+            path = self.mounted[1] / path.relative_to(self.mounted[0])
         try:
             return path.read_bytes()
         except OSError as error:
@@ -226,7 +233,7 @@ class Spoken:
     has_documents: bool
 
     def turn(self, attachments: list[tuple[str, str]], *, text: str = "Look") -> dict[str, Json]:
-        """Return a body; `attachments` are ref and type."""
+        """Return a body; `attachments` are ref, or data URL, and type."""
         made: list[Json] = [self._part(ref, kind) for ref, kind in attachments]
         match self.dialect:
             case "openai.responses":
@@ -249,10 +256,15 @@ class Spoken:
                 return {"type": "input_image", "image_url": ref, "detail": "auto"}
             case "openai.responses":
                 return {"type": "input_file", "filename": "a.pdf", "file_data": ref}
+            case "gemini.generate" if ref.startswith("data:"):
+                return {"inlineData": {"mimeType": kind, "data": ref.partition(",")[2]}}
             case "gemini.generate":
                 return {"fileData": {"fileUri": ref, "mimeType": kind}}
             case "anthropic.messages":
                 source: Json = {"type": "url", "url": ref}
+                if ref.startswith("data:"):
+                    data = ref.partition(",")[2]
+                    source = {"type": "base64", "media_type": kind, "data": data}
                 return {"type": "image" if is_image else "document", "source": source}
             case _ if is_image:
                 return {"type": "image_url", "image_url": {"url": ref}}

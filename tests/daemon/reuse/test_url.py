@@ -4,14 +4,17 @@ import asyncio
 import json
 import logging
 import os
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from coatcheck.daemon import UpstreamConfig
+from coatcheck.protocol import Digest
 
 from .fetching import DIALECTS, PDF, Provider, Spoken, parts, picture
 from .hosts import Host, Kind, hosting
@@ -147,6 +150,39 @@ async def test_an_error_of_the_clients_own_is_told_as_it_is(start: Start) -> Non
     assert str(good) in addresses(host)[0]
 
 
+@pytest.mark.parametrize("names", [True, False])
+async def test_a_failure_is_recovered_from_only_where_it_names_an_address(
+    start: Start, names: bool
+) -> None:
+    """An engine fails so before it runs its model; of any other failure nobody knows what ran."""
+    host = await start(CHAT)
+    digest = await host.put(picture("red"))
+    respond = host.provider.respond
+
+    async def fails(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        (where, _), *_ = parts(CHAT.dialect, body)
+        if where.startswith("data:"):
+            return await respond(request)
+        about = f"url='{where}'" if names else f"while answering about {digest}"
+        host.provider.seen.append(body)
+        return web.json_response({"error": {"message": f"403, {about}"}}, status=500)
+
+    host.provider.hook = fails
+    status, answer = await host.turn(CHAT, [(digest, PNG)])
+    assert (status, len(host.provider.seen)) == ((200, 2) if names else (500, 1))
+    assert names == (answer == {"read": [digest]})
+
+
+async def test_a_blob_that_went_bad_is_told_as_such(start: Start, tmp_path: Path) -> None:
+    host = await start(CHAT)
+    digest = await host.put(picture("red"))
+    path = host.files / digest.hex[:2] / digest.hex
+    path.write_bytes(picture("red")[:-1] + b"x")
+    status, answer = await host.turn(CHAT, [(digest, PNG)])
+    assert (status, answer["error"]["code"]) == (404, "blob_not_found")  # type: ignore[index, call-overload]
+
+
 async def test_what_is_presented_as_another_type_goes_as_bytes(start: Start) -> None:
     host = await start(GEMINI)
     digest = await host.put(picture("red"))
@@ -158,6 +194,36 @@ async def test_what_is_presented_as_another_type_goes_as_bytes(start: Start) -> 
     text = await host.put(b"nothing that shows what it is")
     assert (await host.turn(GEMINI, [(text, "text/plain")]))[0] == 400
     assert addresses(host) == ["bytes"]
+
+
+@pytest.mark.parametrize("kind", ["embedded", "apart"])
+async def test_what_comes_inline_goes_by_url_too(start: Start, kind: Kind) -> None:
+    host = await start(CHAT, kind)
+    data = picture("red")
+    digest = Digest.of(data)
+    url = f"data:image/png;base64,{b64encode(data).decode()}"
+    for _ in range(3):
+        body = CHAT.turn([(url, PNG), (f"blob:{digest}", PNG)])
+        if not host.provider.seen:
+            body = CHAT.turn([(url, PNG), (url, PNG)])
+        status, answer = await host.post(CHAT, body, **{"Coatcheck-User": "erin"})
+        assert (status, answer) == (200, {"read": [digest, digest]})
+    assert len({json.dumps(body) for body in host.provider.seen}) == 1
+    assert all(f"/v1/blobs/{digest}?expires=" in each for each in addresses(host))
+    assert await host.store.stat("b", digest) is None
+    wrong = f"data:image/webp;base64,{b64encode(data).decode()}"
+    assert (await host.post(CHAT, CHAT.turn([(wrong, PNG)])))[0] == 200
+    assert addresses(host) == ["bytes"]
+
+
+async def test_what_comes_inline_goes_as_it_came_where_it_is_not_fetched(start: Start) -> None:
+    host = await start(CHAT, is_deaf=True)
+    data = picture("red")
+    body = CHAT.turn([(f"data:image/png;base64,{b64encode(data).decode()}", PNG)])
+    for _ in range(2):
+        assert await host.post(CHAT, body) == (200, {"read": [Digest.of(data)]})
+        assert host.provider.seen[-1] == body
+    assert len(host.provider.seen) == 3
 
 
 @pytest.mark.parametrize("kind", ["embedded", "apart"])
