@@ -103,6 +103,12 @@ class DaemonMeters:
             "Prompts that were kept, refused (not to be kept), or asked for and not_found.",
             "outcome",
         )
+        self._kept_answers = _count(
+            metrics,
+            "coatcheck_answers_total",
+            "Answers to kept prompts that were kept with them, or refused (not to be kept in time).",
+            "outcome",
+        )
         self._fields = _count(
             metrics,
             "coatcheck_fields_total",
@@ -181,6 +187,10 @@ class DaemonMeters:
     def prompt(self, outcome: daemon.PromptOutcome) -> None:
         """See `daemon.Meters`."""
         self._prompts.labels(outcome).inc()
+
+    def answer(self, outcome: daemon.AnswerOutcome) -> None:
+        """See `daemon.Meters`."""
+        self._kept_answers.labels(outcome).inc()
 
     def field(self, outcome: daemon.FieldOutcome) -> None:
         """See `daemon.Meters`."""

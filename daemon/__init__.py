@@ -11,6 +11,7 @@ from .history import EmbeddedResponses, NamedResponse, ResponseSource
 from .inventory import Inventory
 from .links import BlobLinks, EmbeddedLinks
 from .meters import (
+    AnswerOutcome,
     FieldOutcome,
     Meters,
     NoMeters,
@@ -38,6 +39,7 @@ __all__ = [
     "ECHO",
     "LEDGER_FILE",
     "OBSERVATIONS_FILE",
+    "AnswerOutcome",
     "BlobLinks",
     "BlobSource",
     "CacheConfig",

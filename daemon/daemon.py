@@ -147,7 +147,7 @@ class Daemon:
             ]
         )
         keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
-        answers = Answers(keeper, config.gateway.answers)
+        answers = Answers(keeper, config.gateway.answers, meters)
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         resolver = Resolver(blobs, inventory or noted, clock)
         fitter: Fitter | None = None

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from coatcheck.protocol import PrefixOutcome
 
 PromptOutcome = Literal["kept", "refused", "not_found"]
+AnswerOutcome = Literal["kept", "refused"]
 FieldOutcome = Literal["kept", "refused", "found", "not_found"]
 ResponseOutcome = Literal["kept", "refused", "found", "not_found"]
 VariantOutcome = Literal["found", "made", "kept", "failed"]
@@ -69,6 +70,10 @@ class Meters(Protocol):
         """A prompt was kept, could not be, or was asked for and is not there."""
         ...
 
+    def answer(self, outcome: AnswerOutcome) -> None:
+        """The answer to a prompt that is kept was kept with it, or could not be in time."""
+        ...
+
     def field(self, outcome: FieldOutcome) -> None:
         """A large value was kept, could not be, or was named by its digest and found or not."""
         ...
@@ -110,6 +115,8 @@ class NoMeters:
     def reused(self, mode: str, outcome: ReuseOutcome, spared: int = 0) -> None: ...
 
     def prompt(self, outcome: PromptOutcome) -> None: ...
+
+    def answer(self, outcome: AnswerOutcome) -> None: ...
 
     def field(self, outcome: FieldOutcome) -> None: ...
 

@@ -1,7 +1,7 @@
 """A turn on its way: what its steps are as requests of the library, and its answer as a response."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from coatcheck.protocol import ANSWER_REFS_HEADER, Dialect, Problem, encode_json
@@ -85,10 +85,13 @@ class Errand:
         content = step.body if isinstance(step.body, bytes) else None
         body = None if isinstance(step.body, bytes) else step.body
         path = step.path.encode("ascii")
+        headers = self.office.step_headers(step, self.request)
+        if step.keep_open and self.restoring:  # no header of the turn's: its client does not ask
+            headers.append((ANSWER_REFS_HEADER.encode(), b"1"))
         request = self.office.library.request(
             step.method,
             self.url if step.keep_open else self.url.copy_with(raw_path=path),
-            headers=self.office.step_headers(step, self.request),
+            headers=headers,
             content=content,
             extensions=self.extensions,
         )
@@ -111,7 +114,6 @@ class Errand:
         assert turn.body is not None
         names = {name.lower() for name in turn.headers}
         if ANSWER_REFS_HEADER.lower() not in names and asks_for_images(turn.dialect, turn.body):
-            turn = replace(turn, headers={**turn.headers, ANSWER_REFS_HEADER: "1"})
             self.restoring = Restoring(turn.dialect)
         self.turn = turn
 

@@ -15,6 +15,7 @@ from coatcheck.protocol import Json
 from coatcheck.web import ProblemError, parse_codings
 
 from ..keeper import Keeper
+from ..meters import Meters
 from ..upstream import Answer
 from .events import AnswerEvents
 from .keeping import AnsweredTurn, AnswerKeeping
@@ -28,14 +29,15 @@ _MAX_READING = 4  # each holds an answer; a fifth is not read rather than queued
 class Answers:
     """Taps the answers to turns. Owns the reading in the background; close it to end that."""
 
-    def __init__(self, keeper: Keeper, limits: AnswerLimits) -> None:
+    def __init__(self, keeper: Keeper, limits: AnswerLimits, meters: Meters) -> None:
         self._keeper = keeper
+        self._meters = meters
         self._limits = limits
         self._reading: set[asyncio.Task[None]] = set()
 
     def tap(self, turn: AnsweredTurn) -> "AnswerTap":
         """Return what taps the answer to a turn."""
-        return AnswerTap(AnswerKeeping(self._keeper, self._limits, turn), self)
+        return AnswerTap(AnswerKeeping(self._keeper, self._limits, self._meters, turn), self)
 
     def absorb_later(self, turn: AnsweredTurn, read: Callable[[], Sequence[Json]]) -> None:
         """Take in what `read` returns of messages, in the background, if there is room."""

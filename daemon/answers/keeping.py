@@ -24,6 +24,7 @@ from coatcheck.protocol import (
 )
 
 from ..keeper import Keeper
+from ..meters import Meters
 from .limits import AnswerLimits
 
 _log = logging.getLogger(__name__)
@@ -61,8 +62,11 @@ class AnsweredTurn:
 class AnswerKeeping:
     """Keeps one answer. Nothing here fails a turn, and all of it ends within a bounded time."""
 
-    def __init__(self, keeper: Keeper, limits: AnswerLimits, turn: AnsweredTurn) -> None:
+    def __init__(
+        self, keeper: Keeper, limits: AnswerLimits, meters: Meters, turn: AnsweredTurn
+    ) -> None:
         self.limits = limits
+        self._meters = meters
         self.turn = turn
         self._keeper = keeper
 
@@ -71,7 +75,10 @@ class AnswerKeeping:
         prompt = self.turn.prompt
         if answer is None or prompt is None:
             return None
-        return await self._within(self._append(prompt, answer))
+        named = await self._within(self._append(prompt, answer))
+        if answer.messages:
+            self._meters.answer("refused" if named is None else "kept")
+        return named
 
     async def put_refs(self, value: Json) -> bool:
         """Put refs in place of what a whole answer, or an event, carries inline; say whether any.

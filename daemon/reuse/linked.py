@@ -192,4 +192,7 @@ def came_inline(filling: Filling) -> bool:
 
 
 def _names(refusal: Refusal, link: Link) -> bool:
-    return link.digest.hex in refusal.text or link.url in refusal.text
+    """Say whether an error is about an address; that it was refused is shown by less than that it failed."""
+    if refusal.status < _SERVER_FAILED and link.digest.hex in refusal.text:
+        return True
+    return link.url in refusal.text or link.url.removeprefix("file://") in refusal.text

@@ -188,7 +188,7 @@ async def test_instructions_are_not_carried_over(rig: Rig) -> None:
     }
 
 
-@pytest.mark.parametrize("seed", range(30 if os.environ.get("COATCHECK_NIGHTLY") else 2))
+@pytest.mark.parametrize("seed", range(30 if os.environ.get("COATCHECK_NIGHTLY") else 1))
 async def test_a_tree_of_turns_is_what_a_model_of_it_says(rig: Rig, seed: int) -> None:
     """Branches anywhere, stored or not, streamed or not, with deletions and daemons started anew."""
     chance = random.Random(seed)

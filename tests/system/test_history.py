@@ -20,7 +20,7 @@ from .deployment import make_keys, run_daemon
 Fixture = Callable[..., Any]
 pytestmark = pytest.mark.system
 
-KILLED_EACH = 1 if os.environ.get("COATCHECK_NIGHTLY") else 4  # turns
+KILLED_EACH = 1 if os.environ.get("COATCHECK_NIGHTLY") else 5  # turns
 
 
 @pytest.fixture

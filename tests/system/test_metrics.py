@@ -134,6 +134,7 @@ def check_store(text: str) -> None:
     assert value(text, "coatcheck_verification_failures_total", place="upload") == 1
     assert value(text, "coatcheck_verification_failures_total", place="store") == 0
     assert value(text, "coatcheck_prompts_total", outcome="kept") == 4  # and answers
+    assert value(text, "coatcheck_answers_total", outcome="kept") == 2
     assert value(text, "coatcheck_fields_total", outcome="kept") == 1
     assert value(text, "coatcheck_prefixes_total", upstream="echo", outcome="new") == 1
     assert value(text, "coatcheck_cache_misses_total") == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from coatcheck.daemon import UpstreamConfig
 from coatcheck.protocol import Digest
@@ -147,6 +148,39 @@ async def test_an_error_of_the_clients_own_is_told_as_it_is(start: Start) -> Non
     good = await host.put(picture("blue"))
     assert (await host.turn(CHAT, [(good, PNG)]))[0] == 200
     assert str(good) in addresses(host)[0]
+
+
+@pytest.mark.parametrize("names", [True, False])
+async def test_a_failure_is_recovered_from_only_where_it_names_an_address(
+    start: Start, names: bool
+) -> None:
+    """An engine fails so before it runs its model; of any other failure nobody knows what ran."""
+    host = await start(CHAT)
+    digest = await host.put(picture("red"))
+    respond = host.provider.respond
+
+    async def fails(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        (where, _), *_ = parts(CHAT.dialect, body)
+        if where.startswith("data:"):
+            return await respond(request)
+        about = f"url='{where}'" if names else f"while answering about {digest}"
+        host.provider.seen.append(body)
+        return web.json_response({"error": {"message": f"403, {about}"}}, status=500)
+
+    host.provider.hook = fails
+    status, answer = await host.turn(CHAT, [(digest, PNG)])
+    assert (status, len(host.provider.seen)) == ((200, 2) if names else (500, 1))
+    assert names == (answer == {"read": [digest]})
+
+
+async def test_a_blob_that_went_bad_is_told_as_such(start: Start, tmp_path: Path) -> None:
+    host = await start(CHAT)
+    digest = await host.put(picture("red"))
+    path = host.files / digest.hex[:2] / digest.hex
+    path.write_bytes(picture("red")[:-1] + b"x")
+    status, answer = await host.turn(CHAT, [(digest, PNG)])
+    assert (status, answer["error"]["code"]) == (404, "blob_not_found")  # type: ignore[index, call-overload]
 
 
 async def test_what_is_presented_as_another_type_goes_as_bytes(start: Start) -> None:
