@@ -67,6 +67,14 @@ class FileUrlRefusedError(RequestRefusedError):
         super().__init__("a file is named by a ref, not by its path", self.code, path)
 
 
+class FileListRefusedError(DaemonError):
+    """A provider's list of files has those of all tenants, where they share the upstream's key."""
+
+    status = 403
+    code = "file_list_refused"
+    title = "The list is not one tenant's"
+
+
 class UnknownIdError(RequestRefusedError):
     """The request names something that the built-in upstream does not have: it keeps nothing."""
 

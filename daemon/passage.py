@@ -5,7 +5,9 @@ not `on` or whose dialect we do not read. Nothing is held but a chunk, and what 
 choose between upstreams.
 """
 
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -33,7 +35,7 @@ from coatcheck.web import (
 )
 
 from .account import Account, Subject
-from .errors import DaemonError, EdgeLoopError
+from .errors import DaemonError, EdgeLoopError, FileListRefusedError
 from .headers import own_answer_headers, request_headers
 from .incoming import Incoming
 from .navigation import refuse_navigation
@@ -146,6 +148,8 @@ class Passage:
             BrokenAnswerError: the upstream broke off its answer.
         """
         request, provider = incoming.request, upstream.config.provider
+        if upstream.config.shares_files and _lists_files(request):
+            raise FileListRefusedError("tenants' images are among the files; ask for one by its id")
         account = self.account(request, upstream, dialect)
         try:
             outgoing = Outgoing(
@@ -287,6 +291,13 @@ def _names_ours(path: str) -> bool:
     """Whether a path names a file or an upload of ours, of which no provider knows."""
     segments = (segment.partition(":")[0] for segment in path.split("/"))
     return any(is_file_id(segment) or read_upload_id(segment) for segment in segments)
+
+
+def _lists_files(request: web.Request) -> bool:
+    """Whether a provider may take a request for one for its files, however the path is spelled."""
+    path = unquote(request.path).partition(";")[0].lower()
+    segments = [segment for segment in re.split(r"[/\\]", path) if segment]
+    return request.method in ("GET", "HEAD") and segments[-1:] == ["files"]
 
 
 def _is_native(path: str) -> bool:

@@ -122,6 +122,11 @@ class UpstreamConfig:
         """Whether the provider's key that a client sends gives way to one of its own."""
         return (self.api_key is not None and self.own_key is None) or sets_credential(self.headers)
 
+    @property
+    def shares_files(self) -> bool:
+        """Whether files of all tenants are at the provider, under one key."""
+        return self.reuse == "file-id" and self.replaces_key
+
     def takes(self, model: str) -> bool:
         """Whether a model is one of its."""
         return any(fnmatchcase(model, pattern) for pattern in self.models)

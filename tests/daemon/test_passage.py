@@ -834,3 +834,36 @@ async def test_what_hydration_writes_is_not_observed(
     (shown,) = watching.bodies
     assert isinstance(shown, ObservedRequest)
     assert shown.sent.messages == messages
+
+
+@pytest.mark.parametrize("key", ["sk-shared", None])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/files",
+        "/v1/files/",
+        "/v1//files",
+        "/v1/%66iles/",
+        "/v1/files%2F",
+        "/v1/files?purpose=",
+        "/v1/files?purpose=batch&purpose=vision",
+        "/v1/FILES;a",
+        "/v1/x%5Cfiles",
+    ],
+)
+async def test_a_shared_keys_list_of_files_is_nobodys(
+    run_daemon: Fixture, run_upstream: Fixture, path: str, key: str | None
+) -> None:
+    """By an id in it, a turn would show one tenant's image to another."""
+    upstream = await run_upstream(dialect="openai.responses", reuse="file-id", api_key=key)
+    daemon = await run_daemon(upstream.config)
+    for method in ("GET", "HEAD"):
+        async with daemon.http.request(
+            method, URL(daemon.url + path, encoded=True), headers={"Authorization": "Bearer mine"}
+        ) as answer:
+            assert answer.status == (200 if key is None else 403)
+            if method == "GET" and key is not None:
+                assert (await answer.json())["error"]["code"] == "file_list_refused"
+    assert len(upstream.seen) == (2 if key is None else 0)
+    async with daemon.http.get(daemon.url + "/v1/files/file-x") as answer:
+        assert answer.status == 200
