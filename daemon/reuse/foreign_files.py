@@ -4,9 +4,9 @@ The files of all tenants' blobs are below one folder, under names that anybody c
 such an engine may name no file but by a ref: what a client may have is decided by what its tenant holds.
 """
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
-from coatcheck.protocol import Json, JsonObject, dotted
+from coatcheck.protocol import Json, JsonObject, Path, dotted
 
 from ..errors import FileUrlRefusedError
 
@@ -15,37 +15,46 @@ _ADDRESSES = frozenset(
 )
 # What a model's tools are called with, and how: no engine opens what stands there.
 _SAYINGS = frozenset({"arguments", "parameters", "function", "metadata"})
-_MAX_HEAD = 64  # characters looked at
+_MAX_SCHEME = len("file:")
 _SPACES = "".join(map(chr, range(0x21)))  # before a URL, which readers drop (WHATWG URL 4.4)
-_DROPPED = str.maketrans("", "", "\t\n\r")  # anywhere in one, likewise
+_DROPPED = frozenset("\t\n\r")  # anywhere in one, likewise
 
 
 def refuse_files(body: JsonObject) -> None:
-    """Look for files that a body names where an engine looks for addresses.
+    """Look for files that a body names where an engine looks for addresses; some 2 us a message.
 
     Raises:
         FileUrlRefusedError: it names one.
     """
-    level: list[tuple[tuple[str | int, ...], Json]] = [((), body)]
-    while level:
-        path, value = level.pop()
-        if isinstance(value, str):
-            if _is_address(path[-1:]) and _is_file(value):
-                raise FileUrlRefusedError(dotted(path))
-        elif isinstance(value, dict):
-            level += [((*path, key), item) for key, item in value.items() if not _says(key, item)]
-        elif isinstance(value, list):
-            level += [((*path, index), item) for index, item in enumerate(value)]
+    if (found := _find(body)) is not None:
+        raise FileUrlRefusedError(dotted(found))
 
 
-def _is_address(last: Collection[str | int]) -> bool:
-    return any(isinstance(key, str) and (key in _ADDRESSES or key.endswith("_url")) for key in last)
+def _find(value: JsonObject | Sequence[Json]) -> Path | None:
+    """Return the path of the first file below a value. As deep as JSON that is read here may be."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in entries:
+        if isinstance(item, str):
+            if isinstance(key, str) and _is_address(key) and _is_file(item):
+                return (key,)
+        elif isinstance(item, dict | list) and not _says(key, item):
+            below = _find(item)
+            if below is not None:
+                return (key, *below)
+    return None
+
+
+def _is_address(key: str) -> bool:
+    return key in _ADDRESSES or key.endswith("_url")
 
 
 def _is_file(text: str) -> bool:
-    head = text[:4096].lstrip(_SPACES)[:_MAX_HEAD].translate(_DROPPED)
-    return head.lower().startswith("file:")
+    """Whether any reader may take a text for a file's URL; what no URL has costs a long one a copy."""
+    text = text.lstrip(_SPACES)
+    if not _DROPPED.isdisjoint(text[:_MAX_SCHEME]):
+        text = text.translate(dict.fromkeys(map(ord, _DROPPED)))
+    return text[:_MAX_SCHEME].lower().startswith("file:")
 
 
-def _says(key: str, value: Json) -> bool:
+def _says(key: str | int, value: Json) -> bool:
     return key in _SAYINGS or (key == "input" and isinstance(value, dict))

@@ -235,6 +235,7 @@ async def test_a_client_names_no_file_by_itself(start: Start, kind: Kind, spoken
             f"FILE://{path}",
             f" file:{path}",
             f"file://localhost{path}",
+            f"{' ' * 9000}fi\n\tle:{path}",
         ):
             status, answer = await host.post(spoken, spoken.turn([(spelled, PNG)]), "b")
             assert status == 400
