@@ -559,3 +559,14 @@ async def test_what_goes_is_found_by_indexes(
     for start, index in wanted.items():
         query = next(text for text in seen if text.startswith(start))
         assert index in await plan_of(databases(store)["prompts" in start], query)
+
+
+async def test_a_prompt_of_who_has_not_the_blob_keeps_nothing(
+    disk_store: Store, blob_path: BlobPath
+) -> None:
+    """Another tenant may name a digest that it has heard of; that makes it no holder."""
+    await put(disk_store, "aa", DATA)
+    await keep(disk_store, "bb", ROOT, '"it"', blobs=(DIGEST,))
+    erased = await disk_store.erasure.erase_tenant("aa")
+    assert (erased.ended_grants, erased.removed_blobs, erased.left) == (1, 1, NOTHING)
+    assert not blob_path(DIGEST).exists()
