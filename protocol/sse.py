@@ -10,6 +10,7 @@ from .buffer import Buffer
 from .errors import SseError
 
 DEFAULT_MAX_EVENT_BYTES = 64 * 1024 * 1024
+_MARK = b"\xef\xbb\xbf"
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
@@ -77,7 +78,7 @@ class SseReader:
     def _take(self, line: bytes) -> SseEvent | None:
         if self._at_start:
             self._at_start = False
-            line = line.removeprefix(b"\xef\xbb\xbf")
+            line = line.removeprefix(_MARK)
         if not line:
             return self._dispatch()
         name, _, raw = line.partition(b":")
@@ -130,8 +131,11 @@ def event_end(data: Buffer, start: int = 0) -> int:
 
 
 def last_event_start(data: bytes) -> int:
-    """Return the offset at which the last of some whole events begins; linear."""
-    return event_end(data.rstrip(b"\r\n"))
+    """Return the offset at which the last of some whole events begins; linear.
+
+    The mark that a stream may begin with (U+FEFF) is no part of an event.
+    """
+    return event_end(data.rstrip(b"\r\n")) or (len(_MARK) if data.startswith(_MARK) else 0)
 
 
 def split_events(data: bytes) -> list[bytes]:

@@ -98,3 +98,11 @@ def test_a_line_of_50_mb_in_small_pieces_is_linear() -> None:
         return time.thread_time() - start
 
     assert seconds(50) < 10 * 4 * max(seconds(5), 0.01)  # linear is 10, quadratic 100
+
+
+def test_nothing_goes_before_the_mark_that_a_stream_begins_with() -> None:
+    """A reader drops U+FEFF at the very beginning alone; behind a comment it spoils the first event."""
+    event = "\ufeff".encode() + write_event("only")
+    at = last_event_start(event)
+    stream = event[:at] + write_comment("between") + event[at:]
+    assert [each.data for each in SseReader().feed(stream)] == ["only"]
