@@ -35,8 +35,10 @@ from .links import RemoteLinks
 from .metered import MeteredUpstream
 from .meters import Meters, NoMeters
 from .passage import Passage
-from .remote import RemoteBlobs, RemoteOrigin, RemotePrompts
+from .remote_blobs import RemoteBlobs
 from .remote_keyring import RemoteKeyring
+from .remote_origin import RemoteOrigin
+from .remote_prompts import RemotePrompts
 from .store_passage import StorePassage
 from .upstream import Timeouts, Upstream, UpstreamConfig
 
