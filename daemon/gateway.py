@@ -47,6 +47,7 @@ from .keeper import Keeper
 from .last_hop import LastHop
 from .meters import Meters
 from .navigation import refuse_navigation
+from .parsed_request import ParsedRequest, TurnLimits, loose_model, parse_request
 from .passage import Passage
 from .recall import Recall
 from .received import Received
@@ -56,14 +57,7 @@ from .root import conversation_root
 from .sent import sent_of
 from .source import PromptSource
 from .taps import Taps
-from .turn import (
-    ParsedRequest,
-    Turn,
-    TurnLimits,
-    build_turn,
-    loose_model,
-    parse_request,
-)
+from .turn import Turn, build_turn
 from .upstream import Upstream, Upstreams
 from .variants import Fitter
 from .wish import wish_of

@@ -23,15 +23,8 @@ from .database import Database
 from .dead import GRACE_SECONDS
 from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError, StoreFullError
 from .index import Index
-from .prompt_table import (
-    DamagedRowError,
-    DamagedSpanError,
-    Expansion,
-    PromptHead,
-    PromptKey,
-    PromptRow,
-    message_bytes,
-)
+from .prompt_row import Expansion, PromptHead, PromptKey, PromptRow, message_bytes
+from .prompt_table import DamagedRowError, DamagedSpanError
 from .prompt_writer import PromptWriter, Renewal
 from .room import Room
 from .term import Term

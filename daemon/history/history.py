@@ -30,8 +30,8 @@ from ..errors import (
     RequestRefusedError,
 )
 from ..meters import Meters
+from ..parsed_request import ParsedRequest
 from ..source import PromptSource
-from ..turn import ParsedRequest
 from ..upstream import UpstreamConfig
 from .source import NamedResponse, ResponseSource
 
