@@ -227,14 +227,14 @@ def _upstreams(
 
     It has one voice for each dialect; `images` decodes for all of them.
     """
-    upstreams: list[Upstream] = [_remote(each, meters) for each in config.upstreams]
+    upstreams: list[Upstream] = [_addressed(each, meters) for each in config.upstreams]
     if not config.has_echo:
         return upstreams
     models = (ECHO,) if upstreams else ("*",)
     return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]
 
 
-def _remote(config: UpstreamConfig, meters: Meters) -> Upstream:
+def _addressed(config: UpstreamConfig, meters: Meters) -> Upstream:
     if len(config.base_urls) < 2:
         return HttpUpstream.open(config)
     replicas = [HttpUpstream.open(replace(config, base_url=url)) for url in config.base_urls]
