@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 # Before a model runs: a request is looked at, and what it names is fetched. 403 is Gemini's, for what
 # is not there.
 _REFUSALS = frozenset({400, 403, 404, 410, 422})
-_MAX_PLANS = 4  # of a turn that name files; the next one does not
+_MAX_PLANS = 8  # of a turn that name files; the next one does not
 _CHECKED_AT_ONCE = 8
 _speaks_of_files = re.compile(r"\bfiles?\b|file_id|file_uri|fileUri", re.IGNORECASE).search
 

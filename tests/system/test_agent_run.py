@@ -33,8 +33,8 @@ from .conversing import Album, agent, take
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
-TURNS = 8
-SCREENSHOTS = 10
+TURNS = 6
+SCREENSHOTS = 8
 SCREENSHOT_BYTES = 60_000
 
 Take = Callable[[Step], Awaitable[Told]]

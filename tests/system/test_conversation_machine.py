@@ -38,7 +38,7 @@ from .station import Clock, Station
 pytestmark = [pytest.mark.system, pytest.mark.timeout(3600)]
 
 NIGHTLY = bool(os.environ.get("COATCHECK_NIGHTLY"))
-EXAMPLES, STEPS = (100, 50) if NIGHTLY else (8, 13)
+EXAMPLES, STEPS = (100, 50) if NIGHTLY else (5, 20)
 DAY = 86_400.0
 PATIENCE_SECONDS = 10.0
 COUNTS: Counter[str] = Counter()

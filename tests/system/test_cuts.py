@@ -25,7 +25,7 @@ WRAPPED = "app-daemon"
 """The hop of applications whose SDK has a wrapper, or a transport of ours; all others have an edge."""
 HOPS = ("app-edge", "edge-daemon", "daemon-store", "daemon-upstream", WRAPPED)
 DIRECTIONS: tuple[Direction, ...] = ("up", "down")
-CUTS = 60 if NIGHTLY else 2  # of each hop and direction
+CUTS = 60 if NIGHTLY else 1  # of each hop and direction
 TOOLS = 6
 HONEST = {"APIConnectionError", "APIError", "TransportError", "EOFError"}
 """An honest end is one of these, or a status of 500 and above."""
@@ -66,7 +66,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
 def offset_in(size: int, number: int, random: Random) -> int:
     """Return a byte to cut at: the first, the last, then others, as often near the ends."""
     last = max(size - 1, 0)
-    if number < 2:
+    if NIGHTLY and number < 2:
         return last * number
     near = min(last, round(2 ** random.uniform(0, size.bit_length())))
     return random.choice([near, last - near, random.randint(0, last)])
@@ -138,6 +138,9 @@ def outcome(told: Told, expected: Told, is_cut: bool, case: str) -> str:
     assert is_cut, (case, told)
     assert told.raised, (case, told, expected)
     status = told.raised[-1]
+    if status == "200":  # Anthropic's SDK raises an event that says so with the stream's own status
+        assert "upstream_cut" in told.words, (case, told)
+        return "error in the stream"
     if status.isdigit():
         assert int(status) >= 500, (case, told)
         return status

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 NIGHTLY = bool(os.environ.get("COATCHECK_NIGHTLY"))
 IMAGES = 30
-IMAGE_BYTES = 100_000
+IMAGE_BYTES = 60_000
 LARGE_IMAGE_BYTES = 1_300_000
 _CONF = """
 daemon off;
