@@ -125,10 +125,7 @@ class Daemon:
                 there is not what that takes; or it leaves its history to us, and there is nowhere to
                 keep it.
         """
-        if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
-            raise ValueError("history needs a place where ids of responses are kept")
-        if shelf is None and any(each.images for each in config.upstreams):
-            raise ValueError("an image policy needs a shelf for variants")
+        _require(config, responses, shelf)
         uses = Inventory(blobs.name)
         noted = SharedInventory(uses, siblings or Siblings())
         meters = meters or NoMeters()
@@ -136,20 +133,12 @@ class Daemon:
         fields = Fields(prompts, meters, clock)
         prompts = MeteredPrompts(prompts, meters)
         images = ImageWorkers(config.images)
-        upstreams = Upstreams(
-            [
-                MeteredUpstream(upstream, meters, time.monotonic)
-                for upstream in _upstreams(config, images, clock, meters)
-            ]
-        )
+        upstreams = _upstreams(config, images, clock, meters)
         keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
         answers = Answers(keeper, config.gateway.answers, meters)
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         resolver = Resolver(blobs, inventory or noted, clock)
-        fitter: Fitter | None = None
-        if shelf:
-            maker = Maker(images, config.images)
-            fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
+        fitter = _fitter(config, shelf, images, resolver, blobs, meters) if shelf else None
         modes = open_modes(
             Means(ledger, links, files),
             upstreams=upstreams,
@@ -220,7 +209,36 @@ class Daemon:
         await self._images.close()
 
 
+def _require(
+    config: DaemonConfig, responses: ResponseSource | None, shelf: VariantShelf | None
+) -> None:
+    if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
+        raise ValueError("history needs a place where ids of responses are kept")
+    if shelf is None and any(each.images for each in config.upstreams):
+        raise ValueError("an image policy needs a shelf for variants")
+
+
+def _fitter(
+    config: DaemonConfig,
+    shelf: VariantShelf,
+    images: ImageWorkers,
+    resolver: Resolver,
+    blobs: BlobSource,
+    meters: Meters,
+) -> Fitter:
+    maker = Maker(images, config.images)
+    return Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
+
+
 def _upstreams(
+    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float], meters: Meters
+) -> Upstreams:
+    """Make every upstream, metered."""
+    made = _unmetered(config, images, clock, meters)
+    return Upstreams([MeteredUpstream(each, meters, time.monotonic) for each in made])
+
+
+def _unmetered(
     config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float], meters: Meters
 ) -> list[Upstream]:
     """Make every upstream. `echo` serves every model when it is alone, else its own name first.

@@ -134,35 +134,28 @@ def build_turn(
     """
     kept_values = sum(text.count(mark) for text in recalled.texts() for mark in MARKS_BEFORE_VALUES)
     limits.bound_values(parsed.values + kept_values)
-    key, envelope = dialect.messages_key, parsed.envelope
-    start = len(recalled.messages)
-    absent: dict[str, Digest] = {}
-    if envelope is None:
-        body, parent = parsed.body, None
-        messages = body.get(key)
-        appended = dialect.list_messages(messages) or []
-    else:
-        before = decode_json(f"[{','.join(recalled.messages)}]")
-        assert isinstance(before, list)
-        appended, parent = envelope.append, envelope.parent
-        messages = [*before, *appended]
-        fields = {
-            name: decode_json(recalled.fields[name])
-            for name in envelope.fields
-            if name in recalled.fields
-        }
-        absent = {name: digest for name, digest in envelope.fields.items() if name not in fields}
-        body = _without_envelope(parsed.body, {**fields, key: messages}, key)
+    joined = _join(parsed, recalled, dialect)
+    body = joined.body
     try:
-        slots = [*dialect.walk(messages, origins), *dialect.walk_beside(body, origins)]
+        slots = [*dialect.walk(joined.messages, origins), *dialect.walk_beside(body, origins)]
     except MalformedRequestError as error:
         raise RequestRefusedError(str(error), error.code, error.path) from error
     if len(slots) > limits.max_attachments:
         raise TooLargeError(
             "attachments", "too_many_attachments", max_attachments=limits.max_attachments
         )
-    size = parsed.size + sum(map(len, recalled.texts()))
-    return Turn(size, body, slots, parent, appended, start, origins, tuple(recalled.fields), absent)
+    envelope = parsed.envelope
+    return Turn(
+        size=parsed.size + sum(map(len, recalled.texts())),
+        body=body,
+        slots=slots,
+        parent=envelope.parent if envelope else None,
+        appended=joined.appended,
+        start=len(recalled.messages),
+        origins=origins,
+        named_fields=tuple(recalled.fields),
+        absent=joined.absent,
+    )
 
 
 def fill(
@@ -209,6 +202,35 @@ def named_digest(slot: Slot) -> Digest | None:
             return pointer.digest
         case _:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """A body with its whole list; `appended` are the messages that were sent now."""
+
+    body: JsonObject
+    messages: Json
+    appended: Sequence[Json]
+    absent: Mapping[str, Digest]
+
+
+def _join(parsed: ParsedRequest, recalled: Recalled, dialect: Dialect) -> _Joined:
+    """Put what was kept where the envelope stands; a body without one is whole."""
+    key, envelope = dialect.messages_key, parsed.envelope
+    if envelope is None:
+        messages = parsed.body.get(key)
+        return _Joined(parsed.body, messages, dialect.list_messages(messages) or [], {})
+    before = decode_json(f"[{','.join(recalled.messages)}]")
+    assert isinstance(before, list)
+    messages = [*before, *envelope.append]
+    fields = {
+        name: decode_json(recalled.fields[name])
+        for name in envelope.fields
+        if name in recalled.fields
+    }
+    absent = {name: digest for name, digest in envelope.fields.items() if name not in fields}
+    body = _without_envelope(parsed.body, {**fields, key: messages}, key)
+    return _Joined(body, messages, envelope.append, absent)
 
 
 def _media_type(slot: Slot, blob: Resolved) -> str:
