@@ -13,7 +13,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from coatcheck.daemon.turn import Recalled, TurnLimits, build_turn, parse_request
+from coatcheck.daemon.parsed_request import TurnLimits, parse_request
+from coatcheck.daemon.turn import Recalled, build_turn
 from coatcheck.protocol import (
     Digest,
     Json,

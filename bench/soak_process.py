@@ -19,7 +19,8 @@ from coatcheck import web
 from coatcheck.cli.assembly import Assemble, Assembly
 from coatcheck.cli.service import run
 from coatcheck.cli.services import SERVICES
-from coatcheck.cli.settings import Settings, load_settings
+from coatcheck.cli.settings import Settings
+from coatcheck.cli.settings_sources import load_settings
 from coatcheck.cli.surroundings import Surroundings
 
 TASKS_PATH = "/soak/tasks"

@@ -21,8 +21,9 @@ from coatcheck.protocol import Json
 from .errors import CheckFailedError, CliError
 from .origin import origin_to_ask
 from .output import print_json
-from .settings import Settings, environment
+from .settings import Settings
 from .settings_flags import Flags, settings_flags
+from .settings_sources import environment
 from .upstream_settings import UpstreamSettings
 
 _PATIENCE_SECONDS = 3.0

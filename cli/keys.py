@@ -19,7 +19,7 @@ from coatcheck.protocol import DEFAULT_TENANT, Json, Scope, is_tenant
 from .errors import KeyAccessError, NotFoundError, UsageError
 from .output import note, print_json, results
 from .quantity import parse_duration
-from .settings import load_settings
+from .settings_sources import load_settings
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -25,7 +25,8 @@ from coatcheck.protocol import Json, JsonObject
 from .address_file import AddressFile
 from .errors import MaintenanceError, NotFoundError, RefusedWorkError, UnansweredWorkError
 from .origin import origin_to_ask
-from .settings import Settings, load_settings
+from .settings import Settings
+from .settings_sources import load_settings
 
 __all__ = ["Place", "place_options"]
 

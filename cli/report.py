@@ -22,7 +22,7 @@ from coatcheck.web.template import in_bytes, in_utc
 from .errors import NotFoundError, QuantityError, ReportError, UsageError
 from .output import note, print_json
 from .quantity import parse_duration
-from .settings import load_settings
+from .settings_sources import load_settings
 
 Column: TypeAlias = Literal["upstream", "tenant", "mode"]
 COLUMNS: tuple[Column, ...] = ("upstream", "tenant", "mode")

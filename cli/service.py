@@ -18,7 +18,8 @@ from coatcheck import web
 from .assembly import Assemble, Assembly
 from .descriptors import fit_connections
 from .ending import Ending
-from .settings import Settings, environment
+from .settings import Settings
+from .settings_sources import environment
 from .surroundings import Surroundings
 
 _log = logging.getLogger("coatcheck")

@@ -1,22 +1,17 @@
-"""Settings: flags, then `COATCHECK_*` of the environment, then `coatcheck.toml`, then defaults.
+"""What a server can be told. `settings_sources.py` says where it comes from.
 
-The only place that reads the environment for a server. Each limit carries its unit in its name;
-the reasons for the defaults stand with the folders' own configurations.
+Each limit carries its unit in its name; the reasons for the defaults stand with the folders' own
+configurations.
 """
 
-import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_settings import (
     BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
@@ -38,7 +33,6 @@ from .daemon_key import daemon_key
 from .errors import SettingsError
 from .upstream_settings import UpstreamSettings
 
-DEFAULT_FILE = Path("coatcheck.toml")
 DEFAULT_STORE = "http://127.0.0.1:8420"
 
 # Where the defaults of limits come from: they stand there with their reasons.
@@ -47,7 +41,6 @@ _MAINTENANCE: Final = MaintenanceConfig()
 _GATEWAY: Final = GatewayConfig()
 _CACHE: Final = CacheConfig(Path())
 _IMAGES: Final = ImageWorkerConfig()
-_NO_DEFAULTS: Mapping[str, object] = MappingProxyType({})
 
 
 def _checked(url: str) -> str:
@@ -251,71 +244,3 @@ def _place(url: str) -> tuple[str, int]:
 
 def _serves_loopback(host: str) -> bool:
     return is_loopback_host(host) or host in ("0.0.0.0", "::")
-
-
-def load_settings(
-    config: Path | None,
-    flags: Mapping[str, object],
-    defaults: Mapping[str, object] = _NO_DEFAULTS,
-) -> Settings:
-    """Read the settings; `flags` are those the user gave, by field name.
-
-    `defaults` count where nobody gave anything.
-
-    Without `config`, `coatcheck.toml` in the working directory is read if it is there.
-
-    Raises:
-        SettingsError: the file is missing or malformed, or a value is not allowed.
-    """
-    if config is not None and not config.is_file():
-        raise SettingsError(f"no settings file {config}")
-    path = config or DEFAULT_FILE
-    in_file = _read(path)
-
-    class FromFile(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            from_file = InitSettingsSource(settings_cls, in_file)
-            last = InitSettingsSource(settings_cls, dict(defaults))
-            return init_settings, env_settings, from_file, last
-
-    try:
-        return FromFile.model_validate(dict(flags))
-    except ValidationError as error:
-        source = f" ({path})" if in_file else ""
-        raise SettingsError(f"settings{source}: {_complaints(error)}") from error
-
-
-def _complaints(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
-        for item in error.errors(include_url=False)
-    )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return what the file says, or nothing where there is none.
-
-    Raises:
-        SettingsError: it cannot be read, or is not TOML; inside pydantic that would name a field.
-    """
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from error
-
-
-def environment() -> Mapping[str, str]:
-    """Return the process's environment, for what settings name in it."""
-    return os.environ

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import click
 
-from .settings import Settings, load_settings
+from .settings import Settings
+from .settings_sources import load_settings
 
 __all__ = ["Flags", "daemon_flags", "settings_flags"]
 

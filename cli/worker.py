@@ -24,7 +24,8 @@ from .errors import CliError
 from .log import log_to_stderr
 from .service import serving
 from .services import SERVICES
-from .settings import Settings, environment
+from .settings import Settings
+from .settings_sources import environment
 from .surroundings import Surroundings
 
 _log = logging.getLogger("coatcheck")

@@ -28,10 +28,11 @@ from .observations import FILE_NAME as OBSERVATIONS_FILE
 from .observations import ObservationLimits
 from .observed_figures import Figures, Terms
 from .observer import ObserverConfig, RecordingObserver
-from .remote_store import RemoteConfig, RemoteStore
+from .parsed_request import TurnLimits
+from .remote_config import RemoteConfig
+from .remote_store import RemoteStore
 from .reuse import LEDGER_FILE, Ledger
 from .source import BlobSource, KeptMessage, PieceReader, PromptSource, Resolved
-from .turn import TurnLimits
 from .upstream import ECHO, FileAccess, Reuse, Timeouts, UpstreamConfig
 from .variants import ImagePolicy, VariantShelf
 

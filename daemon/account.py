@@ -10,7 +10,7 @@ from coatcheck.protocol import Buffer, Dialect, PromptUsage, read_usage
 from .answer_ends import AnswerEnds
 from .observation import Observed, ObservedBody, ObservedRequest, Observer
 from .observed_turn import ReadLimits, SentTurn, sent_turn
-from .turn import ParsedRequest
+from .parsed_request import ParsedRequest
 from .upstream import UpstreamConfig
 
 # What a JSON value takes of memory beside its text, about.

@@ -17,6 +17,7 @@ from coatcheck.client import ClientError, ConnectionFailedError, ServerError
 
 from .errors import (
     DaemonError,
+    NotKeptError,
     StoreFailedError,
     StoreLoopError,
     StoreRefusedError,
@@ -33,6 +34,7 @@ TRIAL_SECONDS = 10.0
 """How long the one question that goes to a store that is away keeps others from going too."""
 _SILENT_SECONDS = 60.0
 _REFUSALS = frozenset({401, 403})
+_STAYS_REFUSED = frozenset({400, 404, 413, 422, 507})
 _AWAY = frozenset({502, 503, 504})  # a proxy's, or the store's own when it cannot answer anybody
 
 
@@ -153,3 +155,10 @@ class Availability:
         if self._away_since is None:
             self._away_since = now
             _log.warning("the store %s is away, what is known goes on: %s", self._name, reason)
+
+
+def not_kept(error: ClientError) -> DaemonError | ClientError:
+    """Return what a refusal means; what may pass, or is the daemon's own fault, stays as it is."""
+    if isinstance(error, ServerError) and error.status not in _STAYS_REFUSED:
+        return error
+    return NotKeptError(str(error))

@@ -26,7 +26,7 @@ from coatcheck.web import (
 )
 
 from .errors import DaemonError
-from .remote import RemoteBlobs
+from .remote_blobs import RemoteBlobs
 from .source import Resolved
 
 

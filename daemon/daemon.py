@@ -8,14 +8,12 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Self
 
 from coatcheck.client import Familiar
-from coatcheck.protocol import DIALECTS, Call, Dialect
 from coatcheck.store import ImageWorkerConfig, ImageWorkers
-from coatcheck.web import ANY_METHOD, Answer, Face, Operation, Route, Siblings
+from coatcheck.web import Face, Siblings
 
 from .admin import cache_routes, cache_section
 from .answers import Answers
@@ -35,8 +33,9 @@ from .meters import Meters, NoMeters
 from .models import Models
 from .observation import NoObserver, Observer
 from .observed_turn import ReadLimits
-from .passage import PASSING_PATHS, Passage, render_problem
+from .passage import Passage
 from .prefix_guard import KEY_BYTES, PrefixGuard
+from .provider_routes import model_routes, passing_routes, turn_routes
 from .replicas import Replicas
 from .resolver import Resolver
 from .reuse import Ledger, Means, Modes, open_modes
@@ -44,9 +43,6 @@ from .shared_inventory import SharedInventory
 from .source import BlobSource, PromptSource
 from .upstream import ECHO, Upstream, UpstreamConfig, Upstreams
 from .variants import Fitter, Maker, VariantShelf
-
-_MODEL_LISTS = tuple(f"/{version}/models" for version in ("v1", "v1beta", "v1alpha"))
-_MODELS = tuple(f"{path}/{{model:.+}}" for path in _MODEL_LISTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +125,7 @@ class Daemon:
                 there is not what that takes; or it leaves its history to us, and there is nowhere to
                 keep it.
         """
-        if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
-            raise ValueError("history needs a place where ids of responses are kept")
-        if shelf is None and any(each.images for each in config.upstreams):
-            raise ValueError("an image policy needs a shelf for variants")
+        _require(config, responses, shelf)
         uses = Inventory(blobs.name)
         noted = SharedInventory(uses, siblings or Siblings())
         meters = meters or NoMeters()
@@ -140,20 +133,12 @@ class Daemon:
         fields = Fields(prompts, meters, clock)
         prompts = MeteredPrompts(prompts, meters)
         images = ImageWorkers(config.images)
-        upstreams = Upstreams(
-            [
-                MeteredUpstream(upstream, meters, time.monotonic)
-                for upstream in _upstreams(config, images, clock, meters)
-            ]
-        )
+        upstreams = _upstreams(config, images, clock, meters)
         keeper = Keeper(blobs, prompts, fields, Familiar(int.from_bytes(random(8))))
         answers = Answers(keeper, config.gateway.answers, meters)
         passage = Passage(upstreams, observer or NoObserver(), clock, ReadLimits())
         resolver = Resolver(blobs, inventory or noted, clock)
-        fitter: Fitter | None = None
-        if shelf:
-            maker = Maker(images, config.images)
-            fitter = Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
+        fitter = _fitter(config, shelf, images, resolver, blobs, meters) if shelf else None
         modes = open_modes(
             Means(ledger, links, files),
             upstreams=upstreams,
@@ -179,7 +164,7 @@ class Daemon:
             guardian=Guardian(PrefixGuard(random(KEY_BYTES)), meters),
             modes=modes,
             fitter=fitter,
-            history=History(prompts, responses, meters) if responses else None,
+            history=History(prompts, responses, meters),
         )
         history = HistoryRoutes(responses, upstreams, passage)
         models = Models(upstreams, passage)
@@ -203,10 +188,10 @@ class Daemon:
         """Return the routes and the section of the page."""
         return Face(
             routes=[
-                *self._turn_routes(),
-                *self._model_routes(),
+                *turn_routes(self._gateway),
+                *model_routes(self._models),
                 *self._history.routes(),
-                *self._passing_routes(),
+                *passing_routes(self.passage),
                 *cache_routes(self._inventory),
             ],
             sections=[cache_section(self._inventory)],
@@ -223,82 +208,51 @@ class Daemon:
         await self._upstreams.close()
         await self._images.close()
 
-    def _turn_routes(self) -> list[Route]:
-        return [
-            self._turn_route(spoken, call) for spoken in DIALECTS.values() for call in spoken.calls
-        ]
 
-    def _model_routes(self) -> list[Route]:
-        """Return the routes of models; those of turns with a model in their path go first."""
-        listing = Operation(
-            "List the models that can be named",
-            "gateway",
-            {200: Answer("a page, as the provider that is meant writes it")},
-            description="Of all upstreams of that provider, merged; Coatcheck-Models-Missing names "
-            "those that gave no list.",
-        )
-        one = Operation(
-            "Describe a model", "gateway", {200: Answer("the upstream's answer, as it came")}
-        )
-        return [
-            Route("GET", path, handler, operation, render_problem=render_problem, scope="gateway")
-            for paths, handler, operation in (
-                (_MODEL_LISTS, self._models.list, listing),
-                (_MODELS, self._models.get, one),
-            )
-            for path in paths
-        ]
+def _require(
+    config: DaemonConfig, responses: ResponseSource | None, shelf: VariantShelf | None
+) -> None:
+    if responses is None and any(each.history == "coatcheck" for each in config.upstreams):
+        raise ValueError("history needs a place where ids of responses are kept")
+    if shelf is None and any(each.images for each in config.upstreams):
+        raise ValueError("an image policy needs a shelf for variants")
 
-    def _passing_routes(self) -> list[Route]:
-        """Return the routes for every path of a provider's; a path's own route goes first."""
-        turn_paths = [call.path for spoken in DIALECTS.values() for call in spoken.calls]
-        own_paths = (*turn_paths, *_MODEL_LISTS, *_MODELS)
-        return [
-            Route(
-                ANY_METHOD,
-                path,
-                self.passage.serve,
-                render_problem=render_problem,
-                scope="gateway",
-            )
-            for path in (*own_paths, *PASSING_PATHS)
-        ]
 
-    def _turn_route(self, spoken: Dialect, call: Call) -> Route:
-        operation = Operation(
-            call.summary,
-            "gateway",
-            {200: Answer("the upstream's answer, as it came")},
-            body=["application/json"],
-            error=spoken.provider.error_model,
-            description=f"Dialect {spoken.name}: attachments may be refs, and the message list "
-            "may be an envelope.",
-        )
-        return Route(
-            "POST",
-            call.path,
-            partial(self._gateway.serve, spoken, call),
-            operation,
-            render_problem=render_problem,
-            scope="gateway",
-        )
+def _fitter(
+    config: DaemonConfig,
+    shelf: VariantShelf,
+    images: ImageWorkers,
+    resolver: Resolver,
+    blobs: BlobSource,
+    meters: Meters,
+) -> Fitter:
+    maker = Maker(images, config.images)
+    return Fitter(shelf, maker, resolver, blobs, meters, at_once=config.images.workers)
 
 
 def _upstreams(
+    config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float], meters: Meters
+) -> Upstreams:
+    """Make every upstream, metered."""
+    made = _unmetered(config, images, clock, meters)
+    return Upstreams([MeteredUpstream(each, meters, time.monotonic) for each in made])
+
+
+def _unmetered(
     config: DaemonConfig, images: ImageWorkers, clock: Callable[[], float], meters: Meters
 ) -> list[Upstream]:
     """Make every upstream. `echo` serves every model when it is alone, else its own name first.
 
     It has one voice for each dialect; `images` decodes for all of them.
     """
-    upstreams: list[Upstream] = [_remote(each, meters) for each in config.upstreams]
+    upstreams: list[Upstream] = [_addressed(each, meters) for each in config.upstreams]
     if not config.has_echo:
         return upstreams
     models = (ECHO,) if upstreams else ("*",)
     return [*(EchoUpstream(clock, images, voice, models) for voice in VOICES), *upstreams]
 
 
-def _remote(config: UpstreamConfig, meters: Meters) -> Upstream:
+def _addressed(config: UpstreamConfig, meters: Meters) -> Upstream:
     if len(config.base_urls) < 2:
         return HttpUpstream.open(config)
     replicas = [HttpUpstream.open(replace(config, base_url=url)) for url in config.base_urls]

@@ -1,25 +1,23 @@
 """The gateway: one chat turn, from the client's bytes to the upstream's and back.
 
-Authenticate, expand, walk, resolve, hydrate, forward, stream back; the last three are those of
-`last_hop.py`. What is decided stands in `turn.py`; here is the order of the awaits. Nothing goes upstream before every
-blob that the turn names is known to be held.
+Authenticate, expand, walk, resolve, hydrate, forward, stream back: here is the order of the awaits. What is
+decided stands in `turn.py`; what is awaited in modules of their own: the envelope is recalled (`recall.py`),
+slots are filled (`filler.py`), the turn is written and sent (`last_hop.py`), its messages are kept beside
+that (`beside.py`), and its answer is tapped (`taps.py`). Nothing goes upstream before every blob that the
+turn names is known to be held.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from aiohttp import web
 
 from coatcheck.protocol import (
-    PROMPT_HEADER,
     Call,
     Dialect,
-    Digest,
-    Envelope,
     Whole,
-    prompt_root,
 )
 from coatcheck.web import (
     ProblemError,
@@ -32,44 +30,37 @@ from coatcheck.web import (
 )
 
 from .account import Account
-from .answers import AnsweredTurn, AnswerLimits, Answers, Named
+from .answers import AnswerLimits, Answers
+from .beside import Besides
 from .edge import Edge
 from .errors import (
-    BlobsNotFoundError,
     BlobUnreadableError,
     DaemonError,
-    PromptNotFoundError,
 )
 from .fields import Fields
+from .filler import Filler
 from .guardian import Guardian
 from .headers import own_authorities
-from .history import Continued, History, NamedTurn
+from .history import History
 from .incoming import Incoming
 from .keeper import Keeper
 from .last_hop import LastHop
 from .meters import Meters
 from .navigation import refuse_navigation
+from .parsed_request import ParsedRequest, TurnLimits, loose_model, parse_request
 from .passage import Passage
+from .recall import Recall
 from .received import Received
-from .relay import Tap
 from .resolver import Resolver
 from .reuse import Modes
 from .root import conversation_root
-from .sent import Sent, sent_of
-from .source import PromptSource, Resolved
-from .turn import (
-    ParsedRequest,
-    Recalled,
-    Turn,
-    TurnLimits,
-    build_turn,
-    fill,
-    loose_model,
-    parse_request,
-)
+from .sent import sent_of
+from .source import PromptSource
+from .taps import Taps
+from .turn import Turn, build_turn
 from .upstream import Upstream, Upstreams
-from .variants import Fitted, Fitter, Wanted
-from .wish import Wish, awaited, kept_headers, wish_of
+from .variants import Fitter
+from .wish import wish_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +93,21 @@ class Gateway:
         meters: Meters,
         random: Callable[[int], bytes],
         guardian: Guardian,
+        history: History,
         modes: Modes,
         fitter: Fitter | None = None,
-        history: History | None = None,
     ) -> None:
-        """Without a `fitter` no upstream has an image policy; without `history` none leaves that to us."""
+        """Without a `fitter` no upstream has an image policy."""
         self._config = config
-        self._resolver = resolver
-        self._prompts = prompts
-        self._fields = fields
         self._upstreams = upstreams
-        self._keeper = keeper
-        self._answers = answers
         self._passage = passage
         self._edge = edge
-        self._fitter = fitter
         self._history = history
         self._guardian = guardian
+        self._recall = Recall(prompts, fields)
+        self._filler = Filler(resolver, fitter)
+        self._besides = Besides(keeper, guardian)
+        self._taps = Taps(answers, history)
         limit = config.max_upstream_bytes
         self._last_hop = LastHop(modes, resolver, fitter, meters, random, limit)
 
@@ -199,40 +188,33 @@ class Gateway:
         account: Account,
     ) -> web.StreamResponse:
         parsed, tenant = received.parsed, received.tenant
-        continued = await self._continued(parsed, tenant, dialect, upstream)
+        continued = await self._history.continued(parsed, tenant, dialect, upstream.config)
         with continued.naming():
             turn = await self._expand(continued.request, tenant, dialect, self._origins(request))
         # Whoever takes bytes in does so for the same one: the last hop, the keeper, and the answer's tap.
         end_user = received.end_user or dialect.end_user(turn.body)
         received = replace(received, end_user=end_user)
         wish = wish_of(parsed, request)
-        if received.call.is_turn and self._keeps(parsed, dialect, upstream):
+        if received.call.is_turn and self._history.keeps(parsed, dialect, upstream.config):
             wish = replace(wish, is_kept=True)
         is_used_again = wish.is_kept or wish.is_named or turn.has_inline
         copy = partial(sent_of, turn, received, dialect, is_kept=wish.is_kept)
         sent = await in_thread_if(turn.size, copy) if is_used_again else None
         outline = await self._guardian.outline(turn, received, dialect) if wish.is_guarded else None
-        fitted = await self._fit(turn, received, upstream)
+        fitted = await self._filler.fit(turn, received, upstream)
         root = await _root(dialect, turn, upstream)
         served = replace(received, parsed=continued.request)
         leaving = await self._last_hop.prepare(request, upstream, served, turn, fitted, root)
-        keeping = self._begin_keeping(sent, tenant, dialect, wish) if sent else None
-        guarding = (
-            asyncio.create_task(self._guardian.headers(outline, upstream)) if outline else None
-        )
-        tap = partial(self._tap, dialect, upstream, received, wish)
-        told = _told(keeping, guarding, fitted)
+        beside = self._besides.begin(tenant, dialect, upstream, wish, sent, outline, fitted.headers)
+        tap = partial(self._taps.tap, dialect, upstream, received, sent, wish)
         try:
-            return await self._last_hop.forward(leaving, told, account, tap)
+            return await self._last_hop.forward(leaving, beside.headers, account, tap)
         except BlobUnreadableError as error:
-            gone = await self._places(turn, tenant, error)
+            gone = await self._filler.places(turn, tenant, error)
             account.status = gone.problem.status
-            return provider_refusal(dialect.provider, gone.problem, await awaited(keeping))
+            return provider_refusal(dialect.provider, gone.problem, await beside.kept())
         finally:
-            beside = [task for task in (keeping, guarding) if task]
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await beside.close()
 
     async def _read(
         self, text: Whole, dialect: Dialect, path_model: str | None
@@ -256,140 +238,16 @@ class Gateway:
         upstream = self._upstreams.choose(dialect.name, parsed.model)
         return parsed if upstream.config.reads_turns else None, upstream
 
-    def _begin_keeping(
-        self, sent: Sent, tenant: str, dialect: Dialect, wish: Wish
-    ) -> "asyncio.Task[Mapping[str, str]] | None":
-        """Keep beside the forward what was asked for, which gives headers; else absorb images."""
-        messages, origins, end_user = sent.messages, sent.origins, sent.end_user
-        if wish.is_kept:
-            keep = self._keeper.keep(
-                tenant, dialect, sent.parent, messages, origins, end_user, sent.beside
-            )
-            return asyncio.create_task(kept_headers(keep, wish, sent.start))
-        if wish.is_named:
-            absorb = self._keeper.absorb(tenant, dialect, messages, origins, end_user)
-            return asyncio.create_task(kept_headers(absorb, wish, sent.start))
-        self._keeper.absorb_later(tenant, dialect, messages, origins, end_user)
-        return None
-
-    def _tap(
-        self,
-        dialect: Dialect,
-        upstream: Upstream,
-        received: Received,
-        wish: Wish,
-        told: Mapping[str, str],
-    ) -> Tap | None:
-        """Return what taps the answer to a turn, given what the client is told of it."""
-        call, prompt = received.call, told.get(PROMPT_HEADER)
-        if not call.is_turn:
-            return None
-        tenant = received.tenant
-        end_user = received.end_user
-        named: Named | None = None
-        if self._history and self._keeps(received.parsed, dialect, upstream):
-            named = partial(self._history.name, NamedTurn(tenant, upstream.config.name, end_user))
-        return self._answers.tap(
-            AnsweredTurn(
-                tenant,
-                dialect,
-                end_user,
-                Digest(prompt) if prompt else None,
-                is_streamed=call.is_streamed,
-                takes_comments=received.parsed.envelope is not None,
-                wants_refs=wish.wants_refs,
-                named=named,
-            )
-        )
-
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
         return self._config.public_origins | own_authorities(request.host)
 
-    def _keeps(self, parsed: ParsedRequest, dialect: Dialect, upstream: Upstream) -> bool:
-        """Whether a later request may continue the answer to this one by its id."""
-        return self._history is not None and History.keeps(parsed, dialect, upstream.config)
-
-    async def _continued(
-        self, parsed: ParsedRequest, tenant: str, dialect: Dialect, upstream: Upstream
-    ) -> Continued:
-        """Join a request to the response that it names, where such ids are ours to know."""
-        if self._history is None or not History.serves(dialect, upstream.config):
-            return Continued(parsed)
-        return await self._history.continued(parsed, tenant, dialect)
-
     async def _expand(
         self, parsed: ParsedRequest, tenant: str, dialect: Dialect, origins: Collection[str]
     ) -> Turn:
-        recalled = await self._recall(parsed.envelope, tenant, dialect)
+        recalled = await self._recall.of(parsed.envelope, tenant, dialect)
         work = partial(build_turn, parsed, recalled, dialect, origins, self._config.turn)
         return await in_thread_if(parsed.size + sum(map(len, recalled.texts())), work)
-
-    async def _recall(self, envelope: Envelope | None, tenant: str, dialect: Dialect) -> Recalled:
-        """Return what is kept of what the envelope names, without the fields that are not.
-
-        Raises:
-            PromptNotFoundError: the parent is not kept.
-        """
-        parent = envelope.parent if envelope else None
-        if parent == prompt_root(dialect.name):
-            parent = None
-        if envelope is None or (parent is None and not envelope.fields):
-            return Recalled()
-        finding = asyncio.create_task(self._fields.find(tenant, envelope.fields))
-        try:
-            kept = await self._prompts.expand(tenant, dialect.name, parent) if parent else []
-            fields = await finding
-        finally:
-            finding.cancel()
-            await asyncio.gather(finding, return_exceptions=True)
-        if kept is None:
-            assert parent is not None
-            absent = {key: item for key, item in envelope.fields.items() if key not in fields}
-            raise PromptNotFoundError(parent, absent)
-        return Recalled(kept, fields)
-
-    async def _fit(self, turn: Turn, received: Received, upstream: Upstream) -> Fitted:
-        """Decide what goes into the turn's slots."""
-        tenant, config = received.tenant, upstream.config
-        resolved, files = await self._resolve(turn, tenant)
-        fillings = await in_thread_if(turn.size, partial(fill, turn, resolved, files))
-        if config.images is None or self._fitter is None:
-            return Fitted(fillings)
-        wanted = Wanted(config.images, config.provider.name, received.parsed.model)
-        return await self._fitter.fit(tenant, wanted, turn, fillings)
-
-    async def _resolve(
-        self, turn: Turn, tenant: str
-    ) -> tuple[dict[Digest, Resolved], dict[str, Digest]]:
-        """Return the blobs that the turn names and the tenant holds, and what its files name."""
-        files = await self._resolver.find_files(tenant, turn.file_ids)
-        return await self._resolver.resolve(tenant, turn.digests | set(files.values())), files
-
-    async def _places(
-        self, turn: Turn, tenant: str, error: BlobUnreadableError
-    ) -> BlobsNotFoundError | BlobUnreadableError:
-        """Say of a blob that went bad on the way where it stands, and what else is missing now."""
-        resolved, files = await self._resolve(turn, tenant)
-        resolved.pop(error.digest, None)
-        try:
-            fill(turn, resolved, files)
-        except BlobsNotFoundError as missing:
-            return missing
-        return error
-
-
-def _told(
-    keeping: "asyncio.Task[Mapping[str, str]] | None",
-    guarding: "asyncio.Task[Mapping[str, str]] | None",
-    fitted: Fitted,
-) -> Callable[[], Awaitable[Mapping[str, str]]]:
-    """Return what gives the headers that the client is told: what is kept, broken, and smaller."""
-
-    async def headers() -> Mapping[str, str]:
-        return {**await awaited(keeping), **await awaited(guarding), **fitted.headers}
-
-    return headers
 
 
 async def _root(dialect: Dialect, turn: Turn, upstream: Upstream) -> bytes | None:

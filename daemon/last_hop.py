@@ -175,7 +175,7 @@ class LastHop:
         """Return the request. Where nothing is replaced what came goes out, coding and all."""
         body = await self._hydrate(hop, received, plan)
         config = hop.upstream.config
-        is_recoded = body is not None or not config.is_remote
+        is_recoded = body is not None or not config.has_address
         headers = headers_of(hop.request, hop.upstream, is_recoded=is_recoded)
         return Outgoing(
             "POST",

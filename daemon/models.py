@@ -140,7 +140,7 @@ class Models:
         try:
             if upstream is None:
                 raise ModelNotFoundError(f"no upstream of {provider.name} serves {model[:120]!r}")
-            if not upstream.config.is_remote:
+            if not upstream.config.has_address:
                 return json_response(provider.models.own(model))
             return await self._passage.forward(incoming, upstream, None)
         except DaemonError as error:

@@ -31,7 +31,7 @@ from coatcheck.protocol import (
 )
 
 from .errors import DaemonError, TooLargeError
-from .turn import ParsedRequest, TurnLimits, parse_request
+from .parsed_request import ParsedRequest, TurnLimits, parse_request
 
 # A message this long, or one with an image, is not met twice by chance.
 _TELLING_BYTES = 200

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from coatcheck.protocol import Call, Whole
 
-from .turn import ParsedRequest
+from .parsed_request import ParsedRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Self
 
 from aiohttp import web
@@ -25,7 +25,7 @@ from coatcheck.web import (
 
 from .availability import Availability
 from .blobs import BlobHandlers, blob_routes
-from .cache import CacheConfig, DiskCache
+from .cache import DiskCache
 from .disk_inventory import DiskInventory
 from .errors import DaemonError, StoreLoopError, StoreUnavailableError
 from .files_passage import FilesPassage
@@ -35,72 +35,19 @@ from .links import RemoteLinks
 from .metered import MeteredUpstream
 from .meters import Meters, NoMeters
 from .passage import Passage
-from .remote import RemoteBlobs, RemoteOrigin, RemotePrompts
+from .remote_blobs import RemoteBlobs
+from .remote_config import RemoteConfig
 from .remote_keyring import RemoteKeyring
+from .remote_origin import RemoteOrigin
+from .remote_prompts import RemotePrompts
 from .store_passage import StorePassage
-from .upstream import Timeouts, Upstream, UpstreamConfig
+from .upstream import Upstream
 
 _RELEASED = "/released"
 _RELEASED_FILES = "/released-files"
 _REMOVED_RESPONSES = "/removed-responses"
 _NAME_BYTES = 8
 _ANSWERS_SECONDS = 0.5  # less than a prober waits: to take longer is no refusal
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteConfig:
-    """Where the store is, and where copies go."""
-
-    store_url: str
-    cache: CacheConfig
-    key: str | None = field(default=None, repr=False)
-    """A daemon's key; None for a store without keys, on this host."""
-
-    connect_seconds: float = 5.0
-    """For a connection: a host that is up answers in milliseconds, one far away in some hundred."""
-
-    answer_seconds: float = 10.0
-    """For an answer from the store's index: a turn waits for it, and a store that takes longer is
-    away for the turn's purposes."""
-
-    idle_seconds: float = 120.0
-    """For each wait for bytes: an upload ends with a sync of the store's disk, a download begins
-    with a read of it, and a disk under load takes its time for both."""
-
-    total_seconds: float = 86_400.0
-    """For a whole request that is passed through: as long as a client may upload one blob."""
-
-    max_blob_bytes: int = 512 * 1024**2
-    """The largest file of which the form is set aside in the cache's folder until it is known whose
-    it is: what the store takes by default, and providers do."""
-
-    @property
-    def passing(self) -> UpstreamConfig:
-        """Return the store as requests are passed on to it."""
-        timeouts = Timeouts(
-            connect_seconds=self.connect_seconds,
-            first_byte_seconds=self.idle_seconds,
-            idle_seconds=self.idle_seconds,
-            total_seconds=self.total_seconds,
-        )
-        return UpstreamConfig("store", base_url=self.store_url, timeouts=timeouts)
-
-    def link(self, name: str) -> StoreLink:
-        """Make the link that questions go by; whoever asked for it closes it.
-
-        `name` is what the daemon calls itself.
-
-        Raises:
-            InvalidArgumentError: the URL is no origin, or the key cannot be one.
-        """
-        return StoreLink(
-            self.store_url,
-            self.key,
-            name=name,
-            connect_seconds=self.connect_seconds,
-            idle_seconds=self.idle_seconds,
-            answer_seconds=self.answer_seconds,
-        )
 
 
 class RemoteStore:

@@ -3,34 +3,27 @@
 Everything here is synchronous and touches no I/O; `gateway.py` awaits between the steps.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from coatcheck.protocol import (
     ENVELOPE_KEY,
     Dialect,
     Digest,
-    Envelope,
     FoundFileId,
     FoundInline,
     FoundPointer,
     FoundRef,
     Json,
-    JsonError,
     JsonObject,
     MalformedRequestError,
-    ShortJson,
     Slot,
-    Whole,
     copy_json,
     decode_json,
     dotted,
     may_be_field,
     own_keys,
     put_back,
-    read_envelope,
-    shorten_json,
 )
 
 from .errors import (
@@ -39,48 +32,9 @@ from .errors import (
     RequestRefusedError,
     TooLargeError,
 )
+from .parsed_request import MARKS_BEFORE_VALUES, ParsedRequest, TurnLimits
 from .source import Resolved
 from .splice import Filling
-
-# One of these stands before every value but the first of an object and the outermost one. Counting
-# them takes 1 ms a megabyte, and counts those inside strings too.
-_BEFORE_VALUES = ",[{"
-_BYTES_BEFORE_VALUES = _BEFORE_VALUES.encode()
-
-
-@dataclass(frozen=True, slots=True)
-class TurnLimits:
-    """Bounds of one turn beside its bytes."""
-
-    max_values: int = 4_000_000
-    """JSON values; each takes up to 250 bytes of memory. A body of text has one for some 50 bytes."""
-
-    max_attachments: int = 10_000
-    """Attachments of all messages, kept ones included: more than any provider takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedRequest:
-    """A request body, read: its JSON object, its model, its envelope if it has one.
-
-    `text` is what it was read from, `values` about how many JSON values it has. Without an envelope
-    the body may have a `TakenText` in place of a string.
-    """
-
-    text: ShortJson
-    values: int
-    body: JsonObject
-    model: str
-    envelope: Envelope | None
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return len(self.text.whole)
-
-    def put_back(self) -> "ParsedRequest":
-        """Return it with every string whole."""
-        return replace(self, body=_whole(self.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,51 +119,6 @@ class Turn:
         ]
 
 
-def parse_request(
-    raw: Whole, dialect: Dialect, limits: TurnLimits, path_model: str | None = None
-) -> ParsedRequest:
-    """Read a request body. `path_model` is the model that its path names.
-
-    Raises:
-        RequestRefusedError: it is not JSON, no object, has no model, or a malformed envelope.
-        TooLargeError: it holds too many values.
-    """
-    short = shorten_json(raw)
-    values = count_values(short.text)
-    _bound_values(values, limits)
-    try:
-        body = decode_json(short, keeps_taken=True)
-    except JsonError as error:
-        raise RequestRefusedError(str(error), error.code) from error
-    if not isinstance(body, dict):
-        raise RequestRefusedError("the body is not a JSON object", "request_malformed")
-    key = dialect.model_key
-    model = path_model or "" if key is None else body.get(key)
-    if not isinstance(model, str):
-        raise RequestRefusedError(
-            "a model is required, as a string", "request_malformed", key or ""
-        )
-    if ENVELOPE_KEY in body:
-        body = _whole(body)
-    try:
-        envelope = read_envelope(body, dialect.messages_key)
-    except MalformedRequestError as error:
-        raise RequestRefusedError(str(error), error.code, error.path) from error
-    return ParsedRequest(short, values, body, model, envelope)
-
-
-def loose_model(raw: Whole, dialect: Dialect, path_model: str | None) -> str:
-    """Return the model of a request that breaks our rules; empty when it cannot be read."""
-    if dialect.model_key is None:
-        return path_model or ""
-    try:
-        body: Json = json.loads(raw[:])
-    except (ValueError, RecursionError):
-        return ""
-    model = body.get(dialect.model_key) if isinstance(body, dict) else None
-    return model if isinstance(model, str) else ""
-
-
 def build_turn(
     parsed: ParsedRequest,
     recalled: Recalled,
@@ -223,37 +132,30 @@ def build_turn(
         RequestRefusedError: a message is malformed; the path indexes the joined list.
         TooLargeError: with what was kept there are too many values, or attachments.
     """
-    kept_values = sum(text.count(mark) for text in recalled.texts() for mark in _BEFORE_VALUES)
-    _bound_values(parsed.values + kept_values, limits)
-    key, envelope = dialect.messages_key, parsed.envelope
-    start = len(recalled.messages)
-    absent: dict[str, Digest] = {}
-    if envelope is None:
-        body, parent = parsed.body, None
-        messages = body.get(key)
-        appended = dialect.list_messages(messages) or []
-    else:
-        before = decode_json(f"[{','.join(recalled.messages)}]")
-        assert isinstance(before, list)
-        appended, parent = envelope.append, envelope.parent
-        messages = [*before, *appended]
-        fields = {
-            name: decode_json(recalled.fields[name])
-            for name in envelope.fields
-            if name in recalled.fields
-        }
-        absent = {name: digest for name, digest in envelope.fields.items() if name not in fields}
-        body = _without_envelope(parsed.body, {**fields, key: messages}, key)
+    kept_values = sum(text.count(mark) for text in recalled.texts() for mark in MARKS_BEFORE_VALUES)
+    limits.bound_values(parsed.values + kept_values)
+    joined = _join(parsed, recalled, dialect)
+    body = joined.body
     try:
-        slots = [*dialect.walk(messages, origins), *dialect.walk_beside(body, origins)]
+        slots = [*dialect.walk(joined.messages, origins), *dialect.walk_beside(body, origins)]
     except MalformedRequestError as error:
         raise RequestRefusedError(str(error), error.code, error.path) from error
     if len(slots) > limits.max_attachments:
         raise TooLargeError(
             "attachments", "too_many_attachments", max_attachments=limits.max_attachments
         )
-    size = parsed.size + sum(map(len, recalled.texts()))
-    return Turn(size, body, slots, parent, appended, start, origins, tuple(recalled.fields), absent)
+    envelope = parsed.envelope
+    return Turn(
+        size=parsed.size + sum(map(len, recalled.texts())),
+        body=body,
+        slots=slots,
+        parent=envelope.parent if envelope else None,
+        appended=joined.appended,
+        start=len(recalled.messages),
+        origins=origins,
+        named_fields=tuple(recalled.fields),
+        absent=joined.absent,
+    )
 
 
 def fill(
@@ -302,18 +204,33 @@ def named_digest(slot: Slot) -> Digest | None:
             return None
 
 
-def _whole(body: JsonObject) -> JsonObject:
-    return {key: put_back(value) for key, value in body.items()}
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """A body with its whole list; `appended` are the messages that were sent now."""
+
+    body: JsonObject
+    messages: Json
+    appended: Sequence[Json]
+    absent: Mapping[str, Digest]
 
 
-def count_values(text: bytes) -> int:
-    """Return about how many values a JSON text has, before it is parsed: at least, but for the outermost."""
-    return len(text) - len(text.translate(None, _BYTES_BEFORE_VALUES))
-
-
-def _bound_values(count: int, limits: TurnLimits) -> None:
-    if count > limits.max_values:
-        raise TooLargeError("JSON values", "too_many_values", max_values=limits.max_values)
+def _join(parsed: ParsedRequest, recalled: Recalled, dialect: Dialect) -> _Joined:
+    """Put what was kept where the envelope stands; a body without one is whole."""
+    key, envelope = dialect.messages_key, parsed.envelope
+    if envelope is None:
+        messages = parsed.body.get(key)
+        return _Joined(parsed.body, messages, dialect.list_messages(messages) or [], {})
+    before = decode_json(f"[{','.join(recalled.messages)}]")
+    assert isinstance(before, list)
+    messages = [*before, *envelope.append]
+    fields = {
+        name: decode_json(recalled.fields[name])
+        for name in envelope.fields
+        if name in recalled.fields
+    }
+    absent = {name: digest for name, digest in envelope.fields.items() if name not in fields}
+    body = _without_envelope(parsed.body, {**fields, key: messages}, key)
+    return _Joined(body, messages, envelope.append, absent)
 
 
 def _media_type(slot: Slot, blob: Resolved) -> str:

@@ -79,8 +79,8 @@ class UpstreamConfig:
     """Of an edge: the most that one request takes of a blob, until less turns out to get through."""
 
     @property
-    def is_remote(self) -> bool:
-        """Whether it is somewhere: `echo` is not, and takes nothing but turns."""
+    def has_address(self) -> bool:
+        """Whether it is at an address: `echo` is not, and takes nothing but turns."""
         return bool(self.base_url)
 
     @property
@@ -227,7 +227,7 @@ class Upstreams:
         serving = self._serving[dialect]
         if upstream := next((up for up in serving if up.config.takes(model)), None):
             return upstream
-        if not any(upstream.config.is_remote for upstream in serving):
+        if not any(upstream.config.has_address for upstream in serving):
             raise UpstreamNotFoundError(f"no upstream of dialect {dialect} is configured")
         raise ModelNotFoundError(f"no upstream of dialect {dialect} serves {model[:120]!r}")
 
@@ -240,7 +240,7 @@ class Upstreams:
         first: Upstream | None = None
         for upstream in self._serving[dialect]:
             config = upstream.config
-            if not config.is_remote:
+            if not config.has_address:
                 continue
             if config.reads_turns:
                 return None
@@ -251,14 +251,14 @@ class Upstreams:
 
     def of_dialect(self, dialect: str) -> Sequence[Upstream]:
         """Return the remote upstreams that take turns of a dialect, in order."""
-        return [upstream for upstream in self._serving[dialect] if upstream.config.is_remote]
+        return [upstream for upstream in self._serving[dialect] if upstream.config.has_address]
 
     def remote(self, provider: Provider) -> Sequence[Upstream]:
         """Return the remote upstreams of a provider, in order."""
         return [
             upstream
             for upstream in self._upstreams
-            if upstream.config.is_remote and upstream.config.provider.name == provider.name
+            if upstream.config.has_address and upstream.config.provider.name == provider.name
         ]
 
     def of_provider(self, provider: Provider, dialect: str | None) -> Sequence[Upstream]:
@@ -293,13 +293,13 @@ class Upstreams:
     def _find_serving(self, name: str) -> Sequence[Upstream]:
         """Return who takes turns of a dialect, in order."""
         own = [upstream for upstream in self._upstreams if upstream.config.dialect == name]
-        if any(upstream.config.is_remote for upstream in own):
+        if any(upstream.config.has_address for upstream in own):
             return own
         provider = DIALECTS[name].provider.name
         return own + [
             upstream
             for upstream in self._upstreams
-            if upstream.config.is_remote and upstream.config.provider.name == provider
+            if upstream.config.has_address and upstream.config.provider.name == provider
         ]
 
     async def close(self) -> None:

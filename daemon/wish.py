@@ -20,7 +20,7 @@ from coatcheck.protocol import (
 )
 
 from .keeper import Kept
-from .turn import ParsedRequest
+from .parsed_request import ParsedRequest
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 

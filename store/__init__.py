@@ -64,7 +64,8 @@ from .keys import Keys, NewKey, has_index, open_keys
 from .maintenance import Maintenance, MaintenanceConfig
 from .memory_backend import MemoryBackend
 from .piece_buffers import PieceBuffers
-from .prompts import PromptMessage, Prompts
+from .prompt_row import PromptMessage
+from .prompts import Prompts
 from .reader import BlobReader
 from .reconcile import Disagreement, Reconcile, ReconcileProgress
 from .recovery import Recovery

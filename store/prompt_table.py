@@ -6,7 +6,7 @@ row whose parent was erased is not written any more. Long lists are read by thei
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -34,57 +34,11 @@ from coatcheck.protocol import Digest
 
 from . import prompt_span
 from .prompt_checksum import prompt_checksum
+from .prompt_row import Expansion, PromptHead, PromptKey, PromptRow
 from .prompt_span import SPAN_MESSAGES, Stretch, before, is_last, length
 from .schema import prompts
 
 _ROWS_AT_ONCE = 200
-
-MESSAGE_BYTES = 1000
-"""What a message takes beside its text: as it is read, waits, and in its row."""
-NAME_BYTES = 200
-"""What each blob takes that it names: as it is read, in its row, and in its hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromptKey:
-    """What names a prompt: the same digest of another tenant or dialect is another prompt."""
-
-    tenant: str
-    dialect: str
-    digest: Digest
-
-
-@dataclass(frozen=True, slots=True)
-class PromptRow:
-    """One kept message."""
-
-    key: PromptKey
-    parent: Digest
-    depth: int
-    text: str
-    list_bytes: int
-    blobs: tuple[Digest, ...]
-    created_at: float
-    expires_at: float
-    end_user: str | None = None
-    """Whom it was kept for; None: its sender did not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromptHead:
-    """What appending to a prompt takes to know of it."""
-
-    depth: int
-    list_bytes: int
-    expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Expansion:
-    """A prompt's messages, oldest first, and its last row."""
-
-    texts: list[str]
-    head: PromptHead
 
 
 class DamagedRowError(Exception):
@@ -204,12 +158,6 @@ _put = _insert.on_conflict_do_update(
         ),
     },
 )
-
-
-def message_bytes(text: str, blobs: Sequence[Digest]) -> int:
-    """Return how many bytes a message takes at most, in memory or in the table."""
-    count = len(text) if text.isascii() else len(text.encode())
-    return count + MESSAGE_BYTES + NAME_BYTES * len(blobs)
 
 
 def find_head(connection: Connection, key: PromptKey, now: float) -> PromptHead | None:

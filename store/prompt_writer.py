@@ -18,8 +18,8 @@ from .database import Database
 from .errors import StoreError, StoreUnavailableError
 from .index import Index
 from .index_rows import PromptHold
+from .prompt_row import PromptKey, PromptRow, message_bytes
 from .prompt_span import Stretch
-from .prompt_table import PromptKey, PromptRow, message_bytes
 from .room import Room
 
 _logger = logging.getLogger(__name__)

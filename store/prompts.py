@@ -11,9 +11,8 @@
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from coatcheck.protocol import Digest, prompt_root
 
@@ -23,32 +22,22 @@ from .database import Database
 from .dead import GRACE_SECONDS
 from .errors import PromptNotFoundError, PromptTooLargeError, StoreClosedError, StoreFullError
 from .index import Index
-from .prompt_table import (
-    DamagedRowError,
-    DamagedSpanError,
+from .prompt_heads import PromptHeads
+from .prompt_row import (
     Expansion,
     PromptHead,
     PromptKey,
+    PromptMessage,
     PromptRow,
     message_bytes,
+    rows_behind,
 )
+from .prompt_table import DamagedRowError, DamagedSpanError
 from .prompt_writer import PromptWriter, Renewal
 from .room import Room
 from .term import Term
 
-_HEADS = 4096
 _logger = logging.getLogger(__name__)
-_ALL = Digest.of(b"coatcheck.prompts")  # what a change of any of a tenant's messages is noted under
-
-
-@dataclass(frozen=True, slots=True)
-class PromptMessage:
-    """A message to keep: the digest of the list that ends with it, and its JSON text."""
-
-    digest: Digest
-    text: str
-    blobs: tuple[Digest, ...] = ()
-    """The blobs it names; each gets a hold as long as the message is kept."""
 
 
 class Prompts:
@@ -82,11 +71,9 @@ class Prompts:
         self._term = term
         self._max_prompt_bytes = max_prompt_bytes
         self._clock = clock
-        # What is known of prompts used last, each true until it expires or something is erased.
-        self._heads: OrderedDict[PromptKey, tuple[PromptHead, int]] = OrderedDict()
-        self._changes = changes
+        self._heads = PromptHeads(changes)
         self._writer = PromptWriter(
-            database, index, room=Room(pending_bytes), on_loss=self._heads.clear
+            database, index, room=Room(pending_bytes), on_loss=self._heads.forget
         )
 
     def start(self) -> None:
@@ -122,14 +109,15 @@ class Prompts:
             raise StoreFullError("no space left for this prompt")
         await self._writer.room.take(count)
         try:
-            stamp = self._stamp(tenant)
+            stamp = self._heads.stamp(tenant)
             rows = await self._rows(PromptKey(tenant, dialect, parent), steps, end_user)
         except BaseException:
             self._writer.room.give_back(count)
             raise
         if rows:
             self._writer.add(rows)
-            self._remember(rows[-1].key, _head_of(rows[-1]), stamp)  # the next append continues it
+            last = rows[-1]  # the next append continues it
+            self._heads.remember(last.key, last.head, stamp)
             if self._is_shared:
                 await self._writer.written()
 
@@ -140,12 +128,12 @@ class Prompts:
         """
         now = self._clock()
         key = PromptKey(tenant, dialect, digest)
-        stamp = self._stamp(tenant)
+        stamp = self._heads.stamp(tenant)
         tail: list[str] = []
         at = key
         head: PromptHead | None = None
         while row := self._writer.find(at):
-            head = head or _head_of(row)
+            head = head or row.head
             tail.append(row.text)
             at = PromptKey(tenant, dialect, row.parent)
         tail.reverse()
@@ -157,7 +145,7 @@ class Prompts:
             head = head or found.head
         if head is None:
             return tail
-        if self._newest(key, head).expires_at <= now:
+        if self._heads.newest(key, head).expires_at <= now:
             return None
         self._renewed(key, head, now, stamp)
         return tail
@@ -167,7 +155,7 @@ class Prompts:
         key = PromptKey(tenant, dialect, digest)
         if digest == prompt_root(dialect):
             return True
-        now, stamp = self._clock(), self._stamp(tenant)
+        now, stamp = self._clock(), self._heads.stamp(tenant)
         head = await self._head(key, now)
         if head is None:
             return False
@@ -209,7 +197,7 @@ class Prompts:
                 self._clock(),
             )
         count = await self._database.run(lambda c: prompt_erasing.remove(c, batch, end_user))
-        self._changes.change(tenant, _ALL)
+        self._heads.forget_tenant(tenant)
         return count
 
     async def count_of(self, tenant: str, end_user: str | None) -> int:
@@ -255,7 +243,7 @@ class Prompts:
         _logger.error("%s", damaged)
         self.damaged_messages += 1
         await self._database.run(lambda c: prompt_table.remove(c, damaged))
-        self._heads.clear()
+        self._heads.forget()
 
     def _require_open(self) -> None:
         if self._writer.is_closing:
@@ -266,86 +254,34 @@ class Prompts:
     ) -> list[PromptRow]:
         now = self._clock()
         self._require_open()
-        stamp = self._stamp(parent.tenant)
+        stamp = self._heads.stamp(parent.tenant)
         head = await self._head(parent, now)
         self._require_open()
         if head is None:
             raise PromptNotFoundError(parent.digest)
         head = self._renewed(parent, head, now, stamp)
-        return self._follow(parent, head, now, steps, end_user)
+        rows = rows_behind(parent, head, steps, now, end_user)
+        if rows and rows[-1].list_bytes > self._max_prompt_bytes:
+            raise PromptTooLargeError(self._max_prompt_bytes)
+        return rows
 
     async def _head(self, key: PromptKey, now: float) -> PromptHead | None:
         if key.digest == prompt_root(key.dialect):
             return PromptHead(0, 0, self._term.end(now))
-        known = self._known(key)
+        known = self._heads.find(key)
         if known is not None and known.expires_at > now:
             return known
         row = self._writer.find(key)
         if row is not None and row.expires_at > now:
-            return _head_of(row)
+            return row.head
         return await self._database.read(lambda c: prompt_table.find_head(c, key, now))
 
     def _renewed(self, key: PromptKey, head: PromptHead, now: float, stamp: int) -> PromptHead:
         """Return the head as it is after this use; ask for the writing if that is due."""
-        head = self._newest(key, head)
+        head = self._heads.newest(key, head)
         if not self._writer.is_closing and not self._term.is_fresh(head.expires_at, now):
             head = replace(head, expires_at=self._term.end(now))
             self._writer.renew(Renewal(key, now, head.expires_at))
         if head.depth:
-            self._remember(key, head, stamp)
+            self._heads.remember(key, head, stamp)
         return head
-
-    def _newest(self, key: PromptKey, head: PromptHead) -> PromptHead:
-        """Return the head, or what is known of it when an extension is still to be written."""
-        known = self._known(key)
-        return known if known is not None and known.expires_at > head.expires_at else head
-
-    def _follow(
-        self,
-        key: PromptKey,
-        head: PromptHead,
-        now: float,
-        steps: Sequence[PromptMessage],
-        end_user: str | None,
-    ) -> list[PromptRow]:
-        """Return the rows of messages behind a head, which expire with it: none outlives it."""
-        rows: list[PromptRow] = []
-        parent, depth, list_bytes = key.digest, head.depth, head.list_bytes
-        for step in steps:
-            depth += 1
-            list_bytes += message_bytes(step.text, step.blobs)
-            row = PromptRow(
-                key=replace(key, digest=step.digest),
-                parent=parent,
-                depth=depth,
-                text=step.text,
-                list_bytes=list_bytes,
-                blobs=step.blobs,
-                created_at=now,
-                expires_at=head.expires_at,
-                end_user=end_user,
-            )
-            rows.append(row)
-            parent = step.digest
-        if list_bytes > self._max_prompt_bytes:
-            raise PromptTooLargeError(self._max_prompt_bytes)
-        return rows
-
-    def _stamp(self, tenant: str) -> int:
-        """Return what stands for the tenant's messages as they are; erasing some changes it."""
-        return self._changes.stamp(tenant, _ALL).grant
-
-    def _known(self, key: PromptKey) -> PromptHead | None:
-        head, stamp = self._heads.get(key, (None, 0))
-        return head if head is not None and stamp == self._stamp(key.tenant) else None
-
-    def _remember(self, key: PromptKey, head: PromptHead, stamp: int) -> None:
-        """Remember a head that was read when the tenant's stamp was this."""
-        self._heads[key] = (head, stamp)
-        self._heads.move_to_end(key)
-        while len(self._heads) > _HEADS:
-            self._heads.popitem(last=False)
-
-
-def _head_of(row: PromptRow) -> PromptHead:
-    return PromptHead(row.depth, row.list_bytes, row.expires_at)

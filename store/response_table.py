@@ -12,7 +12,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 
-from .prompt_table import PromptKey
+from .prompt_row import PromptKey
 from .schema import prompts, responses
 
 _ROWS_AT_ONCE = 200

@@ -15,7 +15,7 @@ from coatcheck.protocol import Digest, InvalidDigestError
 from . import response_table
 from .database import Database
 from .errors import PromptNotFoundError
-from .prompt_table import PromptKey
+from .prompt_row import PromptKey
 from .prompts import Prompts
 
 

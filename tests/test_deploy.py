@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from coatcheck.cli.main import coatcheck
-from coatcheck.cli.settings import load_settings
+from coatcheck.cli.settings_sources import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"

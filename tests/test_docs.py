@@ -38,7 +38,7 @@ def _codes(tree: ast.AST) -> Iterator[str]:
 
 def error_codes() -> set[str]:
     """Return every code that the source can put into an answer."""
-    sources = [path for folder in FOLDERS for path in (ROOT / folder).glob("*.py")]
+    sources = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     return {code for path in sources for code in _codes(ast.parse(path.read_text("utf-8")))}
 
 
@@ -92,7 +92,7 @@ async def test_every_route_is_documented_and_no_other() -> None:
 
 def test_every_header_of_ours_is_documented() -> None:
     text = (ROOT / "docs/protocol.md").read_text("utf-8")
-    sources = [path for folder in (*FOLDERS, "client") for path in (ROOT / folder).glob("*.py")]
+    sources = [path for folder in (*FOLDERS, "client") for path in (ROOT / folder).rglob("*.py")]
     names = {
         node.value
         for path in sources

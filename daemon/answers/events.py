@@ -21,7 +21,7 @@ from coatcheck.protocol import (
 )
 from coatcheck.web import in_thread_if
 
-from ..turn import count_values
+from ..parsed_request import count_values
 from .keeping import AnswerKeeping
 from .marked import has_mark, value_of
 

@@ -9,7 +9,7 @@ from coatcheck.protocol import (
     event_object,
 )
 
-from ..turn import count_values
+from ..parsed_request import count_values
 
 
 def has_mark(form: AnswerForm, data: bytes) -> bool:

@@ -7,7 +7,7 @@ from coatcheck.protocol import ANSWER_HEADER, Json, JsonError, decode_json, enco
 from coatcheck.web import ProblemError, in_thread_if, inflate
 
 from ..relay import Passed
-from ..turn import count_values
+from ..parsed_request import count_values
 from .keeping import AnswerKeeping
 from .limits import AnswerLimits
 

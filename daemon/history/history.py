@@ -30,8 +30,8 @@ from ..errors import (
     RequestRefusedError,
 )
 from ..meters import Meters
+from ..parsed_request import ParsedRequest
 from ..source import PromptSource
-from ..turn import ParsedRequest
 from ..upstream import UpstreamConfig
 from .source import NamedResponse, ResponseSource
 
@@ -72,7 +72,10 @@ class NamedTurn:
 class History:
     """Continues requests, and keeps what was answered. Owns nothing."""
 
-    def __init__(self, prompts: PromptSource, responses: ResponseSource, meters: Meters) -> None:
+    def __init__(
+        self, prompts: PromptSource, responses: ResponseSource | None, meters: Meters
+    ) -> None:
+        """Without `responses` no upstream leaves its history to us."""
         self._prompts = prompts
         self._responses = responses
         self._meters = meters
@@ -87,8 +90,12 @@ class History:
         """Whether ids of responses are ours to know."""
         return upstream.history == "coatcheck" and dialect.name == _DIALECT
 
-    async def continued(self, parsed: ParsedRequest, tenant: str, dialect: Dialect) -> Continued:
+    async def continued(
+        self, parsed: ParsedRequest, tenant: str, dialect: Dialect, upstream: UpstreamConfig
+    ) -> Continued:
         """Return a request joined to what it continues; one that continues nothing as it is.
+
+        So is one whose ids of responses are its upstream's to know.
 
         Raises:
             PreviousResponseNotFoundError: the tenant has no such response.
@@ -96,6 +103,8 @@ class History:
             RequestRefusedError: it names a response and a conversation, or no id.
             StoreUnavailableError: the store is away.
         """
+        if not History.serves(dialect, upstream):
+            return Continued(parsed)
         try:
             response_id = previous_response(parsed.body)
         except MalformedRequestError as error:
@@ -129,6 +138,7 @@ class History:
             _log.warning("response not kept: its id is not one that is kept")
             self._meters.response("refused")
             return
+        assert self._responses is not None
         named = NamedResponse(_DIALECT, prompt, answered, turn.upstream)
         try:
             await self._responses.put(turn.tenant, response_id, named, end_user=turn.end_user)
@@ -139,6 +149,7 @@ class History:
             self._meters.response("kept")
 
     async def _find(self, tenant: str, response_id: str) -> NamedResponse | None:
+        assert self._responses is not None
         return (
             await self._responses.find(tenant, response_id) if is_response_id(response_id) else None
         )

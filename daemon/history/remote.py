@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable
 from coatcheck.client import PromptNotFoundError, ServerError, StoreLink
 from coatcheck.protocol import ResponseName
 
-from ..availability import Availability
+from ..availability import Availability, not_kept
 from ..errors import StoreUnavailableError
 from ..remembered import STALE_SECONDS, Remembered
-from ..remote import not_kept
 from .outbox import ResponseKey, ResponseOutbox
 from .source import NamedResponse
 

@@ -6,8 +6,8 @@ import pytest
 
 from coatcheck.cli.daemon_key import daemon_key
 from coatcheck.cli.errors import SettingsError
-from coatcheck.cli.settings import load_settings
 from coatcheck.cli.settings_flags import DAEMON_PORT
+from coatcheck.cli.settings_sources import load_settings
 
 KEY = "cck_aaaaaaaa_" + "b" * 40
 

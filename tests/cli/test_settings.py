@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from coatcheck.cli.errors import SettingsError
-from coatcheck.cli.settings import Settings, load_settings
+from coatcheck.cli.settings import Settings
+from coatcheck.cli.settings_sources import load_settings
 from coatcheck.cli.upstream_settings import UpstreamSettings
 from coatcheck.daemon import GatewayConfig, ImagePolicy, Timeouts, UpstreamConfig
 from coatcheck.store import ImageWorkerConfig, StoreConfig

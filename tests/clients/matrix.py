@@ -25,7 +25,7 @@ from aiohttp import ClientSession, FormData
 from coatcheck.client import AsyncClient
 
 from .environments import HERE, LITELLM, NODE, NODE_MODULES, Environment, require
-from .processes import free_port, make_key, running, serving, surroundings
+from .processes import free_port, make_key, output_of, running, serving, surroundings
 from .relay import Relay, relaying
 from .roster import CLIENTS, Client
 from .trial import DIGEST, PIXEL, Outcome, Trial, judge, trials
@@ -166,30 +166,12 @@ async def _run(
     plan = json.dumps([_cell(trial, site) for trial, site in planned])
     command = _command(clients[0].environment, clients[0].program)
     async with turn:
-        out = await _output(command, plan)
+        out = await output_of(command, plan)
     told = {line["model"]: line for line in map(json.loads, out.splitlines())}
     return [
         judge(trial, told[trial.model], site.relay.seen.get(trial.model, []), site.file_id)
         for trial, site in planned
     ]
-
-
-async def _output(command: Sequence[str], text: str) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        env=surroundings(),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        out, err = await process.communicate(text.encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, f"{command}: {err.decode()[-2000:]}"
-    return out
 
 
 def _command(environment: Environment, program: str) -> list[str]:

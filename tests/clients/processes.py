@@ -90,6 +90,25 @@ async def serving(
         yield url
 
 
+async def output_of(command: Sequence[str], text: str) -> bytes:
+    """Run a program with a text as its input; return what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=surroundings(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await process.communicate(text.encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, f"{command}: {err.decode()[-2000:]}"
+    return out
+
+
 def _write(config: Path, settings: str) -> None:
     config.parent.mkdir(exist_ok=True)
     config.write_text(settings, "utf-8")

@@ -1,6 +1,5 @@
 """Conversations by `previous_response_id` with SDKs of another generation and language."""
 
-import asyncio
 import json
 import shutil
 import uuid
@@ -14,7 +13,7 @@ import pytest
 from ..daemon.responses_talk import FIELDS, TURNS, converse_whole
 from ..daemon.strict_responses import strict_responses
 from .environments import NODE, NODE_MODULES, OLD, Environment, require
-from .processes import serving, surroundings
+from .processes import output_of, serving
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -38,20 +37,7 @@ def command_of(environment: Environment) -> Generator[list[str]]:
 
 async def said(command: list[str], plan: str) -> list[str]:
     """Run a program with a plan; return the lines that it prints."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        env=surroundings(),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        out, err = await process.communicate(plan.encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, err.decode()
+    out = await output_of(command, plan)
     return out.decode().split()
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from coatcheck.daemon.turn import Recalled, TurnLimits, build_turn, parse_request
+from coatcheck.daemon.parsed_request import TurnLimits, parse_request
+from coatcheck.daemon.turn import Recalled, build_turn
 from coatcheck.protocol import (
     FIELD_DIALECT,
     Digest,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web as aioweb
+from tests.daemon.hanging import Hanging
 from yarl import URL
 
 from coatcheck.daemon import GatewayConfig, TurnLimits, UpstreamConfig
@@ -543,28 +544,16 @@ async def test_the_first_upstream_that_matches_wins_and_echo_has_its_name(
 async def test_a_client_that_leaves_cancels_the_upstreams_request(
     run_daemon: Fixture, run_upstream: Fixture
 ) -> None:
-    begun, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def respond(request: aioweb.Request) -> aioweb.StreamResponse:
-        response = aioweb.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        await response.write(b"data: 1\n\n")
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-        return response
-
-    upstream = await run_upstream(respond)
+    hanging = Hanging()
+    upstream = await run_upstream(hanging)
     daemon = await run_daemon(upstream.config)
     response = await daemon.http.post(
         f"{daemon.url}/v1/chat/completions", json=ask("hi", stream=True)
     )
     assert await response.content.readany() == b"data: 1\n\n"
-    await begun.wait()
+    await hanging.begun.wait()
     response.close()
-    await asyncio.wait_for(cancelled.wait(), 5)
+    await asyncio.wait_for(hanging.ended.wait(), 5)
 
 
 async def test_cache_inspection_shows_and_evicts(

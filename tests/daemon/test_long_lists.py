@@ -9,10 +9,11 @@ from types import FrameType
 
 import pytest
 
+from coatcheck.daemon.parsed_request import TurnLimits, parse_request
 from coatcheck.daemon.prompt_memory import PromptMemory
 from coatcheck.daemon.source import KeptMessage, Resolved
 from coatcheck.daemon.splice import splice, splice_into
-from coatcheck.daemon.turn import Recalled, TurnLimits, build_turn, fill, parse_request
+from coatcheck.daemon.turn import Recalled, build_turn, fill
 from coatcheck.protocol import (
     DIALECTS,
     Digest,

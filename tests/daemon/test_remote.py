@@ -19,8 +19,8 @@ from coatcheck.daemon.errors import (
     StoreUnavailableError,
     WrongBytesError,
 )
-from coatcheck.daemon.remote import RemoteOrigin
 from coatcheck.daemon.remote_keyring import RemoteKeyring
+from coatcheck.daemon.remote_origin import RemoteOrigin
 from coatcheck.protocol import (
     Digest,
     Json,

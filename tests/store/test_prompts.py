@@ -22,7 +22,7 @@ from coatcheck.store import (
 )
 from coatcheck.store.database import Database
 from coatcheck.store.migrate import migrate
-from coatcheck.store.prompt_table import MESSAGE_BYTES, NAME_BYTES, PromptKey
+from coatcheck.store.prompt_row import MESSAGE_BYTES, NAME_BYTES, PromptKey
 
 Put = Callable[..., Awaitable[Receipt]]
 Open = Callable[[StoreConfig], Awaitable[Store]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, TCPConnector, web
-from tests.daemon.reuse.fetching import DIALECTS, Provider, parts, picture
+from tests.daemon.reuse.fetching import DIALECTS, FetchingProvider, parts, picture
 from yarl import URL
 
 from coatcheck.protocol import Digest, JsonObject
@@ -38,9 +38,9 @@ reuse = "file"
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[tuple[Provider, str]]:
+async def provider() -> AsyncIterator[tuple[FetchingProvider, str]]:
     """A provider that listens, and where."""
-    provider = Provider(CHAT.dialect)
+    provider = FetchingProvider(CHAT.dialect)
     app = web.Application(client_max_size=1 << 26)
     app.router.add_route("*", "/{path:.*}", provider.respond)
     runner = web.AppRunner(app, access_log=None)
@@ -59,7 +59,7 @@ async def take(http: ClientSession, url: str, model: str, digest: Digest) -> Non
 
 
 async def test_all_workers_name_a_blob_alike(
-    serve: Fixture, provider: tuple[Provider, str], tmp_path: Path
+    serve: Fixture, provider: tuple[FetchingProvider, str], tmp_path: Path
 ) -> None:
     engine, upstream = provider
     with socket.socket() as free:

@@ -140,6 +140,18 @@ async def setting(shown: Shown, run_daemon: Fixture, run_upstream: Fixture) -> t
     return await run_daemon(upstream.config), script
 
 
+async def see_it_stay(daemon: Any, script: Scripted, shown: Shown, data: str) -> None:
+    """Let both kinds of answers carry what is not taken in, asked for refs or not."""
+    for headers in ({}, REFS):
+        script.say(shown.body(shown.part(data)))
+        asked = await ask(daemon, shown.spoken.path, shown.spoken.whole_list(), headers)
+        assert asked.body == script.pieces[0]
+        script.stream(shown.stream(shown.part(data)))
+        asked = await ask(daemon, shown.spoken.stream_path, shown.spoken.whole_list(), headers)
+        assert asked.body == b"".join(script.pieces)
+    assert daemon.blobs.blobs == {}
+
+
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown.spoken.dialect)
 class TestImages:
     """The contract."""
@@ -223,14 +235,7 @@ class TestImages:
         self, shown: Shown, data: str, run_daemon: Fixture, run_upstream: Fixture
     ) -> None:
         daemon, script = await setting(shown, run_daemon, run_upstream)
-        for headers in ({}, REFS):
-            script.say(shown.body(shown.part(data)))
-            asked = await ask(daemon, shown.spoken.path, shown.spoken.whole_list(), headers)
-            assert asked.body == script.pieces[0]
-            script.stream(shown.stream(shown.part(data)))
-            asked = await ask(daemon, shown.spoken.stream_path, shown.spoken.whole_list(), headers)
-            assert asked.body == b"".join(script.pieces)
-        assert daemon.blobs.blobs == {}
+        await see_it_stay(daemon, script, shown, data)
 
     async def test_the_next_turns_copy_is_known(
         self, shown: Shown, run_daemon: Fixture, run_upstream: Fixture
@@ -292,14 +297,7 @@ async def test_what_is_too_long_stays_as_it_came(
     limits = AnswerLimits(max_bytes=100_000)
     daemon = await run_daemon(upstream.config, gateway=GatewayConfig(answers=limits))
     data, _ = drawn(200_000)
-    for headers in ({}, REFS):
-        script.say(shown.body(shown.part(data)))
-        asked = await ask(daemon, shown.spoken.path, shown.spoken.whole_list(), headers)
-        assert asked.body == script.pieces[0]
-        script.stream(shown.stream(shown.part(data)))
-        asked = await ask(daemon, shown.spoken.stream_path, shown.spoken.whole_list(), headers)
-        assert asked.body == b"".join(script.pieces)
-    assert daemon.blobs.blobs == {}
+    await see_it_stay(daemon, script, shown, data)
 
 
 async def test_a_slow_store_leaves_the_base64(run_daemon: Fixture, run_upstream: Fixture) -> None:

@@ -12,6 +12,7 @@ from aiohttp import web as aioweb
 from tests.client.test_turn import SPOKEN, Spoken, image
 from tests.daemon.conftest import Respond
 from tests.daemon.edge.conftest import Chain, RunChain, streaming
+from tests.daemon.hanging import Hanging
 
 from coatcheck.protocol import (
     Digest,
@@ -345,25 +346,13 @@ async def test_many_conversations_at_once_upload_a_shared_image_once(run_chain: 
 
 
 async def test_a_client_that_hangs_up_ends_the_turn_upstream(run_chain: RunChain) -> None:
-    begun, ended = asyncio.Event(), asyncio.Event()
-
-    async def hang(request: aioweb.Request) -> aioweb.StreamResponse:
-        response = aioweb.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        await response.write(b"data: 1\n\n")
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-        return response
-
-    chain = await run_chain(hang)
+    hanging = Hanging()
+    chain = await run_chain(hanging)
     sending = asyncio.create_task(send(chain, CHAT, [HELLO]))
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(hanging.begun.wait(), 5)
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(hanging.ended.wait(), 5)
 
 
 async def test_a_stream_that_breaks_off_ends_in_an_error(run_chain: RunChain) -> None:

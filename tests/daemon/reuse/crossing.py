@@ -33,8 +33,7 @@ from coatcheck.web import Route, Server, build_app, join_faces
 
 from ..remote import ALICE, Clock
 from .engine import Engine
-from .fetching import DIALECTS, Spoken
-from .fetching import Provider as FetchingProvider
+from .fetching import DIALECTS, FetchingProvider, Spoken
 from .hosts import hosting
 from .provider import Provider as FilesProvider
 from .rig import rigged, served

@@ -33,7 +33,7 @@ class UnreadableError(Exception):
 
 
 @dataclass
-class Provider:
+class FetchingProvider:
     """One provider: how it is spoken to, what it takes, what it has seen."""
 
     dialect: str

@@ -27,7 +27,7 @@ from coatcheck.protocol import Digest, Json, JsonObject
 from coatcheck.store import Store, StoreConfig, blob_folder
 from coatcheck.web import Server, build_app, join_faces
 
-from .fetching import Provider, Spoken
+from .fetching import FetchingProvider, Spoken
 
 Kind = Literal["embedded", "apart"]
 
@@ -38,7 +38,7 @@ class Host:
 
     url: str
     store: Store
-    provider: Provider
+    provider: FetchingProvider
     files: Path
     headers: Mapping[str, Mapping[str, str]]
     http: aiohttp.ClientSession
@@ -69,7 +69,7 @@ class Host:
 
 @asynccontextmanager
 async def hosting(
-    folder: Path, kind: Kind, provider: Provider, config: UpstreamConfig
+    folder: Path, kind: Kind, provider: FetchingProvider, config: UpstreamConfig
 ) -> AsyncGenerator[Host]:
     """Serve a store, a daemon over it and the provider; `config` says all of it but where it is."""
     async with AsyncExitStack() as stack:
@@ -90,7 +90,7 @@ async def hosting(
         yield Host(address, store, provider, files, headers, http, times)
 
 
-async def _serve_provider(stack: AsyncExitStack, provider: Provider) -> str:
+async def _serve_provider(stack: AsyncExitStack, provider: FetchingProvider) -> str:
     async def respond(request: aioweb.Request) -> aioweb.StreamResponse:
         return await (provider.hook or provider.respond)(request)
 

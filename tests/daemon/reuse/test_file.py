@@ -18,7 +18,7 @@ from coatcheck.daemon.cache.files import CacheFiles
 from coatcheck.daemon.reuse.file import MAX_FILES
 from coatcheck.protocol import Digest
 
-from .fetching import DIALECTS, PDF, Provider, parts, picture
+from .fetching import DIALECTS, PDF, FetchingProvider, parts, picture
 from .hosts import Host, Kind, hosting
 
 Start = Callable[..., Awaitable[Host]]
@@ -44,7 +44,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             may_read: bool = True,
             **config: Any,
         ) -> Host:
-            engine = Provider(dialect, root=folder_of(tmp_path, kind) if may_read else None)
+            engine = FetchingProvider(dialect, root=folder_of(tmp_path, kind) if may_read else None)
             upstream = UpstreamConfig("engine", dialect=dialect, reuse="file", **config)
             return await stack.enter_async_context(hosting(tmp_path, kind, engine, upstream))
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from coatcheck.daemon import UpstreamConfig
 from coatcheck.protocol import Digest
 
-from .fetching import DIALECTS, PDF, Provider, Spoken, parts, picture
+from .fetching import DIALECTS, PDF, FetchingProvider, Spoken, parts, picture
 from .hosts import Host, Kind, hosting
 
 Start = Callable[..., Awaitable[Host]]
@@ -32,7 +32,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
         async def run(spoken: Spoken, kind: Kind = "embedded", **provider: Any) -> Host:
             config = UpstreamConfig("far", dialect=spoken.dialect, reuse="url")
-            made = Provider(spoken.dialect, **provider)
+            made = FetchingProvider(spoken.dialect, **provider)
             return await stack.enter_async_context(hosting(tmp_path, kind, made, config))
 
         yield run

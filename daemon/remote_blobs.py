@@ -1,4 +1,4 @@
-"""A store on another host, behind the daemon's interfaces.
+"""Blobs of a store on another host, behind the daemon's interface.
 
 Grants are the store's to say, and are asked for in each turn, remembered for half a minute. Bytes
 come from the cache, and into it from the store, once. While the store is away, what it said within
@@ -6,103 +6,21 @@ the last hour goes on being true, and what it did not say is not known: 503.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 
 from coatcheck.client import (
-    AsyncBody,
-    BlobNotFoundError,
-    ClientError,
     DigestMismatchError,
-    PromptNotFoundError,
     ServerError,
-    Sink,
     StoreLink,
 )
-from coatcheck.protocol import MAX_DIGESTS, Digest, PromptStep, ResolvedBlob, prompt_appends
+from coatcheck.protocol import Digest, ResolvedBlob
 
-from .availability import Availability
-from .cache import DiskCache, Flow
-from .errors import BlobUnreadableError, DaemonError, NotKeptError, StoreUnavailableError
+from .availability import Availability, not_kept
+from .cache import DiskCache
+from .errors import BlobUnreadableError, StoreUnavailableError
 from .meters import Meters, NoMeters
-from .prompt_memory import PromptMemory
-from .prompt_outbox import Parcel, PromptKey, PromptOutbox
-from .remembered import FRESH_SECONDS, STALE_SECONDS, Remembered
-from .source import KeptMessage, PieceReader, Resolved
-
-_STAYS_REFUSED = frozenset({400, 404, 413, 422, 507})
-
-
-class RemoteOrigin:
-    """A store as the cache asks it. The link belongs to somebody else."""
-
-    def __init__(
-        self, link: StoreLink, availability: Availability, meters: Meters | None = None
-    ) -> None:
-        self._link = link
-        self._availability = availability
-        self._meters = meters or NoMeters()
-
-    async def fetch(self, tenant: str, digest: Digest, sink: Sink) -> None:
-        """Stream a blob into a sink; see `Origin.fetch`."""
-        body = await self._open(tenant, digest)
-        try:
-            with _unbroken():
-                await body.pour(_CountingSink(sink, self._count))
-        finally:
-            body.close()
-
-    async def open(self, tenant: str, digest: Digest) -> Flow:
-        """Open a blob to be read as it comes; see `Origin.open`."""
-        return _Flow(await self._open(tenant, digest), self._count)
-
-    async def _open(self, tenant: str, digest: Digest) -> AsyncBody:
-        async with self._availability.asking():
-            try:
-                return await self._link.open(tenant, digest)
-            except BlobNotFoundError as error:
-                raise BlobUnreadableError(digest) from error
-
-    def _count(self, size: int) -> None:
-        self._meters.store_bytes(received=size)
-
-
-class _Flow:
-    def __init__(self, body: AsyncBody, count: Callable[[int], None]) -> None:
-        self._body = body
-        self._count = count
-
-    async def read(self) -> bytes:
-        with _unbroken():
-            data = await self._body.read()
-        self._count(len(data))
-        return data
-
-    def close(self) -> None:
-        self._body.close()
-
-
-class _CountingSink:
-    """A sink that also counts what comes, whether or not it is taken in the end."""
-
-    def __init__(self, sink: Sink, count: Callable[[int], None]) -> None:
-        self.begin = sink.begin
-        self.write = sink.write
-        self._sink = sink
-        self._count = count
-
-    def received(self, count: int) -> None:
-        self._count(count)
-        self._sink.received(count)
-
-
-@contextmanager
-def _unbroken() -> Generator[None]:
-    """Surround reading an answer that has begun. That it breaks off says nothing of the next one."""
-    try:
-        yield
-    except ClientError as error:
-        raise StoreUnavailableError(f"the store's answer broke off: {error}") from error
+from .remembered import STALE_SECONDS, Remembered
+from .source import PieceReader, Resolved
 
 
 class RemoteBlobs:
@@ -278,91 +196,3 @@ class RemoteBlobs:
                 ) from reason
             held[digest] = blob
         return held
-
-
-class RemotePrompts:
-    """A `PromptSource` over the same link. Close it before that."""
-
-    def __init__(
-        self, link: StoreLink, availability: Availability, clock: Callable[[], float]
-    ) -> None:
-        self._link = link
-        self._availability = availability
-        self._clock = clock
-        self._memory = PromptMemory()
-        self._outbox = PromptOutbox(self._bring)
-
-    async def expand(self, tenant: str, dialect: str, digest: Digest) -> list[str] | None:
-        """Return the texts of a kept list; see `PromptSource.expand`."""
-        now = self._clock()
-        is_on_the_way = self._outbox.has(PromptKey(tenant, dialect, digest))
-        age = STALE_SECONDS if is_on_the_way else FRESH_SECONDS
-        known = self._memory.get(tenant, dialect, digest, now, max_age_seconds=age)
-        if known is not None:
-            return known
-        known = self._memory.get(tenant, dialect, digest, now, max_age_seconds=STALE_SECONDS)
-        try:
-            texts = await self._ask(tenant, dialect, digest, known)
-        except StoreUnavailableError:
-            if known is None:
-                raise
-            return known
-        if texts is not None:
-            self._memory.put_list(tenant, dialect, digest, texts, now)
-        return texts
-
-    async def _ask(
-        self, tenant: str, dialect: str, digest: Digest, known: list[str] | None
-    ) -> list[str] | None:
-        """Return what the store keeps; messages that are known do not come again."""
-        async with self._availability.asking():
-            if known is None:
-                return await self._link.expand(tenant, dialect, digest)
-            return known if await self._link.has_prompt(tenant, dialect, digest) else None
-
-    async def append(
-        self,
-        tenant: str,
-        dialect: str,
-        parent: Digest,
-        messages: Sequence[KeptMessage],
-        *,
-        end_user: str | None = None,
-    ) -> None:
-        """Keep messages, here at first where the store is away; see `PromptSource.append`."""
-        if not messages:
-            return
-        if any(len(message.blobs) > MAX_DIGESTS for message in messages):
-            raise NotKeptError(f"a message names more than {MAX_DIGESTS} blobs")
-        key = PromptKey(tenant, dialect, parent)
-        await self._outbox.put(Parcel(key, messages, end_user))
-        self._memory.put_messages(tenant, dialect, parent, messages, self._clock())
-
-    async def flush(self) -> None:
-        """Return when what was appended before is with the store, or lost."""
-        await self._outbox.flush()
-
-    async def close(self) -> None:
-        """Bring what is on its way, for a short time. May be called twice."""
-        await self._outbox.close()
-
-    async def _bring(self, parcel: Parcel) -> None:
-        """Hand messages over to the store."""
-        tenant, dialect, parent = parcel.parent.tenant, parcel.parent.dialect, parcel.parent.digest
-        steps = [
-            PromptStep(digest=message.digest, text=message.text, blobs=message.blobs)
-            for message in parcel.messages
-        ]
-        async with self._availability.asking():
-            try:
-                for wanted in prompt_appends(dialect, parent, steps):
-                    await self._link.append(tenant, wanted, end_user=parcel.end_user)
-            except (PromptNotFoundError, ServerError, DigestMismatchError) as error:
-                raise not_kept(error) from error
-
-
-def not_kept(error: ClientError) -> DaemonError | ClientError:
-    """Return what a refusal means; what may pass, or is the daemon's own fault, stays as it is."""
-    if isinstance(error, ServerError) and error.status not in _STAYS_REFUSED:
-        return error
-    return NotKeptError(str(error))
