@@ -117,4 +117,5 @@ def _whole(body: JsonObject) -> JsonObject:
 
 
 def count_values(text: bytes) -> int:
+    """Return about how many values a JSON text has, before it is parsed: at least, but for the outermost."""
     return len(text) - len(text.translate(None, _BYTES_BEFORE_VALUES))

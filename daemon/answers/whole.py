@@ -6,8 +6,8 @@ from functools import partial
 from coatcheck.protocol import ANSWER_HEADER, Json, JsonError, decode_json, encode_json
 from coatcheck.web import ProblemError, in_thread_if, inflate
 
-from ..relay import Passed
 from ..parsed_request import count_values
+from ..relay import Passed
 from .keeping import AnswerKeeping
 from .limits import AnswerLimits
 

@@ -99,7 +99,7 @@ def take_turn(dialect: str, count: int) -> None:
 def test_a_turns_work_grows_as_its_messages_do(dialect: str) -> None:
     calls = [calls_of(partial(take_turn, dialect, count)) for count in COUNTS]
     for less, more in pairwise(calls):
-        assert more < 2.02 * less
+        assert more < 2.1 * less  # twice, and what a collection of garbage calls
 
 
 def test_a_remembered_conversation_takes_as_many_steps_however_long_it_is() -> None:

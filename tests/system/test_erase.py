@@ -71,7 +71,7 @@ def test_an_end_user_of_a_folder(serve: Fixture, run: Fixture) -> None:
         "kept_grants": 0,
         "removed_blobs": 1,
         "removed_bytes": len(SECRET),
-        "removed_prompts": 1,
+        "removed_prompts": 2,  # what was asked, and what was answered
         "removed_uploads": 0,
         "left": {"rows": 0, "files": 0, "databases": 0, "keys": 0},
     }
