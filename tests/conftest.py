@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import importlib
 import json
 import os
 import socketserver
@@ -19,6 +20,10 @@ from aiohttp import ClientSession
 from hypothesis import settings
 
 from coatcheck.web import Server
+
+# A worker collects garbage at its end and writes what it covered: on a busy machine that takes longer
+# than the ten seconds after which xdist kills it, and half of the coverage is gone.
+importlib.import_module("xdist.workermanage").NodeManager.EXIT_TIMEOUT = 120
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # This process is measured by now; the servers that tests start are not to be.
