@@ -3,6 +3,7 @@
 import pybase64
 
 from coatcheck.protocol import (
+    PROMPT_HEADER,
     SNIFF_BYTES,
     Dialect,
     FoundFileId,
@@ -40,12 +41,13 @@ _NAMED = 8  # paths in a message
 def is_away(reply: Reply) -> bool:
     """Whether an answer says that nobody took the turn: ours, or a page of a proxy's in its place.
 
-    What a provider says is JSON, and its answer.
+    What a provider says is JSON, and its answer; a page of its own proxy's comes with the name of the
+    prompt that Coatcheck kept.
     """
     if reply.status not in _GATEWAY_STATUSES:
         return False
     kind = reply.headers.get("content-type", "")
-    return "json" not in kind or code_of(reply) in AWAY
+    return code_of(reply) in AWAY if "json" in kind else PROMPT_HEADER.lower() not in reply.headers
 
 
 def inlined(

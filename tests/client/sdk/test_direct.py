@@ -33,6 +33,15 @@ def test_codes_that_say_so_are_documented() -> None:
         (Reply(503, JSON, b'{"error":{"details":{"error_code":"store_closed"}}}'), True),
         (Reply(502, {"content-type": "text/html"}, b"<html>"), True),
         (Reply(502, {}), True),
+        (Reply(502, {"content-type": "text/html", "coatcheck-prompt": DIGEST}, b"<html>"), False),
+        (
+            Reply(
+                502,
+                JSON | {"coatcheck-prompt": DIGEST},
+                b'{"error":{"code":"upstream_unreachable"}}',
+            ),
+            True,
+        ),
         (Reply(503, JSON, b'{"error":{"code":"overloaded"}}'), False),
         (Reply(503, JSON, b"{}"), False),
         (Reply(404, JSON, b'{"error":{"code":"store_closed"}}'), False),
