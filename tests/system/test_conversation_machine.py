@@ -38,7 +38,7 @@ from .station import Clock, Station
 pytestmark = [pytest.mark.system, pytest.mark.timeout(3600)]
 
 NIGHTLY = bool(os.environ.get("COATCHECK_NIGHTLY"))
-EXAMPLES, STEPS = (100, 50) if NIGHTLY else (5, 20)
+EXAMPLES, STEPS, STEPS_IN_ALL = (100, 50, 5_000) if NIGHTLY else (5, 20, 100)
 DAY = 86_400.0
 PATIENCE_SECONDS = 10.0
 COUNTS: Counter[str] = Counter()
@@ -308,6 +308,6 @@ def test_the_provider_gets_the_applications_list() -> None:
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     ConversationMachine.TestCase.settings = machine
-    ConversationMachine.TestCase().runTest()
+    while COUNTS["steps"] < STEPS_IN_ALL:  # an example may end before its last step
+        ConversationMachine.TestCase().runTest()
     print(f"\nconversations: {dict(COUNTS)}")
-    assert COUNTS["steps"] >= EXAMPLES * STEPS
