@@ -206,7 +206,7 @@ class Gateway:
         served = replace(received, parsed=continued.request)
         leaving = await self._last_hop.prepare(request, upstream, served, turn, fitted, root)
         beside = self._besides.begin(tenant, dialect, upstream, wish, sent, outline, fitted.headers)
-        tap = partial(self._taps.tap, dialect, upstream, received, sent, wish)
+        tap = partial(self._taps.tap, dialect, upstream, received, wish)
         try:
             return await self._last_hop.forward(leaving, beside.headers, account, tap)
         except BlobUnreadableError as error:

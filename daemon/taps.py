@@ -9,7 +9,6 @@ from .answers import AnsweredTurn, Answers, Named
 from .history import History, NamedTurn
 from .received import Received
 from .relay import Tap
-from .sent import Sent
 from .upstream import Upstream
 from .wish import Wish
 
@@ -26,7 +25,6 @@ class Taps:
         dialect: Dialect,
         upstream: Upstream,
         received: Received,
-        sent: Sent | None,
         wish: Wish,
         told: Mapping[str, str],
     ) -> Tap | None:
@@ -34,8 +32,7 @@ class Taps:
         call, prompt = received.call, told.get(PROMPT_HEADER)
         if not call.is_turn:
             return None
-        tenant = received.tenant
-        end_user = sent.end_user if sent else received.end_user
+        tenant, end_user = received.tenant, received.end_user
         named: Named | None = None
         if self._history.keeps(received.parsed, dialect, upstream.config):
             named = partial(self._history.name, NamedTurn(tenant, upstream.config.name, end_user))
