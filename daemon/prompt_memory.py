@@ -15,17 +15,10 @@ from dataclasses import dataclass, field, replace
 from coatcheck.protocol import Digest, prompt_root
 
 from .remembered import FRESH_SECONDS
-from .source import KeptMessage
+from .source import KeptMessage, PromptKey
 
 MAX_BYTES = 64 * 1024 * 1024
 _ENTRY_BYTES = 400  # what a message takes beside its text
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    tenant: str
-    dialect: str
-    digest: Digest
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +26,7 @@ class _Conversation:
     """Texts, oldest first, and the prompts that end within them."""
 
     texts: list[str]
-    keys: list[_Key] = field(default_factory=list[_Key])
+    keys: list[PromptKey] = field(default_factory=list[PromptKey])
     size: int = 0
 
 
@@ -52,7 +45,7 @@ class PromptMemory:
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._entries: dict[_Key, _Entry] = {}
+        self._entries: dict[PromptKey, _Entry] = {}
         self._used: OrderedDict[int, _Conversation] = OrderedDict()
 
     def get(
@@ -65,7 +58,7 @@ class PromptMemory:
         max_age_seconds: float = FRESH_SECONDS,
     ) -> list[str] | None:
         """Return the JSON texts of a list, oldest first, if all are here and the last is young."""
-        entry = self._entries.get(_Key(tenant, dialect, digest))
+        entry = self._entries.get(PromptKey(tenant, dialect, digest))
         if entry is None or not 0 <= now - entry.read_at <= max_age_seconds:
             return None
         self._used.move_to_end(id(entry.conversation))
@@ -75,7 +68,7 @@ class PromptMemory:
         self, tenant: str, dialect: str, digest: Digest, texts: Sequence[str], now: float
     ) -> None:
         """Remember a whole list."""
-        key = _Key(tenant, dialect, digest)
+        key = PromptKey(tenant, dialect, digest)
         if not self._renew(key, now):
             self._end(key, self._begin(texts), now)
             self._shrink()
@@ -89,10 +82,10 @@ class PromptMemory:
         now: float,
     ) -> None:
         """Remember messages that continue `parent`, if that is remembered."""
-        at = _Key(tenant, dialect, parent)
+        at = PromptKey(tenant, dialect, parent)
         conversation: _Conversation | None = None
         for message in messages:
-            key = _Key(tenant, dialect, message.digest)
+            key = PromptKey(tenant, dialect, message.digest)
             if self._renew(key, now):
                 conversation = None  # it may be another one
             else:
@@ -104,7 +97,7 @@ class PromptMemory:
             at = key
         self._shrink()
 
-    def _renew(self, key: _Key, now: float) -> bool:
+    def _renew(self, key: PromptKey, now: float) -> bool:
         """Believe a prompt from now on anew, if it is remembered."""
         entry = self._entries.get(key)
         if entry is None:
@@ -113,7 +106,7 @@ class PromptMemory:
         self._used.move_to_end(id(entry.conversation))
         return True
 
-    def _continued(self, key: _Key) -> _Conversation | None:
+    def _continued(self, key: PromptKey) -> _Conversation | None:
         """Return a conversation that may grow behind a prompt."""
         if key.digest == prompt_root(key.dialect):
             return self._begin(())
@@ -138,7 +131,7 @@ class PromptMemory:
         conversation.size += size
         self._bytes += size
 
-    def _end(self, key: _Key, conversation: _Conversation, now: float) -> None:
+    def _end(self, key: PromptKey, conversation: _Conversation, now: float) -> None:
         """Let a prompt end where the conversation does now."""
         self._entries[key] = _Entry(conversation, len(conversation.texts), now)
         conversation.keys.append(key)

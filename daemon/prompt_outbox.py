@@ -10,23 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from coatcheck.protocol import Digest
-
 from .errors import NotKeptError
 from .outbox import Outbox
-from .source import KeptMessage
+from .source import KeptMessage, PromptKey
 
 MAX_BYTES = 32 * 1024 * 1024
 _MESSAGE_BYTES = 1000  # what one takes beside its text
-
-
-@dataclass(frozen=True, slots=True)
-class PromptKey:
-    """What names a prompt."""
-
-    tenant: str
-    dialect: str
-    digest: Digest
 
 
 @dataclass(frozen=True, slots=True)

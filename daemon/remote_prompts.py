@@ -8,9 +8,9 @@ from coatcheck.protocol import MAX_DIGESTS, Digest, PromptStep, prompt_appends
 from .availability import Availability, not_kept
 from .errors import NotKeptError, StoreUnavailableError
 from .prompt_memory import PromptMemory
-from .prompt_outbox import Parcel, PromptKey, PromptOutbox
+from .prompt_outbox import Parcel, PromptOutbox
 from .remembered import FRESH_SECONDS, STALE_SECONDS
-from .source import KeptMessage
+from .source import KeptMessage, PromptKey
 
 
 class RemotePrompts:

@@ -31,6 +31,15 @@ class KeptMessage:
     blobs: tuple[Digest, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PromptKey:
+    """What names a prompt: the same digest of another tenant or dialect is another prompt."""
+
+    tenant: str
+    dialect: str
+    digest: Digest
+
+
 class PieceReader(Protocol):
     """An open blob. One piece is held at a time."""
 

@@ -9,7 +9,8 @@ from aiohttp import web as aioweb
 
 from coatcheck.daemon import KeptMessage, RemoteStore
 from coatcheck.daemon.errors import NotKeptError, StoreUnavailableError
-from coatcheck.daemon.prompt_outbox import MAX_BYTES, Parcel, PromptKey, PromptOutbox
+from coatcheck.daemon.prompt_outbox import MAX_BYTES, Parcel, PromptOutbox
+from coatcheck.daemon.source import PromptKey
 from coatcheck.protocol import Json, encode_json, prompt_digests, prompt_root
 
 from .remote import StoreServer, open_remote
