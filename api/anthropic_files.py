@@ -125,7 +125,7 @@ class AnthropicFiles:
         self, request: web.Request, problem: Problem, headers: Mapping[str, str]
     ) -> web.Response:
         """Return an error as Anthropic's clients read it."""
-        return provider_refusal(ANTHROPIC, problem, headers)
+        return provider_refusal(request, ANTHROPIC, problem, headers)
 
     def _is_foreign(self, request: web.Request) -> bool:
         return not is_file_id(request.match_info["file"]) and self._elsewhere.takes(ANTHROPIC)

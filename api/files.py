@@ -83,7 +83,7 @@ class ForeignFiles:
         self, request: web.Request, problem: Problem, headers: Mapping[str, str]
     ) -> web.Response:
         """Return an error in the provider's shape."""
-        return provider_refusal(self.provider, problem, headers)
+        return provider_refusal(request, self.provider, problem, headers)
 
 
 _Call = Callable[[FilesFront, web.Request], Awaitable[web.StreamResponse]]

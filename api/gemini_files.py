@@ -99,7 +99,7 @@ class GeminiFiles:
         self, request: web.Request, problem: Problem, headers: Mapping[str, str]
     ) -> web.Response:
         """Return an error as Google's clients read it."""
-        return provider_refusal(GEMINI, problem, headers)
+        return provider_refusal(request, GEMINI, problem, headers)
 
     def _is_foreign(self, request: web.Request) -> bool:
         return not is_file_id(_id_of(request)) and self._elsewhere.takes(GEMINI)

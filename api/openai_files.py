@@ -133,7 +133,7 @@ class OpenAIFiles:
         self, request: web.Request, problem: Problem, headers: Mapping[str, str]
     ) -> web.Response:
         """Return an error as OpenAI's clients read it."""
-        return provider_refusal(OPENAI, problem, headers)
+        return provider_refusal(request, OPENAI, problem, headers)
 
     def _is_foreign(self, request: web.Request) -> bool:
         return not is_file_id(request.match_info["file"]) and self._elsewhere.takes(OPENAI)

@@ -168,7 +168,7 @@ class OpenAIUploads:
         self, request: web.Request, problem: Problem, headers: Mapping[str, str]
     ) -> web.Response:
         """Return an error as the client that asks reads it."""
-        return provider_refusal(provider_of(request), problem, headers)
+        return provider_refusal(request, provider_of(request), problem, headers)
 
     def _is_foreign(self, request: web.Request) -> bool:
         is_ours = read_upload_id(request.match_info["upload"]) is not None

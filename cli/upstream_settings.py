@@ -40,6 +40,7 @@ _REUSING: Mapping[str, Sequence[str]] = MappingProxyType(
         "uuid": ("openai.chat",),
         "url": tuple(DIALECTS),
         "file": ("openai.chat", "openai.responses", "anthropic.messages"),
+        "ref": ("dify.llm",),
     }
 )
 

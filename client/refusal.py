@@ -15,6 +15,7 @@ from coatcheck.protocol import (
     JsonError,
     JsonObject,
     decode_json,
+    told_in_stream,
 )
 
 from .errors import (
@@ -113,6 +114,8 @@ def _told(reply: Reply) -> JsonObject:
     """An intermediary may refuse with a page of its own, so anything is an answer here."""
     if len(reply.body) > _MAX_TOLD_BYTES:
         return {}
+    if reply.headers.get("content-type", "").startswith("text/event-stream"):
+        return told_in_stream(reply.body)
     try:
         value = decode_json(reply.body)
     except JsonError:

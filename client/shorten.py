@@ -26,8 +26,10 @@ from coatcheck.protocol import (
     comes_back,
     copy_json,
     encode_json,
+    framed,
     inline_ref,
     may_be_field,
+    messages_in,
     own_keys,
     prompt_link,
     prompt_root,
@@ -44,13 +46,16 @@ _BESIDE = -1
 class ShortBody:
     """A body whose messages are in ref form, as far as they come back from it.
 
+    `inner` is the part of the `outer` body that has the messages under `key`: under `frame`, or all of it.
     `digests` has one for each message, or none at all where RFC 8785 cannot express the list: such a
     list goes without an envelope. The first `stop` messages may be named by their prompt. `inlines` are
     the bytes that refs stand for now; `message` of one beside the messages is negative. `fields` are the
     values beside the messages that a server keeps with them, by their digests.
     """
 
-    body: JsonObject
+    outer: JsonObject
+    frame: str | None
+    inner: JsonObject
     key: str
     messages: Sequence[Json]
     digests: Sequence[Digest]
@@ -64,16 +69,26 @@ class ShortBody:
         `named` are the keys whose values go by their digests: of `fields`, where there are `digests`.
         """
         messages: list[Json] = [*self.messages]
-        entry: JsonObject = {self.key: messages}
-        if self.digests:
-            parent = self.digests[start - 1] if start else None
-            fields = {name: self.fields[name] for name in named}
-            entry = {ENVELOPE_KEY: Envelope(parent, messages[start:], fields).to_json()}
+        if not self.digests:
+            return encode_json(self._framed(self._with({self.key: messages})))
+        parent = self.digests[start - 1] if start else None
+        fields = {name: self.fields[name] for name in named}
+        envelope = Envelope(parent, messages[start:], fields).to_json()
+        entry: JsonObject = {ENVELOPE_KEY: envelope}
+        if self.frame is None:
+            return encode_json(self._with(entry, named))
+        return encode_json(self._framed(self._with({}, named)) | entry)
+
+    def _with(self, entry: JsonObject, left_out: Collection[str] = ()) -> JsonObject:
+        """Return the inner part with an entry where the messages stood."""
         written: JsonObject = {}
-        for name, value in self.body.items():
-            if name not in named:
+        for name, value in self.inner.items():
+            if name not in left_out:
                 written.update(entry if name == self.key else {name: value})
-        return encode_json(written)
+        return written
+
+    def _framed(self, inner: JsonObject) -> JsonObject:
+        return inner if self.frame is None else {**self.outer, self.frame: inner}
 
     def needed(self, start: int) -> list[InlineBlob]:
         """Return what a request needs that appends from `start` on: a kept prompt holds its blobs."""
@@ -92,7 +107,7 @@ def shorten(
         MalformedMessageError: a message is not the dialect's.
     """
     key = dialect.messages_key
-    messages = body.get(key)
+    messages = messages_in(dialect, body)
     if ENVELOPE_KEY in body or not isinstance(messages, list) or not messages:
         return None
     if origins:
@@ -103,8 +118,11 @@ def shorten(
     inlines = [inline for inline in form.inline if inline.message not in lost]
     beside, more = _beside(body, dialect, known.name_bytes)
     digests = _digests(whole, dialect, known.hashes)
+    frame = dialect.provider.frame
     return ShortBody(
-        {name: beside.get(name) for name in body},
+        {} if frame is None else _around(body, frame),
+        frame,
+        {name: beside.get(name) for name in framed(dialect, body)},
         key,
         [put_back(messages[at]) if at in lost else one for at, one in enumerate(whole)],
         digests,
@@ -112,6 +130,10 @@ def shorten(
         [*inlines, *more],
         _fields(beside, dialect, known.field_digests) if digests else {},
     )
+
+
+def _around(body: JsonObject, frame: str) -> JsonObject:
+    return {name: None if name == frame else put_back(value) for name, value in body.items()}
 
 
 def _that_do_not_come_back(
@@ -150,7 +172,8 @@ def _beside(
     request: JsonObject, dialect: Dialect, name: NameBytes
 ) -> tuple[JsonObject, list[InlineBlob]]:
     """Return what stands beside the messages with refs in place of bytes, and what these were."""
-    body = {key: value for key, value in request.items() if key != dialect.messages_key}
+    inner = framed(dialect, request)
+    body = {key: value for key, value in inner.items() if key != dialect.messages_key}
     whole = {key: put_back(value) for key, value in body.items()}
     try:
         if not any(isinstance(slot.found, FoundInline) for slot in dialect.walk_beside(body)):

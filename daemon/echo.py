@@ -22,6 +22,7 @@ from coatcheck.protocol import (
     decode_json,
     dialect,
     dotted,
+    messages_in,
     sniff,
 )
 from coatcheck.store import ImageWorkers
@@ -97,7 +98,7 @@ async def _read(body: Body | None) -> JsonObject:
 async def _describe(spoken: Dialect, voice: Voice, heard: Heard, images: ImageWorkers) -> str:
     """Check the messages and say what they hold."""
     places = voice.places(heard)
-    given = heard.body.get(spoken.messages_key)
+    given = messages_in(spoken, heard.body)
     try:
         slots = [*spoken.walk(given), *spoken.walk_beside(heard.body)]
     except MalformedRequestError as error:

@@ -1,6 +1,7 @@
 """The voices that echo has: one for each dialect. Adding one adds a module and a line here."""
 
 from .echo_anthropic_messages import AnthropicMessagesVoice
+from .echo_dify_llm import DifyLlmVoice
 from .echo_gemini_generate import GeminiGenerateVoice
 from .echo_openai_chat import OpenAIChatVoice
 from .echo_openai_responses import OpenAIResponsesVoice
@@ -11,4 +12,5 @@ VOICES: tuple[Voice, ...] = (
     OpenAIResponsesVoice(),
     AnthropicMessagesVoice(),
     GeminiGenerateVoice(),
+    DifyLlmVoice(),
 )

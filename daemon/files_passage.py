@@ -220,7 +220,7 @@ def render_problem(
     request: web.Request, problem: Problem, headers: Mapping[str, str]
 ) -> web.Response:
     """Return an error as the client that asks reads it."""
-    return provider_refusal(provider_of(request), problem, headers)
+    return provider_refusal(request, provider_of(request), problem, headers)
 
 
 def _purpose_of(body: bytes) -> str | None:

@@ -149,7 +149,9 @@ class Gateway:
         """
         if not self._upstreams.has_passing(dialect.name):
             return None
-        model = _path_model(dialect, incoming.request) or await incoming.model()
+        model = _path_model(dialect, incoming.request) or await incoming.model(
+            dialect.provider.frame
+        )
         found = None if model is None else self._upstreams.find(dialect.name, model)
         upstream = found or self._upstreams.blind(dialect.name)
         return upstream if upstream and not upstream.config.reads_turns else None
@@ -212,7 +214,7 @@ class Gateway:
         except BlobUnreadableError as error:
             gone = await self._filler.places(turn, tenant, error)
             account.status = gone.problem.status
-            return provider_refusal(dialect.provider, gone.problem, await beside.kept())
+            return provider_refusal(request, dialect.provider, gone.problem, await beside.kept())
         finally:
             await beside.close()
 

@@ -5,7 +5,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeAlias
 
-from coatcheck.protocol import LEADING_KEYS, PREFIX_HEADER, Dialect, put_back, write_prefix
+from coatcheck.protocol import (
+    LEADING_KEYS,
+    PREFIX_HEADER,
+    Dialect,
+    framed,
+    messages_in,
+    put_back,
+    write_prefix,
+)
 from coatcheck.web import in_thread_if
 
 from .meters import Meters
@@ -27,10 +35,11 @@ class Guardian:
 
     async def outline(self, turn: Turn, received: Received, dialect: Dialect) -> Outlining:
         """Copy the messages, into which hydration writes; return what makes their outline of them."""
-        listed = dialect.list_messages(turn.body.get(dialect.messages_key)) or []
+        listed = dialect.list_messages(messages_in(dialect, turn.body)) or []
         messages = await in_thread_if(turn.size, lambda: [put_back(each) for each in listed])
         keys = LEADING_KEYS.get(dialect.name, ())
-        leading = {key: put_back(turn.body[key]) for key in keys if key in turn.body}
+        beside = framed(dialect, turn.body)
+        leading = {key: put_back(beside[key]) for key in keys if key in beside}
         tenant, model = received.tenant, received.parsed.model
         return partial(self._guard.outline, tenant, dialect, model, messages, leading, turn.origins)
 

@@ -50,8 +50,10 @@ class Incoming:
         """Bytes, as announced; None for chunked coding."""
         return self._request.content_length
 
-    async def model(self) -> str | None:
+    async def model(self, frame: str | None = None) -> str | None:
         """Return the model that the beginning of the body names; None when it is not there.
+
+        `frame` is of the provider that the request means.
 
         Raises:
             ProblemError: see `body_chunks`.
@@ -61,8 +63,8 @@ class Incoming:
         if not head:
             return None
         if "Content-Encoding" in headers:
-            return await asyncio.to_thread(_compressed_model, self._request, head)
-        scan = partial(peek_model, head, headers.get("Content-Type", ""))
+            return await asyncio.to_thread(_compressed_model, self._request, head, frame)
+        scan = partial(peek_model, head, headers.get("Content-Type", ""), frame)
         return await in_thread_if(len(head), scan, from_bytes=_SCAN_FROM_BYTES)
 
     def body(
@@ -143,9 +145,9 @@ class Incoming:
             end()
 
 
-def _compressed_model(request: web.Request, head: bytes) -> str | None:
+def _compressed_model(request: web.Request, head: bytes, frame: str | None) -> str | None:
     try:
         text = inflate_head(head, codings_of(request), PEEK_BYTES)
     except ProblemError:
         return None
-    return peek_model(text, request.headers.get("Content-Type", ""))
+    return peek_model(text, request.headers.get("Content-Type", ""), frame)

@@ -138,7 +138,7 @@ class LastHop:
             raise
         except DaemonError as error:
             account.status = error.problem.status
-            return provider_refusal(provider, error.problem, await told())
+            return provider_refusal(request, provider, error.problem, await told())
         finally:
             leaving.plan.close()
 

@@ -25,9 +25,12 @@ from coatcheck.protocol import (
     copy_json,
     encode_json,
     fields_of,
+    framed,
+    messages_in,
     prompt_digests,
     prompt_root,
     ref_form,
+    with_framed,
 )
 
 from .errors import DaemonError, TooLargeError
@@ -72,6 +75,8 @@ class SentTurn:
     rest: JsonObject
     fields: Mapping[str, Digest] = field(default_factory=dict[str, Digest])
     """Values that the envelope names by their digests."""
+    frame_bytes: int = 0
+    """The length of the body as JSON without the part that has the messages; 0 where that is all of it."""
 
     def copy(self) -> "SentTurn":
         """Copy the messages, into which hydration writes."""
@@ -180,18 +185,22 @@ def parse_turn(raw: bytes, dialect: Dialect, limits: ReadLimits) -> SentTurn | N
 def sent_turn(parsed: ParsedRequest, dialect: Dialect) -> SentTurn | None:
     """Return the messages of a request, apart from the rest of it; None where it has no list."""
     envelope = parsed.envelope
-    whole = dialect.list_messages(parsed.body.get(dialect.messages_key))
+    whole = dialect.list_messages(messages_in(dialect, parsed.body))
     listed = envelope.append if envelope else whole
     if listed is None or not (listed or envelope):
         return None
     left_out = {dialect.messages_key, ENVELOPE_KEY}
-    rest = {key: value for key, value in parsed.body.items() if key not in left_out}
+    beside = framed(dialect, parsed.body).items()
+    rest = {key: value for key, value in beside if key not in left_out}
+    around = {key: value for key, value in parsed.body.items() if key != ENVELOPE_KEY}
+    frame = with_framed(dialect, around, {})
     return SentTurn(
         envelope.parent if envelope else None,
         envelope is not None,
         listed,
         rest,
         envelope.fields if envelope else {},
+        len(encode_json(frame)) - _BRACES,
     )
 
 
@@ -233,7 +242,7 @@ def measure(
         is_envelope=sent.is_envelope,
         chain=chain if is_chained else [],
         messages=messages,
-        rest_bytes=len(encode_json(sent.rest)),
+        rest_bytes=len(encode_json(sent.rest)) + sent.frame_bytes,
         rest_count=len(sent.rest),
         fields=[
             ObservedField(one.key, one.digest, len(encode_json({one.key: one.value})) - _BRACES)

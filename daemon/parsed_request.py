@@ -14,6 +14,7 @@ from coatcheck.protocol import (
     ShortJson,
     Whole,
     decode_json,
+    framed,
     put_back,
     read_envelope,
     shorten_json,
@@ -85,16 +86,14 @@ def parse_request(
         raise RequestRefusedError(str(error), error.code) from error
     if not isinstance(body, dict):
         raise RequestRefusedError("the body is not a JSON object", "request_malformed")
-    key = dialect.model_key
-    model = path_model or "" if key is None else body.get(key)
+    model = path_model or "" if dialect.model_key is None else _model_in(dialect, body)
     if not isinstance(model, str):
-        raise RequestRefusedError(
-            "a model is required, as a string", "request_malformed", key or ""
-        )
+        path = ".".join(filter(None, (dialect.provider.frame, dialect.model_key)))
+        raise RequestRefusedError("a model is required, as a string", "request_malformed", path)
     if ENVELOPE_KEY in body:
         body = _whole(body)
     try:
-        envelope = read_envelope(body, dialect.messages_key)
+        envelope = read_envelope(body, dialect)
     except MalformedRequestError as error:
         raise RequestRefusedError(str(error), error.code, error.path) from error
     return ParsedRequest(short, values, body, model, envelope)
@@ -108,8 +107,12 @@ def loose_model(raw: Whole, dialect: Dialect, path_model: str | None) -> str:
         body: Json = json.loads(raw[:])
     except (ValueError, RecursionError):
         return ""
-    model = body.get(dialect.model_key) if isinstance(body, dict) else None
+    model = _model_in(dialect, body) if isinstance(body, dict) else None
     return model if isinstance(model, str) else ""
+
+
+def _model_in(dialect: Dialect, body: JsonObject) -> Json:
+    return framed(dialect, body).get(dialect.model_key or "")
 
 
 def _whole(body: JsonObject) -> JsonObject:

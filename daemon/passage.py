@@ -52,8 +52,12 @@ _UNWANTED = frozenset({"CONNECT", "TRACE"})
 # `/ws` is where Gemini's live interface is, which is refused by its own error. The path may have
 # anything in it, line breaks too.
 _REST = "{path:(?s:.*)}"
-PASSING_PATHS = tuple(f"/{base}/{_REST}" for base in ("v1", "v1beta", "v1alpha", "upload", "ws"))
-"""Where providers' paths are, as routes."""
+PASSING_PATHS = (
+    *(f"/{base}/{_REST}" for base in ("v1", "v1beta", "v1alpha", "upload", "ws")),
+    *(f"/{base}/{_REST}" for base in ("plugin", "v2/invoke", "e", "backwards-invocation")),
+    "/health/check",
+)
+"""Where providers' paths are, as routes; the second line and what follows are of Dify's plugin daemon."""
 _MAX_EDGES = 8
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -123,7 +127,7 @@ class Passage:
             raise refuse(404, "not_found", "Not Found", "no route has this path")
         refuse_navigation(request)
         if _asks_for_websocket(request):
-            return _refuse_websocket(provider)
+            return _refuse_websocket(request, provider)
         if request.method in _UNWANTED:
             raise refuse(
                 405, "method_not_allowed", "Method Not Allowed", "this method is not passed on"
@@ -188,7 +192,7 @@ class Passage:
         upstreams = self._upstreams.of_provider(provider, dialect)
         if len(upstreams) == 1:
             return upstreams[0]
-        model = provider.model_of(incoming.request.path) or await incoming.model()
+        model = provider.model_of(incoming.request.path) or await incoming.model(provider.frame)
         fitting = (up for up in upstreams if model is not None and up.config.takes(model))
         return next(fitting, upstreams[0])
 
@@ -199,7 +203,7 @@ def render_problem(
     """Return an error answer in the shape of the provider that a request means."""
     if _is_native(request.path):
         return problem_response(problem, headers)
-    return provider_refusal(provider_of(request), problem, headers)
+    return provider_refusal(request, provider_of(request), problem, headers)
 
 
 def target_of(request: web.Request, upstream: Upstream) -> str:
@@ -273,8 +277,9 @@ def _asks_for_websocket(request: web.Request) -> bool:
     return any(protocol.partition("/")[0].strip() == "websocket" for protocol in protocols)
 
 
-def _refuse_websocket(provider: Provider) -> web.Response:
+def _refuse_websocket(request: web.Request, provider: Provider) -> web.Response:
     response = provider_refusal(
+        request,
         provider,
         Problem(
             501,

@@ -20,7 +20,9 @@ from coatcheck.protocol import (
     JsonObject,
     PrefixReport,
     RefForm,
+    dotted,
     encode_json,
+    messages_path,
     ref_form,
 )
 
@@ -39,7 +41,7 @@ class Outline:
     `ends` are those by which each message would be known again as an earlier request's last one.
     """
 
-    messages_key: str
+    messages_path: str
     marks: Sequence[bytes]
     sizes: Sequence[int]
     roles: Sequence[str | None]
@@ -95,7 +97,7 @@ class PrefixGuard:
             for key, value in values.items()
         )
         roles = [_role(message) for message in form.messages]
-        return Outline(dialect.messages_key, marks, sizes, roles, ends, marked)
+        return Outline(dotted(messages_path(dialect)), marks, sizes, roles, ends, marked)
 
     def look(self, outline: Outline) -> PrefixReport:
         """Say what became of the conversation's earlier request, and remember this one."""
@@ -145,7 +147,7 @@ def _compare(outline: Outline, earlier: _Earlier, end: int) -> PrefixReport:
     return PrefixReport(
         "broken",
         count,
-        f"{outline.messages_key}.{count}",
+        f"{outline.messages_path}.{count}",
         outline.roles[count],
         _change(outline.marks[count:], earlier.marks[count:]),
         sum(outline.sizes[count : end + 1]),

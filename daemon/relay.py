@@ -13,7 +13,7 @@ from typing import Protocol
 from aiohttp import web
 
 from coatcheck.protocol import Provider, error_event
-from coatcheck.web import BrokenAnswerError, Inflater, PassedAnswer, ProblemError
+from coatcheck.web import BrokenAnswerError, Inflater, PassedAnswer, ProblemError, refusal_status
 
 from .errors import DaemonError, UpstreamCutError, UpstreamGarbageError
 from .event_gate import HOLD_BYTES, EventGate
@@ -21,6 +21,7 @@ from .headers import answer_headers
 from .upstream import Answer
 
 _log = logging.getLogger(__name__)
+_REFUSED = 400
 _MAX_INFLATED_BYTES = 1 << 40  # of a stream: it is passed on as it comes, whatever its length
 
 
@@ -116,7 +117,10 @@ async def relay(
     Raises:
         BrokenAnswerError: the upstream broke off; what there was to say has been written.
     """
-    response = PassedAnswer(answer.status, answer_headers(answer.headers.items()))
+    status = answer.status
+    if status >= _REFUSED and _is_stream(answer.headers):
+        status = refusal_status(request, provider, status)
+    response = PassedAnswer(status, answer_headers(answer.headers.items()))
     response.headers.update(extra)
     way = _Way(request, response, count)
     try:

@@ -7,7 +7,15 @@ or as a ref, in a whole list or behind an envelope, and in every process.
 
 from collections.abc import Sequence
 
-from coatcheck.protocol import Dialect, Json, PromptDigestError, prompt_digests, put_back, ref_form
+from coatcheck.protocol import (
+    Dialect,
+    Json,
+    PromptDigestError,
+    messages_in,
+    prompt_digests,
+    put_back,
+    ref_form,
+)
 
 from .turn import Turn
 
@@ -20,7 +28,7 @@ def conversation_root(dialect: Dialect, turn: Turn) -> bytes | None:
     Before anything is put into the turn's slots. Decodes and hashes what is inline in these messages, so
     a large turn belongs in a thread.
     """
-    messages = dialect.list_messages(turn.body.get(dialect.messages_key)) or []
+    messages = dialect.list_messages(messages_in(dialect, turn.body)) or []
     first = [put_back(message) for message in messages[: _count(messages)]]
     if not first:
         return None

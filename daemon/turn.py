@@ -21,9 +21,12 @@ from coatcheck.protocol import (
     copy_json,
     decode_json,
     dotted,
+    framed,
     may_be_field,
+    messages_in,
     own_keys,
     put_back,
+    with_framed,
 )
 
 from .errors import (
@@ -111,7 +114,8 @@ class Turn:
         for slot in self.slots:
             if (digest := named_digest(slot)) and isinstance(slot.path[0], str):
                 named.setdefault(slot.path[0], []).append(digest)
-        whole = ((key, put_back(value)) for key, value in self.body.items() if key not in apart)
+        beside = framed(dialect, self.body)
+        whole = ((key, put_back(value)) for key, value in beside.items() if key not in apart)
         return [
             LargeValue(key, value, tuple(dict.fromkeys(named.get(key, ()))))
             for key, value in whole
@@ -218,7 +222,7 @@ def _join(parsed: ParsedRequest, recalled: Recalled, dialect: Dialect) -> _Joine
     """Put what was kept where the envelope stands; a body without one is whole."""
     key, envelope = dialect.messages_key, parsed.envelope
     if envelope is None:
-        messages = parsed.body.get(key)
+        messages = messages_in(dialect, parsed.body)
         return _Joined(parsed.body, messages, dialect.list_messages(messages) or [], {})
     before = decode_json(f"[{','.join(recalled.messages)}]")
     assert isinstance(before, list)
@@ -229,7 +233,7 @@ def _join(parsed: ParsedRequest, recalled: Recalled, dialect: Dialect) -> _Joine
         if name in recalled.fields
     }
     absent = {name: digest for name, digest in envelope.fields.items() if name not in fields}
-    body = _without_envelope(parsed.body, {**fields, key: messages}, key)
+    body = _without_envelope(parsed.body, {**fields, key: messages}, dialect)
     return _Joined(body, messages, envelope.append, absent)
 
 
@@ -243,12 +247,27 @@ def _media_type(slot: Slot, blob: Resolved) -> str:
             return blob.media_type
 
 
-def _without_envelope(body: JsonObject, entries: JsonObject, messages_key: str) -> JsonObject:
-    """Put entries where the envelope stood; an empty list beside it goes."""
+def _without_envelope(body: JsonObject, entries: JsonObject, dialect: Dialect) -> JsonObject:
+    """Put entries where the envelope stood; an empty list beside it goes.
+
+    Where they belong within a part of the body, they take the place of an empty list there, or go last.
+    """
+    key = dialect.messages_key
+    if dialect.provider.frame is None:
+        return _replaced(body, ENVELOPE_KEY, entries, dropped=key)
+    inner = framed(dialect, body)
+    whole = _replaced({**inner, key: inner.get(key)}, key, entries)
+    outer = {name: value for name, value in body.items() if name != ENVELOPE_KEY}
+    return with_framed(dialect, outer, whole)
+
+
+def _replaced(
+    holder: JsonObject, place: str, entries: JsonObject, dropped: str | None = None
+) -> JsonObject:
     whole: JsonObject = {}
-    for name, value in body.items():
-        if name == ENVELOPE_KEY:
+    for name, value in holder.items():
+        if name == place:
             whole |= entries
-        elif name != messages_key:
+        elif name != dropped:
             whole[name] = value
     return whole

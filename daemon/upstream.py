@@ -20,7 +20,7 @@ from .variants.policy import ImagePolicy
 
 ECHO = "echo"
 
-Reuse: TypeAlias = Literal["inline", "coatcheck", "file-id", "uuid", "url", "file"]
+Reuse: TypeAlias = Literal["inline", "coatcheck", "file-id", "uuid", "url", "file", "ref"]
 """How an upstream gets blobs; see `daemon/reuse/`."""
 
 FileAccess: TypeAlias = Literal["owner", "group", "others"]

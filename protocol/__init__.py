@@ -32,7 +32,7 @@ from .attachment import (
 from .buffer import Buffer, Whole
 from .checksum import CHECKSUM_BYTES, PIECE_BYTES, Hasher, piece_checksum, piece_count
 from .descriptor import Descriptor
-from .dialect import Call, Dialect
+from .dialect import Call, Dialect, framed, messages_in, messages_path, with_framed
 from .dialects import DIALECTS, dialect, turn_dialect
 from .digest import Digest
 from .end_user import MAX_END_USER_CHARACTERS, USER_HEADER, is_end_user, parse_end_user
@@ -159,6 +159,7 @@ from .prompt import (
     prompt_step,
 )
 from .provider import Provider, error_event
+from .provider_dify import DIFY, told_in_stream
 from .providers import ANTHROPIC, GEMINI, OPENAI, meant_provider
 from .ref import (
     BLOB_PATH,
@@ -232,6 +233,7 @@ __all__ = [
     "DAEMON_HEADER",
     "DEFAULT_TENANT",
     "DIALECTS",
+    "DIFY",
     "DIGEST_HEADER",
     "EDGES_HEADER",
     "ENVELOPE_KEY",
@@ -396,6 +398,7 @@ __all__ = [
     "file_id_of",
     "find_spans",
     "format_digest_field",
+    "framed",
     "has_chosen_name",
     "holds_key",
     "inline_ref",
@@ -412,6 +415,8 @@ __all__ = [
     "may_be_field",
     "meant_provider",
     "message_hash",
+    "messages_in",
+    "messages_path",
     "name_bytes",
     "own_keys",
     "parse_blob_url",
@@ -448,8 +453,10 @@ __all__ = [
     "sniff",
     "split_download",
     "split_events",
+    "told_in_stream",
     "turn_dialect",
     "upload_id_of",
+    "with_framed",
     "write_comment",
     "write_event",
     "write_prefix",

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from .answer import AnswerForm
 from .answer_anthropic_messages import AnthropicMessagesAnswers
+from .answer_dify_llm import DifyLlmAnswers
 from .answer_gemini_generate import GeminiGenerateAnswers
 from .answer_openai_chat import OpenAIChatAnswers
 from .answer_openai_responses import OpenAIResponsesAnswers
@@ -14,6 +15,7 @@ _ALL: tuple[AnswerForm, ...] = (
     OpenAIResponsesAnswers(),
     AnthropicMessagesAnswers(),
     GeminiGenerateAnswers(),
+    DifyLlmAnswers(),
 )
 
 ANSWER_FORMS: Mapping[str, AnswerForm] = MappingProxyType({form.dialect: form for form in _ALL})

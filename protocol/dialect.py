@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .attachment import Slot
+from .attachment import Path, Slot
 from .json_value import Json, JsonObject
 from .provider import Provider
 
@@ -56,12 +56,12 @@ class Dialect(Protocol):
 
     @property
     def messages_key(self) -> str:
-        """The top-level key of the message list."""
+        """The key of the message list, in what `framed` returns."""
         ...
 
     @property
     def model_key(self) -> str | None:
-        """The top-level key of the model; None where the path names it."""
+        """The key of the model, in what `framed` returns; None where the path names it."""
         ...
 
     def list_messages(self, messages: Json) -> list[Json] | None:
@@ -97,3 +97,32 @@ class Dialect(Protocol):
         They are no part of the prompt, but what of them is ours must not go on unresolved.
         """
         ...
+
+
+def framed(dialect: Dialect, body: JsonObject) -> JsonObject:
+    """Return the object of a body that has the message list: most often the body itself.
+
+    It is not copied. An empty one where the body has none.
+    """
+    frame = dialect.provider.frame
+    if frame is None:
+        return body
+    inner = body.get(frame)
+    return inner if isinstance(inner, dict) else {}
+
+
+def with_framed(dialect: Dialect, body: JsonObject, inner: JsonObject) -> JsonObject:
+    """Return a body with another object in place of what `framed` returns; the body is not changed."""
+    frame = dialect.provider.frame
+    return inner if frame is None else {**body, frame: inner}
+
+
+def messages_in(dialect: Dialect, body: JsonObject) -> Json:
+    """Return what stands where a body has its message list; None where nothing does."""
+    return framed(dialect, body).get(dialect.messages_key)
+
+
+def messages_path(dialect: Dialect) -> Path:
+    """Return where a body has its message list."""
+    frame = dialect.provider.frame
+    return (dialect.messages_key,) if frame is None else (frame, dialect.messages_key)

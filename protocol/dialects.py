@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from .anthropic_messages import AnthropicMessages
 from .dialect import Dialect
+from .dify_llm import DifyLlm
 from .errors import UnknownDialectError
 from .gemini_generate import GeminiGenerate
 from .openai_chat import OpenAIChat
@@ -15,6 +16,7 @@ _ALL: tuple[Dialect, ...] = (
     OpenAIResponses(),
     AnthropicMessages(),
     GeminiGenerate(),
+    DifyLlm(),
 )
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType({dialect.name: dialect for dialect in _ALL})

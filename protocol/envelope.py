@@ -2,11 +2,14 @@
 
     "coatcheck": {"parent": "<prompt digest>" | null, "append": [<messages>], "fields": {...}}
 
-It stands at the top of a body in place of the message list, and of the values that `fields` names.
+It stands at the top of a body in place of the message list, and of the values that `fields` names; also
+where these have their places within the body's `data`.
 """
 
 from dataclasses import dataclass
 
+from .attachment import dotted
+from .dialect import Dialect, framed, messages_path
 from .digest import Digest
 from .errors import EnvelopeError, InvalidDigestError
 from .json_value import Json, JsonObject
@@ -36,7 +39,7 @@ class Envelope:
         return value
 
 
-def read_envelope(body: JsonObject, messages_key: str) -> Envelope | None:
+def read_envelope(body: JsonObject, dialect: Dialect) -> Envelope | None:
     """Read the envelope of a request body; None when it has none.
 
     An empty message list beside it counts as left out.
@@ -52,15 +55,18 @@ def read_envelope(body: JsonObject, messages_key: str) -> Envelope | None:
         raise EnvelopeError("an envelope is an object", ENVELOPE_KEY)
     if unknown := sorted(set(value) - _KEYS):
         raise EnvelopeError(f"unknown key {unknown[0][:80]!r}", ENVELOPE_KEY)
-    if messages_key in body and body[messages_key] != []:
-        raise EnvelopeError("a message list stands beside the envelope", messages_key)
+    inner = framed(dialect, body)
+    messages_key = dialect.messages_key
+    if messages_key in inner and inner[messages_key] != []:
+        path = dotted(messages_path(dialect))
+        raise EnvelopeError("a message list stands beside the envelope", path)
     parent = _parent(value)
     append = value.get("append")
     if not isinstance(append, list):
         raise EnvelopeError("a list of messages is required", f"{ENVELOPE_KEY}.append")
     if parent is None and not append:
         raise EnvelopeError("nothing is appended to nothing", f"{ENVELOPE_KEY}.append")
-    return Envelope(parent, append, _fields(value, body, messages_key))
+    return Envelope(parent, append, _fields(value, inner, messages_key))
 
 
 def field_path(key: str) -> str:

@@ -52,7 +52,7 @@ def field_digest(value: Json) -> Digest | None:
 def fields_of(body: JsonObject, dialect: Dialect) -> Iterator[Field]:
     """Yield the values that are kept with a prompt, in the order of the text.
 
-    These are all but the message list, the model and the envelope; the first `MAX_FIELDS` of them.
+    `body` is what has the message list; see `framed`. These are all but the message list, the model and the envelope; the first `MAX_FIELDS` of them.
     Takes a millisecond for some 100 kB.
     """
     count = 0
@@ -68,7 +68,8 @@ def fields_of(body: JsonObject, dialect: Dialect) -> Iterator[Field]:
 
 def own_keys(dialect: Dialect) -> frozenset[str]:
     """Return the keys of a body that are no field, whatever they have."""
-    return frozenset({dialect.messages_key, dialect.model_key or "", ENVELOPE_KEY})
+    own = {dialect.messages_key, dialect.model_key or "", ENVELOPE_KEY}
+    return frozenset(own) | dialect.provider.private_keys
 
 
 def may_be_field(value: Json) -> bool:

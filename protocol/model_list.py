@@ -81,6 +81,28 @@ class OpenAIModelList:
         return {"id": model, "object": "model", "created": 0, "owned_by": "coatcheck"}
 
 
+class NoModelList:
+    """Of a provider that no path asks for a list."""
+
+    paging = frozenset[str]()
+
+    def query(self, after: str | None) -> str:
+        """Return nothing."""
+        return ""
+
+    def read(self, answer: Json) -> ModelPage | None:
+        """Return None: nothing is a page."""
+        return None
+
+    def write(self, models: Sequence[ListedModel], query: Mapping[str, str]) -> JsonObject:
+        """Return the names alone."""
+        return {"models": [model.id for model in models]}
+
+    def own(self, model: str) -> JsonObject:
+        """Return the name alone."""
+        return {"model": model}
+
+
 class AnthropicModelList:
     """`{"data", "has_more", "first_id", "last_id"}`, paged by ids.
 

@@ -18,28 +18,36 @@ _boundary = re.compile(r'boundary="?([^";,\s]{1,70})', re.IGNORECASE).search
 _names_model = re.compile(rb'form-data;[^\r\n]*\bname="?model"?(?:;|\r|$)', re.IGNORECASE).search
 
 
-def peek_model(head: bytes, content_type: str) -> str | None:
-    """Return the model that a body names within `head`; None when it is not there."""
+def peek_model(head: bytes, content_type: str, frame: str | None = None) -> str | None:
+    """Return the model that a body names within `head`; None when it is not there.
+
+    `frame` is the key of the object in which JSON names it, where that is not the outermost one.
+    """
     if content_type[:20].lower().startswith("multipart/form-data"):
         match = _boundary(content_type)
         return _form_model(head, match[1].encode()) if match else None
-    return _json_model(head)
+    return _json_model(head, ("model",) if frame is None else (frame, "model"))
 
 
-def _json_model(head: bytes) -> str | None:
-    """Return the string that is the outermost object's `model`; the first, if there are several."""
-    depth, key, is_value = 0, b"", False
+def _json_model(head: bytes, path: tuple[str, ...]) -> str | None:
+    """Return the string at a path of keys; the first, if there are several."""
+    wanted = [f'"{key}"'.encode() for key in path]
+    depth, within, key, is_value = 0, 0, b"", False
     for match in islice(_tokens(head), _MAX_TOKENS):
         token = match[0]
         if token in (b"{", b"["):
-            depth += 1
-            if token == b"[" and depth == 1:
+            if token == b"[" and depth == 0:
                 return None
+            is_next = depth == within and (depth == 0 or key == wanted[depth - 1])
+            within += token == b"{" and is_next and within < len(wanted)
+            depth += 1
+            key, is_value = (b"", False) if depth == within else (key, is_value)
         elif token in (b"}", b"]"):
             depth -= 1
+            within = min(within, depth)
         elif token == b'"':
             return None
-        elif depth != 1:
+        elif depth != within:
             continue
         elif token == b",":
             key, is_value = b"", False
@@ -47,7 +55,7 @@ def _json_model(head: bytes) -> str | None:
             is_value = True
         elif not is_value:
             key = token
-        elif key == b'"model"':
+        elif depth == len(wanted) and key == wanted[-1]:
             return _text(token)
     return None
 

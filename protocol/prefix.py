@@ -26,6 +26,8 @@ LEADING_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("cachedContent", "cached_content", "systemInstruction", "system_instruction"),
             *("tools", "toolConfig", "tool_config"),
         ),
+        # What a plugin makes of them is its provider's.
+        "dify.llm": ("tools",),
     }
 )
 """By dialect: the keys whose values a model reads before the messages, in that order."""

@@ -30,6 +30,16 @@ class Provider(Protocol):
         ...
 
     @property
+    def frame(self) -> str | None:
+        """The top-level key of the object that has what is asked; None where the body itself has it."""
+        ...
+
+    @property
+    def private_keys(self) -> frozenset[str]:
+        """The keys beside a message list whose values are never kept, such as credentials."""
+        ...
+
+    @property
     def error_model(self) -> type[BaseModel]:
         """The model of an error answer's body, for the description of routes."""
         ...
@@ -42,6 +52,10 @@ class Provider(Protocol):
     @property
     def models(self) -> ModelList:
         """How it lists its models."""
+        ...
+
+    def refuses_in_stream(self, path: str) -> bool:
+        """Whether its clients read errors at a path from a stream of status 200."""
         ...
 
     def model_of(self, path: str) -> str | None:

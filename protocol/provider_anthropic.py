@@ -60,9 +60,15 @@ class Anthropic:
 
     name = "anthropic"
     base_path = ""
+    frame = None
+    private_keys = frozenset[str]()
     error_model = AnthropicError
     error_event_type = "error"
     models = AnthropicModelList()
+
+    def refuses_in_stream(self, path: str) -> bool:
+        """Return False: the status tells."""
+        return False
 
     def model_of(self, path: str) -> str | None:
         """Return what follows `/v1/models/`."""

@@ -68,9 +68,15 @@ class Gemini:
 
     name = "gemini"
     base_path = ""
+    frame = None
+    private_keys = frozenset[str]()
     error_model = GeminiError
     error_event_type = None
     models = GeminiModelList()
+
+    def refuses_in_stream(self, path: str) -> bool:
+        """Return False: the status tells."""
+        return False
 
     def model_of(self, path: str) -> str | None:
         """Return what stands between `/models/` and the method."""

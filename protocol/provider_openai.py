@@ -39,9 +39,15 @@ class OpenAI:
 
     name = "openai"
     base_path = "/v1"
+    frame = None
+    private_keys = frozenset[str]()
     error_model = OpenAIError
     error_event_type = None
     models = OpenAIModelList()
+
+    def refuses_in_stream(self, path: str) -> bool:
+        """Return False: the status tells."""
+        return False
 
     def model_of(self, path: str) -> str | None:
         """Return what follows `/v1/models/`; a model's name may have slashes."""

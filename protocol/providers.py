@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 from .provider import Provider
 from .provider_anthropic import Anthropic
+from .provider_dify import DIFY
 from .provider_gemini import Gemini
 from .provider_openai import OpenAI
 
@@ -19,6 +20,7 @@ _OWN_PATHS: tuple[tuple[re.Pattern[str], Provider], ...] = (
     (re.compile(r"/v1/(messages|complete)(/|$)"), ANTHROPIC),
     (re.compile(r"/v1(alpha|beta)/|/upload/|/ws/"), GEMINI),
     (re.compile(r"/v1/models/[^/]+:[A-Za-z]*([Cc]ontents?|[Tt]okens|predict\w*)$"), GEMINI),
+    (re.compile(r"/plugin/|/v2/invoke/|/e/|/backwards-invocation/|/health/check$"), DIFY),
     (re.compile(r"/v1/(chat/|completions|responses|embeddings|audio/|images/)"), OPENAI),
 )
 

@@ -46,7 +46,7 @@ from .paging import read_limit
 from .passed_answer import PassedAnswer
 from .presentation import BlobFacts, name_suffix
 from .problems import problem_response, retry_headers
-from .provider_answer import provider_of, provider_refusal, upload_refusal
+from .provider_answer import provider_of, provider_refusal, refusal_status, upload_refusal
 from .rewindable import RewindableBody, read_purpose
 from .route import (
     ANY_METHOD,
@@ -154,6 +154,7 @@ __all__ = [
     "read_model",
     "read_purpose",
     "read_whole",
+    "refusal_status",
     "refuse",
     "require_identity",
     "require_scope",

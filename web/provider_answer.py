@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from coatcheck.protocol import (
+    EDGES_HEADER,
     GEMINI,
     UPLOAD_FINAL,
     UPLOAD_RECEIVED,
@@ -12,6 +13,7 @@ from coatcheck.protocol import (
     Problem,
     Provider,
     encode_json,
+    error_event,
     meant_provider,
 )
 
@@ -25,14 +27,29 @@ def provider_of(request: web.Request) -> Provider:
 
 
 def provider_refusal(
-    provider: Provider, problem: Problem, headers: Mapping[str, str] = NO_HEADERS
+    request: web.Request,
+    provider: Provider,
+    problem: Problem,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> web.Response:
     """Return an error answer in the provider's own shape; `headers` are added."""
+    kind, body = "application/json", encode_json(provider.error(problem))
+    if provider.refuses_in_stream(request.path):
+        kind, body = "text/event-stream", error_event(provider, problem)
     return web.Response(
-        status=problem.status,
-        body=encode_json(provider.error(problem)),
-        headers={"Content-Type": "application/json", **retry_headers(problem), **headers},
+        status=refusal_status(request, provider, problem.status),
+        body=body,
+        headers={"Content-Type": kind, **retry_headers(problem), **headers},
     )
+
+
+def refusal_status(request: web.Request, provider: Provider, status: int) -> int:
+    """Return the status of an error that is answered: 200 where clients read errors from a stream.
+
+    A daemon that asks is told by the status all the same.
+    """
+    is_told = EDGES_HEADER in request.headers or not provider.refuses_in_stream(request.path)
+    return status if is_told else 200
 
 
 def upload_refusal(
@@ -48,4 +65,4 @@ def upload_refusal(
         fields[UPLOAD_STATUS] = UPLOAD_FINAL
     if isinstance(offset := problem.extensions.get("offset"), int):
         fields[UPLOAD_RECEIVED] = str(offset)
-    return provider_refusal(GEMINI, problem, fields)
+    return provider_refusal(request, GEMINI, problem, fields)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from coatcheck.protocol import Dialect, JsonObject, Slot
+from coatcheck.protocol import Dialect, JsonObject, Slot, messages_in
 
 
 def attachments(body: JsonObject, dialect: Dialect) -> Iterator[Slot]:
@@ -11,7 +11,7 @@ def attachments(body: JsonObject, dialect: Dialect) -> Iterator[Slot]:
     Raises:
         MalformedMessageError: a message is not the dialect's.
     """
-    messages = body.get(dialect.messages_key)
+    messages = messages_in(dialect, body)
     if messages is not None:
         yield from dialect.walk(messages)
     yield from dialect.walk_beside(body)

@@ -20,6 +20,7 @@ from .files_openai import OpenAIFiles
 from .inline import Inline
 from .ledger import Ledger
 from .mode import Mode, Modes
+from .ref import Refs
 from .uploads import Uploads
 from .url import Urls
 from .uuid import Uuids
@@ -57,7 +58,7 @@ def open_modes(
     Raises:
         ValueError: an upstream has one for which the means are not there.
     """
-    modes: dict[str, Mode] = {"inline": Inline()}
+    modes: dict[str, Mode] = {"inline": Inline(), "ref": Refs(blobs, meters, clock)}
     ledger = means.ledger
     if ledger and upstreams.having("file-id"):
         sweep = FileSweep(ledger, FILES_APIS, upstreams, blobs, clock)

@@ -166,7 +166,20 @@ def _gemini(seen: Seen) -> ProviderLimits:
     return ProviderLimits(_GEMINI)
 
 
-_BY_PROVIDER: dict[str, _Rules] = {"openai": _openai, "anthropic": _anthropic, "gemini": _gemini}
+def _dify(seen: Seen) -> ProviderLimits:
+    """Whose model a plugin asks, its name tells."""
+    model = seen.model.lower()
+    if "claude" in model:
+        return _anthropic(seen)
+    return _gemini(seen) if "gemini" in model else _openai(seen)
+
+
+_BY_PROVIDER: dict[str, _Rules] = {
+    "openai": _openai,
+    "anthropic": _anthropic,
+    "gemini": _gemini,
+    "dify": _dify,
+}
 
 
 def _is_one_of(model: str, patterns: Sequence[str]) -> bool:

@@ -19,6 +19,7 @@ from aiohttp.typedefs import Handler
 
 from coatcheck.client import AsyncChatStream, AsyncClient, Client
 from coatcheck.protocol import (
+    DIALECTS,
     Descriptor,
     Digest,
     FoundRef,
@@ -262,7 +263,7 @@ class Routes:
         return web.json_response(answer, headers=headers)
 
     def _expand(self, body: JsonObject) -> list[Json] | Problem:
-        envelope = read_envelope(body, "messages")
+        envelope = read_envelope(body, DIALECTS["openai.chat"])
         if envelope is None:
             return cast("list[Json]", body["messages"])
         if envelope.parent is None:

@@ -132,7 +132,7 @@ class Remote:
         )
         body = read(request)
         assert isinstance(body, dict)
-        envelope = read_envelope(body, spoken.messages_key)
+        envelope = read_envelope(body, spoken)
         if envelope is None:
             self.upstream.append(self._hydrated(spoken, body))
             return Reply(200, {}, b"{}")

@@ -194,18 +194,18 @@ def test_first_bytes_show_types(vectors: Vectors) -> None:
 
 def test_envelopes_read_and_write(vectors: Vectors) -> None:
     for row in vectors("envelope")["valid"]:
-        envelope = read_envelope(row["body"], "messages")
+        envelope = read_envelope(row["body"], DIALECTS["openai.chat"])
         assert envelope == Envelope(row["parent"], row["append"], row["fields"])
         assert envelope is not None
         assert envelope.to_json() == row["body"]["coatcheck"]
     for body in vectors("envelope")["absent"]:
-        assert read_envelope(body, "messages") is None
+        assert read_envelope(body, DIALECTS["openai.chat"]) is None
 
 
 def test_malformed_envelopes_are_refused_by_path(vectors: Vectors) -> None:
     for row in vectors("envelope")["invalid"]:
         with pytest.raises(EnvelopeError) as caught:
-            read_envelope(row["body"], "messages")
+            read_envelope(row["body"], DIALECTS["openai.chat"])
         assert caught.value.path == row["path"], row
 
 

@@ -1,0 +1,131 @@
+"""The format in which Dify's API asks its plugin daemon for a language model.
+
+What is asked stands in the body's `data`: the model, its `credentials`, and `prompt_messages`, whose `content` is a
+string or a list. An item of that list other than text has its bytes in `base64_data`, or a URL in `url`, and the type
+in `mime_type`. `url` is the one field that every part of Dify passes on, so that a ref rides there. Source: the
+entities of `dify_plugin` 0.10 (entities/model/message.py) and of `graphon` 0.8 (model_runtime/entities), and
+langgenius/dify-plugin-daemon, pkg/entities/model_entities/llm.go.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+
+from .attachment import Found, FoundRef, Path, Slot
+from .dialect import Call
+from .json_value import Json, JsonObject
+from .provider_dify import DIFY
+from .reading import Reader, declared_type, end_user_at, own_file_id, string_at, wrong
+from .ref import Ref
+
+_TEXT = "text"
+_BYTES = "base64_data"
+_URL = "url"
+_DISPATCH = "/plugin/{tenant}/dispatch"
+_DIRECT = "/v2/invoke/dispatch"
+
+
+class DifyLlm:
+    """The dialect `dify.llm`."""
+
+    name = "dify.llm"
+    provider = DIFY
+    calls = (
+        Call(f"{_DISPATCH}/llm/invoke", "Serve one turn of a Dify model"),
+        Call(f"{_DIRECT}/llm/invoke", "Serve one turn of a Dify model, by its plugin"),
+        Call(f"{_DISPATCH}/llm/num_tokens", "Count a Dify turn's tokens", is_turn=False),
+        Call(f"{_DIRECT}/llm/num_tokens", "Count them, by the plugin", is_turn=False),
+        Call(f"{_DISPATCH}/model/polling/start", "Start a turn that is polled", is_turn=False),
+        Call(f"{_DIRECT}/model/polling/start", "Start one, by the plugin", is_turn=False),
+    )
+    messages_key = "prompt_messages"
+    model_key = "model"
+
+    def list_messages(self, messages: Json) -> list[Json] | None:
+        """Return the list itself."""
+        return messages if isinstance(messages, list) else None
+
+    def end_user(self, body: JsonObject) -> str | None:
+        """Return whom the body says that it is for; see `Dialect.end_user`."""
+        return end_user_at(body, "user_id")
+
+    def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
+        """Find the attachments; see `Dialect.walk`."""
+        top: Path = ("data", self.messages_key)
+        if not isinstance(messages, list):
+            raise wrong("a list of messages is required", top)
+        reader = Reader(origins)
+        return [
+            slot
+            for index, message in enumerate(messages)
+            for slot in _walk_message(message, (*top, index), reader)
+        ]
+
+    def walk_beside(self, body: JsonObject, origins: Collection[str] = ()) -> list[Slot]:
+        """Find nothing: attachments stand in messages alone."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class _ContentSlot:
+    """An item of a content: bytes in one of its fields, and nothing then in the other."""
+
+    path: Path
+    found: Found
+    holder: JsonObject
+    is_url_safe = False
+
+    def put_ref(self, ref: Ref) -> None:
+        """Put a ref there, without its type: that stands beside it."""
+        self._put("", str(replace(ref, media_type=None)))
+
+    def put_inline(self, media_type: str, base64_text: str) -> None:
+        """Put base64 there; a type that stands there stays as it is written."""
+        self._put(base64_text, "")
+        if not self.holder.get("mime_type"):
+            self.holder["mime_type"] = media_type
+
+    def put_url(self, media_type: str, url: str) -> None:
+        """Put a URL there."""
+        self._put("", url)
+
+    def declare(self, media_type: str) -> None:
+        """Write the type of other bytes, which the format names too."""
+        self.holder["mime_type"] = media_type
+        if "format" in self.holder:
+            self.holder["format"] = media_type.partition("/")[2]
+
+    def _put(self, base64_text: str, url: str) -> None:
+        self.holder[_BYTES] = base64_text
+        self.holder[_URL] = url
+
+
+def _walk_message(message: Json, path: Path, reader: Reader) -> Iterator[Slot]:
+    if not isinstance(message, dict):
+        raise wrong("a message is an object", path)
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return
+    here = (*path, "content")
+    if not isinstance(content, list):
+        raise wrong("content is a string, a list, or null", here)
+    for index, item in enumerate(content):
+        if not isinstance(item, dict):
+            raise wrong("an item of a content is an object", (*here, index))
+        if item.get("type") != _TEXT:
+            yield from _walk_item(item, (*here, index), reader)
+
+
+def _walk_item(item: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:
+    at_url = (*path, _URL)
+    url = string_at(item, _URL, at_url)
+    media_type = declared_type(item.get("mime_type"), path)
+    if url:  # who reads an item prefers it
+        found = reader.url(url, at_url) or own_file_id(url)
+        if isinstance(found, FoundRef):
+            found = FoundRef(replace(found.ref, media_type=media_type or found.ref.media_type))
+        if found:
+            yield _ContentSlot(at_url, found, item)
+        return
+    at_bytes = (*path, _BYTES)
+    if base64 := string_at(item, _BYTES, at_bytes):
+        yield _ContentSlot(at_bytes, reader.base64(base64, media_type, at_bytes), item)
