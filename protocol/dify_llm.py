@@ -20,8 +20,17 @@ from .ref import Ref
 _TEXT = "text"
 _BYTES = "base64_data"
 _URL = "url"
-_DISPATCH = "/plugin/{tenant}/dispatch"
-_DIRECT = "/v2/invoke/dispatch"
+# Where a plugin is found: by its id and tenant, by what the request says of both, or by its package.
+_PLACES = (
+    ("/plugin/{tenant}/dispatch", "by its plugin's id"),
+    ("/plugin/{tenant}/dispatch/redirect/v1", "by where it is redirected to"),
+    ("/v2/invoke/dispatch", "by its plugin's package"),
+)
+_OPERATIONS = (
+    ("llm/invoke", "Serve one turn of a Dify model", True),
+    ("llm/num_tokens", "Count the tokens of a turn of a Dify model", False),
+    ("model/polling/start", "Begin a turn of a Dify model that is polled", False),
+)
 
 
 class DifyLlm:
@@ -29,13 +38,10 @@ class DifyLlm:
 
     name = "dify.llm"
     provider = DIFY
-    calls = (
-        Call(f"{_DISPATCH}/llm/invoke", "Serve one turn of a Dify model"),
-        Call(f"{_DIRECT}/llm/invoke", "Serve one turn of a Dify model, by its plugin"),
-        Call(f"{_DISPATCH}/llm/num_tokens", "Count a Dify turn's tokens", is_turn=False),
-        Call(f"{_DIRECT}/llm/num_tokens", "Count them, by the plugin", is_turn=False),
-        Call(f"{_DISPATCH}/model/polling/start", "Start a turn that is polled", is_turn=False),
-        Call(f"{_DIRECT}/model/polling/start", "Start one, by the plugin", is_turn=False),
+    calls = tuple(
+        Call(f"{place}/{operation}", f"{summary}, {named}", is_turn=is_turn)
+        for place, named in _PLACES
+        for operation, summary, is_turn in _OPERATIONS
     )
     messages_key = "prompt_messages"
     model_key = "model"

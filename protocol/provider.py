@@ -4,7 +4,7 @@ A dialect is one format of messages; a provider is the API around it, whose ever
 through us unread. Adding one adds a module, and a line in `providers.py`.
 """
 
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
@@ -14,6 +14,9 @@ from .problem import Problem
 from .sse import write_event
 
 _MODELS = "/v1/models/"
+
+ToldBy: TypeAlias = Literal["status", "body", "stream"]
+"""What tells of an error: the HTTP status; or JSON, or the one event of a stream, of status 200."""
 
 
 class Provider(Protocol):
@@ -54,8 +57,8 @@ class Provider(Protocol):
         """How it lists its models."""
         ...
 
-    def refuses_in_stream(self, path: str) -> bool:
-        """Whether its clients read errors at a path from a stream of status 200."""
+    def told_by(self, path: str) -> ToldBy:
+        """Return where its clients read that a request for a path failed."""
         ...
 
     def model_of(self, path: str) -> str | None:

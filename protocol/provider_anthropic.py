@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from .json_value import JsonObject
 from .model_list import AnthropicModelList
 from .problem import Problem
-from .provider import listed_model
+from .provider import ToldBy, listed_model
 
 _TYPES: Mapping[int, str] = MappingProxyType(
     {
@@ -66,9 +66,9 @@ class Anthropic:
     error_event_type = "error"
     models = AnthropicModelList()
 
-    def refuses_in_stream(self, path: str) -> bool:
-        """Return False: the status tells."""
-        return False
+    def told_by(self, path: str) -> ToldBy:
+        """Return that the status tells."""
+        return "status"
 
     def model_of(self, path: str) -> str | None:
         """Return what follows `/v1/models/`."""

@@ -15,9 +15,11 @@ from .errors import JsonError, SseError
 from .json_value import Json, JsonObject, decode_json, encode_json
 from .model_list import NoModelList
 from .problem import Problem
+from .provider import ToldBy
 from .sse import SseReader
 
 _DISPATCHES = "/dispatch/"
+_POLLING = "/polling/"
 _FAILED = -500
 _INVOKE_ERROR = "PluginInvokeError"
 
@@ -55,9 +57,11 @@ class Dify:
     error_event_type = None
     models = NoModelList()
 
-    def refuses_in_stream(self, path: str) -> bool:
-        """Whether a path dispatches to a plugin."""
-        return _DISPATCHES in path
+    def told_by(self, path: str) -> ToldBy:
+        """Return that a stream tells of what is dispatched to a plugin, and JSON where that is polled."""
+        if _DISPATCHES not in path:
+            return "status"
+        return "body" if _POLLING in path else "stream"
 
     def model_of(self, path: str) -> str | None:
         """Return None: no path names a model."""

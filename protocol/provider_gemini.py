@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from .json_value import JsonObject
 from .model_list import GeminiModelList
 from .problem import Problem
+from .provider import ToldBy
 
 _call = re.compile(r"/v1(?:alpha|beta)?/models/([^/]+?)(?::([A-Za-z]+))?").fullmatch
 _STATUS: Mapping[int, str] = MappingProxyType(
@@ -74,9 +75,9 @@ class Gemini:
     error_event_type = None
     models = GeminiModelList()
 
-    def refuses_in_stream(self, path: str) -> bool:
-        """Return False: the status tells."""
-        return False
+    def told_by(self, path: str) -> ToldBy:
+        """Return that the status tells."""
+        return "status"
 
     def model_of(self, path: str) -> str | None:
         """Return what stands between `/models/` and the method."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from .json_value import JsonObject
 from .model_list import OpenAIModelList
 from .problem import Problem
-from .provider import listed_model
+from .provider import ToldBy, listed_model
 
 # The second is what the first was called before.
 END_USER_KEYS = ("safety_identifier", "user")
@@ -45,9 +45,9 @@ class OpenAI:
     error_event_type = None
     models = OpenAIModelList()
 
-    def refuses_in_stream(self, path: str) -> bool:
-        """Return False: the status tells."""
-        return False
+    def told_by(self, path: str) -> ToldBy:
+        """Return that the status tells."""
+        return "status"
 
     def model_of(self, path: str) -> str | None:
         """Return what follows `/v1/models/`; a model's name may have slashes."""

@@ -34,7 +34,7 @@ def provider_refusal(
 ) -> web.Response:
     """Return an error answer in the provider's own shape; `headers` are added."""
     kind, body = "application/json", encode_json(provider.error(problem))
-    if provider.refuses_in_stream(request.path):
+    if provider.told_by(request.path) == "stream":
         kind, body = "text/event-stream", error_event(provider, problem)
     return web.Response(
         status=refusal_status(request, provider, problem.status),
@@ -44,11 +44,11 @@ def provider_refusal(
 
 
 def refusal_status(request: web.Request, provider: Provider, status: int) -> int:
-    """Return the status of an error that is answered: 200 where clients read errors from a stream.
+    """Return the status of an error that is answered: 200 where it is not what tells clients.
 
     A daemon that asks is told by the status all the same.
     """
-    is_told = EDGES_HEADER in request.headers or not provider.refuses_in_stream(request.path)
+    is_told = EDGES_HEADER in request.headers or provider.told_by(request.path) == "status"
     return status if is_told else 200
 
 
