@@ -53,13 +53,11 @@ def to_prompt_message_content(f: File, /, *, image_detail_config: str | None = N
     return Content(base64.b64encode(data).decode(), url, f.mime_type)
 
 
-@dataclass
 class FileManager:
     """graphon's module of that name."""
 
-    to_prompt_message_content: Callable[..., object] = field(
-        default_factory=lambda: to_prompt_message_content
-    )
+    def __init__(self) -> None:
+        self.to_prompt_message_content: Callable[..., object] = to_prompt_message_content
 
     def content(self, file: File) -> Content:
         made = self.to_prompt_message_content(file, image_detail_config="low")
