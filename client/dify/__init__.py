@@ -1,0 +1,1 @@
+"""For Dify: what stands inside its plugins."""
