@@ -46,14 +46,14 @@ if TYPE_CHECKING:
     import http.client
     import socket
     from collections import deque
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any  # of the SDK, which is not here
 
     _Read = Callable[[memoryview], "int | None"]
 
-__all__ = ["CONFIG_NAME", "install"]
+__all__ = ["CONFIG_NAME", "check_config", "install"]
 
 CONFIG_NAME = "coatcheck_dify_hook.json"
 """What the configuration beside this file is called."""
@@ -78,6 +78,15 @@ def install(config: str | os.PathLike[str] | None = None) -> None:
         _attach(module, path)
     elif not any(hasattr(finder, _MARK) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder(path))
+
+
+def check_config(given: Mapping[str, object]) -> None:
+    """Return when that is a configuration.
+
+    Raises:
+        ValueError: it is none; the message says why, and repeats no value.
+    """
+    _Config(dict(given))
 
 
 # Getting in -------------------------------------------------------------------------------------
@@ -256,7 +265,6 @@ class _Config:
         Raises:
             ValueError: it is not as the module says; no value is repeated.
         """
-        given = dict(given)
         self.socket = _taken(given, "socket", str, "", os.path.isabs)
         self.daemon = _taken(given, "daemon", str, "", _is_origin)
         self.cache = _taken(given, "cache", str, "", os.path.isabs)
