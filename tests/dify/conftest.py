@@ -1,0 +1,35 @@
+"""Stands for the SDKs, each put up once for a worker and emptied for each test."""
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+
+import pytest
+
+from ..clients.environments import Environment
+from .stand import Stand, standing
+
+pytest.register_assert_rewrite("tests.dify.contract")
+
+
+def skip_without(environment: Environment) -> Environment:
+    """Return an environment that this machine can have, or skip the test and say what is missing."""
+    if environment.lacks:
+        pytest.skip(environment.lacks)
+    return environment
+
+
+@pytest.fixture(scope="session")
+def stands(tmp_path_factory: pytest.TempPathFactory) -> Generator[Callable[[Environment], Stand]]:
+    """Give the stand of an SDK, with nothing recorded; its plugin stays from test to test."""
+    made: dict[str, Stand] = {}
+    with ExitStack() as stack:
+
+        def give(environment: Environment) -> Stand:
+            skip_without(environment)
+            if environment.name not in made:
+                folder = tmp_path_factory.mktemp("dify")
+                made[environment.name] = stack.enter_context(standing(environment, folder))
+            made[environment.name].forget()
+            return made[environment.name]
+
+        yield give

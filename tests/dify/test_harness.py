@@ -1,0 +1,83 @@
+"""The harness with the SDKs that run on every Python of ours, and the parts that need no plugin."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ..clients.environments import DIFY_ECHOING, DIFY_OLD, Environment
+from .api_client import ApiClient, DaemonError
+from .contract import HarnessContract
+from .prompt import image, invocation, picture, user
+from .stand import TENANT, Limits, Stand, standing
+
+pytestmark = pytest.mark.system
+
+
+class TestEchoingSdk(HarnessContract):
+    environment = DIFY_ECHOING
+    image_bytes = 20_000  # it takes seconds for megabytes, and says them again in each chunk
+    echoes = True
+
+
+class TestOldSdk(HarnessContract):
+    environment = DIFY_OLD
+
+
+@pytest.fixture
+def stand(stands: Callable[[Environment], Stand]) -> Stand:
+    return stands(DIFY_OLD)
+
+
+def test_what_the_structs_do_not_name_does_not_reach_the_plugin(stand: Stand) -> None:
+    shown = image(picture(1000)) | {"coatcheck": "x" * 5000}
+    with ApiClient(stand.url, stand.key, stand.plugin.plugin_id) as api:
+        api.invoke(invocation(stand.model.url, [user("Hello", shown)]))
+    assert stand.received[0].size > 6000 > 3000 > stand.received[0].bytes_to_plugin
+
+
+@pytest.mark.parametrize(
+    ("key", "plugin", "code"),
+    [("wrong", "coatcheck/loopback", "-401"), (None, "", "-400"), (None, "a/b", "-404")],
+)
+def test_a_request_without_its_headers_is_refused(
+    stand: Stand, key: str | None, plugin: str, code: str
+) -> None:
+    with (
+        ApiClient(stand.url, key or stand.key, plugin) as api,
+        pytest.raises(DaemonError, match=f"code: {code}"),
+    ):
+        api.invoke(invocation(stand.model.url, [user("Hello")]))
+
+
+def test_other_paths_are_answered(stand: Stand) -> None:
+    with ApiClient(stand.url, stand.key, stand.plugin.plugin_id) as api:
+        (entry,) = api.get("management/list").json()["data"]
+        assert (entry["plugin_id"], entry["tenant_id"]) == ("coatcheck/loopback", TENANT)
+        assert len(api.get("asset/icon").content) == 4096
+        assert api.get("unknown").status_code == 404
+
+
+def test_limits_of_lines_bodies_and_time_and_nothing_left_running(tmp_path: Path) -> None:
+    limits = Limits(line_bytes=3_000, body_bytes=200_000, execution_seconds=0.5)
+    with standing(DIFY_ECHOING, tmp_path, limits) as stand:
+        data = invocation(stand.model.url, [user("Hello", image(picture(10_000)))])
+        with ApiClient(stand.url, stand.key, stand.plugin.plugin_id) as api:
+            stand.start_plugin()
+            # The echo makes a line that is longer than the pipe's limit: the plugin is killed.
+            with pytest.raises(DaemonError, match="ConnectionClosedError"):
+                api.invoke(data)
+            with pytest.raises(DaemonError, match="smaller than 200000 bytes"):
+                api.invoke(invocation(stand.model.url, [user("Hello", image(picture(200_000)))]))
+            stand.start_plugin()
+            stand.fail("hang")
+            stand.model.pieces_before_hang = 0
+            with pytest.raises(DaemonError, match="killed by timeout") as caught:
+                api.invoke(invocation(stand.model.url, [user("Hello")]))
+            assert caught.value.kind == "PluginDaemonInternalServerError"
+        process_id = stand.face.host.process_id
+        assert process_id
+        assert psutil.pid_exists(process_id)
+        assert stand.figures().peak_rss_bytes > 10_000_000
+    assert not psutil.pid_exists(process_id)
