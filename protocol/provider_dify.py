@@ -6,6 +6,7 @@ Source: langgenius/dify, api/core/plugin/impl/base.py; langgenius/dify-plugin-da
 internal/core/plugin_daemon and pkg/entities/response.go.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -17,7 +18,7 @@ from .model_list import NoModelList
 from .problem import Problem
 from .sse import SseReader
 
-_DISPATCHES = "/dispatch/"
+_dispatches = re.compile(r"(/plugin/[^/]+|/v2/invoke)/dispatch/").match
 _FAILED = -500
 _INVOKE_ERROR = "PluginInvokeError"
 
@@ -57,7 +58,7 @@ class Dify:
 
     def refuses_in_stream(self, path: str) -> bool:
         """Whether a path dispatches to a plugin."""
-        return _DISPATCHES in path
+        return _dispatches(path) is not None
 
     def model_of(self, path: str) -> str | None:
         """Return None: no path names a model."""
