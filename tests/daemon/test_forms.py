@@ -62,8 +62,11 @@ def written(name: str, part: Json, form: Form | None) -> tuple[Json, Json]:
         before.restore()
         text = b"".join(b"AAAA" if isinstance(one, Base64Of) else one for one in segments)
         found = json.loads(text)
-        (message,) = messages_in(spoken, found)  # type: ignore[misc]  # pyright: ignore
-        return (message.get("content") or message.get("parts"))[1]  # type: ignore[no-any-return]
+        (message,) = spoken.list_messages(messages_in(spoken, found)) or []
+        assert isinstance(message, dict)
+        parts = message.get("content") or message.get("parts")
+        assert isinstance(parts, list)
+        return parts[1]
 
     return write(form), write(None)
 

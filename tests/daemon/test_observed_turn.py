@@ -93,7 +93,9 @@ def test_an_envelope_of_difys_is_as_long_as_the_one_a_client_sends(
     item: JsonObject = {"type": "image", "base64_data": red, "url": "", "mime_type": "image/png"}
     asking: JsonObject = {"role": "user", "content": [{"type": "text", "data": "é"}, item, item]}
     body = _difys(
-        *(asking, {"role": "assistant", "content": None}, asking),
+        asking,
+        {"role": "assistant", "content": None},
+        asking,
         tools=[{"name": "é" * 300}],
         stop=["x" * 600],
     )
@@ -119,11 +121,8 @@ def test_credentials_leave_nothing_in_what_is_read() -> None:
     secret = "Zx81-" * 200
     message: JsonObject = {"role": "user", "content": "x"}
     one, two = (
-        read_turn(encode_json({"data": {**data, "prompt_messages": [message]}}), DIFY, ReadLimits())
-        for data in (
-            {"model": "m", "credentials": {"key": secret}},
-            {"model": "m", "credentials": {"key": secret[::-1]}},
-        )
+        read_turn(encode_json(_difys(message, credentials={"key": key})), DIFY, ReadLimits())
+        for key in (secret, secret[::-1])
     )
     assert one
     assert one == two
