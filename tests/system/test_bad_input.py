@@ -85,11 +85,14 @@ class Server:
 def _answer(peer: socket.socket) -> tuple[int, bytes]:
     with peer.makefile("rb") as file:
         status = int(file.readline().split(b" ")[1])
-        size = 0
+        size, is_chunked = 0, False
         while (line := file.readline()) != b"\r\n":
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
                 size = int(value)
+            is_chunked |= name.lower() == b"transfer-encoding"
+        if is_chunked:
+            size = int(file.readline(), 16)
         return status, file.read(size)  # the server waits for more to drop: it need not end here
 
 
