@@ -66,7 +66,7 @@ def written(name: str, part: Json, form: Form | None) -> tuple[Json, Json]:
         assert isinstance(message, dict)
         parts = message.get("content") or message.get("parts")
         assert isinstance(parts, list)
-        return parts[1]
+        return parts[1]  # type: ignore[no-any-return]
 
     return write(form), write(None)
 

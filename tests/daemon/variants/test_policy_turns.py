@@ -22,7 +22,9 @@ from coatcheck.protocol import (
     Json,
     JsonObject,
     encode_json,
+    framed,
     messages_in,
+    with_framed,
 )
 
 from ...image_files import animation, drawn, exif, saved
@@ -100,7 +102,10 @@ class Fitting:
     ) -> Any:
         """Post a turn; return the answer's headers."""
         if not isinstance(body, bytes):
-            body = encode_json({**body, "model": model} if "model" in body else body)
+            inner = framed(sample.spoken, body)
+            if "model" in inner:
+                body = with_framed(sample.spoken, body, {**inner, "model": model})
+            body = encode_json(body)
         url = self.daemon.url + (path or sample.path).replace("/m:", f"/{model}:")
         fields = {"Content-Type": "application/json"}
         async with self.daemon.http.post(url, data=body, headers=fields) as got:
