@@ -1,6 +1,8 @@
 """The daemon's measures, as Prometheus' instruments."""
 
-from typing import get_args
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeVar, get_args
 
 from prometheus_client import Counter, Histogram
 
@@ -8,6 +10,9 @@ from coatcheck import daemon, web
 from coatcheck.protocol import PrefixOutcome
 
 __all__ = ["DaemonMeters"]
+
+_Instrument = TypeVar("_Instrument", Counter, Histogram)
+_MAX_LABELS = 256  # that are remembered; more are looked up each time
 
 
 class DaemonMeters:
@@ -32,12 +37,13 @@ class DaemonMeters:
             "Time from a request to an upstream to the end of its answer.",
             "upstream",
         )
-        self._answers = _count(
+        answers = _count(
             metrics,
             "coatcheck_upstream_requests_total",
             "Requests to an upstream, by the status that it answered or the error's code.",
             *("upstream", "outcome"),
         )
+        self._answered = _remembered(answers)
         self._replicas = _count(
             metrics,
             "coatcheck_replica_requests_total",
@@ -130,20 +136,21 @@ class DaemonMeters:
             "kept, or broken; new where none was known.",
             *("upstream", "outcome"),
         )
-        self._observed = _count(
+        observations = _count(
             metrics,
             "coatcheck_observations_total",
             "Requests told to the observer: taken, or dropped for lack of room.",
             "outcome",
         )
+        self._observed = _remembered(observations)
 
     def resolved(self, step: daemon.ResolveStep, seconds: float) -> None:
         """See `daemon.Meters`."""
-        self._resolve.labels(step).observe(seconds)
+        self._resolve(step).observe(seconds)
 
     def first_byte(self, upstream: str, seconds: float) -> None:
         """See `daemon.Meters`."""
-        self._first_byte.labels(upstream).observe(seconds)
+        self._first_byte(upstream).observe(seconds)
 
     def replica(self, upstream: str, index: int, choice: daemon.ReplicaChoice) -> None:
         """See `daemon.Meters`."""
@@ -151,8 +158,8 @@ class DaemonMeters:
 
     def answered(self, upstream: str, outcome: str, seconds: float) -> None:
         """See `daemon.Meters`."""
-        self._answers.labels(upstream, outcome).inc()
-        self._whole.labels(upstream).observe(seconds)
+        self._answered(upstream, outcome).inc()
+        self._whole(upstream).observe(seconds)
 
     def upstream_bytes(self, *, sent: int = 0, received: int = 0) -> None:
         """See `daemon.Meters`."""
@@ -206,7 +213,7 @@ class DaemonMeters:
 
     def observed(self, *, is_dropped: bool) -> None:
         """See `daemon.Meters`."""
-        self._observed.labels("dropped" if is_dropped else "taken").inc()
+        self._observed("dropped" if is_dropped else "taken").inc()
 
     def _carried(self, hop: str, sent: int, received: int) -> None:
         for way, count in (("out", sent), ("in", received)):
@@ -217,8 +224,15 @@ class DaemonMeters:
                 counter.inc(count)
 
 
-def _seconds(metrics: web.Metrics, name: str, text: str, label: str) -> Histogram:
-    return Histogram(name, text, (label,), buckets=web.SECONDS_BUCKETS, registry=metrics.registry)
+def _remembered(instrument: _Instrument) -> Callable[..., _Instrument]:
+    """Return what finds an instrument by its labels: `labels` takes longer than to count."""
+    return lru_cache(_MAX_LABELS)(instrument.labels)
+
+
+def _seconds(metrics: web.Metrics, name: str, text: str, label: str) -> Callable[..., Histogram]:
+    return _remembered(
+        Histogram(name, text, (label,), buckets=web.SECONDS_BUCKETS, registry=metrics.registry)
+    )
 
 
 def _count(metrics: web.Metrics, name: str, text: str, *labels: str) -> Counter:

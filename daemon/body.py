@@ -5,7 +5,6 @@ memory for a request does not grow with its images.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -124,32 +123,42 @@ class SplicedBody:
     async def chunks(self) -> AsyncGenerator[Buffer]:
         """Yield the texts, and each blob in base64 runs."""
         for segment in self._segments:
-            if isinstance(segment, Base64Of):
-                async with aclosing(self._encoded(segment)) as runs:
-                    async for run in runs:
-                        yield run
-            else:
+            if not isinstance(segment, Base64Of):
                 for piece in _slices(segment):
                     yield piece
+                continue
+            runs = _Runs(segment)
+            reader = await self._open_blob(segment.digest)
+            try:
+                for index in range(piece_count(reader.size)):
+                    for run in runs.of(await reader.read_piece(index)):
+                        yield run
+            finally:
+                await reader.close()
+            if last := runs.last():
+                yield last
 
-    async def _encoded(self, blob: Base64Of) -> AsyncGenerator[bytes]:
-        encode = partial(pybase64.b64encode, altchars=altchars(blob.is_url_safe))
-        reader = await self._open_blob(blob.digest)
-        try:
-            rest = b""  # of the piece before: at most two bytes
-            for index in range(piece_count(reader.size)):
-                view = await reader.read_piece(index)
-                if rest:
-                    head = rest + view[: RUN_BYTES - len(rest)]
-                    view = view[RUN_BYTES - len(rest) :]
-                    whole = len(head) // 3 * 3
-                    yield encode(head[:whole])
-                    rest = head[whole:]
-                whole = view.nbytes // 3 * 3
-                for start in range(0, whole, RUN_BYTES):
-                    yield encode(view[start : min(start + RUN_BYTES, whole)])
-                rest += bytes(view[whole:])
-            if rest:
-                yield encode(rest)
-        finally:
-            await reader.close()
+
+class _Runs:
+    """The base64 of one blob, piece by piece."""
+
+    def __init__(self, blob: Base64Of) -> None:
+        self._encode = partial(pybase64.b64encode, altchars=altchars(blob.is_url_safe))
+        self._rest = b""  # of the piece before: at most two bytes
+
+    def of(self, piece: memoryview) -> Iterator[bytes]:
+        """Yield a piece, but for what is left over of it."""
+        if rest := self._rest:
+            head = rest + piece[: RUN_BYTES - len(rest)]
+            piece = piece[RUN_BYTES - len(rest) :]
+            whole = len(head) // 3 * 3
+            yield self._encode(head[:whole])
+            self._rest = head[whole:]
+        whole = piece.nbytes // 3 * 3
+        for start in range(0, whole, RUN_BYTES):
+            yield self._encode(piece[start : min(start + RUN_BYTES, whole)])
+        self._rest += bytes(piece[whole:])
+
+    def last(self) -> bytes:
+        """Return what is left over of the last piece, padded."""
+        return self._encode(self._rest)

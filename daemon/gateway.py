@@ -195,8 +195,8 @@ class Gateway:
         with continued.naming():
             turn = await self._expand(continued.request, tenant, dialect, self._origins(request))
         # Whoever takes bytes in does so for the same one: the last hop, the keeper, and the answer's tap.
-        end_user = received.end_user or dialect.end_user(turn.body)
-        received = replace(received, end_user=end_user)
+        if received.end_user is None and (end_user := dialect.end_user(turn.body)):
+            received = replace(received, end_user=end_user)
         wish = wish_of(parsed, request)
         if received.call.is_turn and self._history.keeps(parsed, dialect, upstream.config):
             wish = replace(wish, is_kept=True)
@@ -206,7 +206,8 @@ class Gateway:
         outline = await self._guardian.outline(turn, received, dialect) if wish.is_guarded else None
         fitted = await self._filler.fit(turn, received, upstream)
         root = await _root(dialect, turn, upstream)
-        served = replace(received, parsed=continued.request)
+        is_continued = continued.request is not parsed
+        served = replace(received, parsed=continued.request) if is_continued else received
         leaving = await self._last_hop.prepare(request, upstream, served, turn, fitted, root)
         beside = self._besides.begin(tenant, dialect, upstream, wish, sent, outline, fitted.headers)
         tap = partial(self._taps.tap, dialect, upstream, received, wish)
