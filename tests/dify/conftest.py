@@ -6,9 +6,10 @@ from contextlib import ExitStack
 import pytest
 
 from ..clients.environments import Environment
+from .middle import Edge, Front, at_the_edge, in_front
 from .stand import Stand, standing
 
-pytest.register_assert_rewrite("tests.dify.contract")
+pytest.register_assert_rewrite("tests.dify.contract", "tests.dify.loop_contract")
 
 
 def skip_without(environment: Environment) -> Environment:
@@ -30,6 +31,42 @@ def stands(tmp_path_factory: pytest.TempPathFactory) -> Generator[Callable[[Envi
                 folder = tmp_path_factory.mktemp("dify")
                 made[environment.name] = stack.enter_context(standing(environment, folder))
             made[environment.name].forget()
+            return made[environment.name]
+
+        yield give
+
+
+@pytest.fixture(scope="session")
+def fronts(
+    stands: Callable[[Environment], Stand], tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Callable[[Environment], Front]]:
+    """Give the server before an SDK's stand, which has nothing recorded."""
+    made: dict[str, Front] = {}
+    with ExitStack() as stack:
+
+        def give(environment: Environment) -> Front:
+            stand = stands(environment)
+            if environment.name not in made:
+                folder = tmp_path_factory.mktemp("front")
+                made[environment.name] = stack.enter_context(in_front(stand, folder))
+            return made[environment.name]
+
+        yield give
+
+
+@pytest.fixture(scope="session")
+def edges(
+    stands: Callable[[Environment], Stand], tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Callable[[Environment], Edge]]:
+    """Give the edge before an SDK's stand, which has nothing recorded."""
+    made: dict[str, Edge] = {}
+    with ExitStack() as stack:
+
+        def give(environment: Environment) -> Edge:
+            stand = stands(environment)
+            if environment.name not in made:
+                folder = tmp_path_factory.mktemp("edge")
+                made[environment.name] = stack.enter_context(at_the_edge(stand, folder))
             return made[environment.name]
 
         yield give
