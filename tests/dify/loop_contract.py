@@ -11,7 +11,7 @@ from coatcheck.protocol import JsonObject, decode_json
 
 from ..clients.environments import Environment
 from .api_client import Answer, ApiClient
-from .middle import Edge, Front
+from .middle import Edge, Front, client_of
 from .model_server import Asked, words
 from .prompt import Picture, assistant, image, invocation, picture, user
 from .stand import TENANT, Stand
@@ -45,7 +45,7 @@ class InFrontContract:
     def test_base64_passes_as_it_came(self, stand: Stand, api: ApiClient) -> None:
         shown = picture(self.image_bytes)
         answer = api.invoke(invocation(stand.model.url, [user(QUESTION, image(shown))]))
-        _check(stand.asked, answer, shown)
+        check_shown(stand.asked, answer, shown)
         (received,) = stand.received
         assert answer.request_bytes == received.size > len(shown.data) * 4 // 3
         assert answer.response_bytes == received.answer_bytes < MAX_RESPONSE_BYTES
@@ -56,7 +56,7 @@ class InFrontContract:
         shown = picture(self.image_bytes)
         (ref,) = front.put(shown)
         answer = api.invoke(invocation(stand.model.url, [user(QUESTION, image(shown, ref))]))
-        _check(stand.asked, answer, shown)
+        check_shown(stand.asked, answer, shown)
         (received,) = stand.received
         inline = -(-len(shown.data) // 3) * 4
         assert answer.request_bytes < MAX_REF_REQUEST_BYTES
@@ -74,7 +74,7 @@ class InFrontContract:
             invocation(stand.model.url, [user("a b c", each), assistant("d"), user("e")])
             for each in (image(shown), image(shown, ref))
         )
-        with _direct(stand) as direct:
+        with client_of(stand) as direct:
             expected = direct.count_tokens(inline)
         assert [api.count_tokens(inline), api.count_tokens(named)] == [expected] * 2
         assert stand.asked == []
@@ -162,7 +162,7 @@ class EdgeContract:
         assert max(spent[1:]) < today / 100, spent
         # The last turn without us: the plugin daemon got no other, nor the model.
         through = stand.received[-1]
-        with _direct(stand) as direct:
+        with client_of(stand) as direct:
             assert direct.count_tokens(data) == tokens
             direct.invoke(data)
         assert stand.asked[-1] == asked
@@ -184,7 +184,7 @@ class EdgeContract:
             assert "cck_" not in f"{received.headers}{received.body.decode()}"
 
 
-def _check(asked: Sequence[Asked], answer: Answer, shown: Picture) -> None:
+def check_shown(asked: Sequence[Asked], answer: Answer, shown: Picture) -> None:
     """The model got the picture, and whoever asked all of the answer."""
     (only,) = asked
     (part,) = only.parts
@@ -197,7 +197,3 @@ def _check(asked: Sequence[Asked], answer: Answer, shown: Picture) -> None:
 
 def _question(number: int) -> str:
     return f"Question no. {number}?"
-
-
-def _direct(stand: Stand) -> ApiClient:
-    return ApiClient(stand.url, stand.key, stand.plugin.plugin_id)

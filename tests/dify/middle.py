@@ -1,6 +1,6 @@
 """What is ours between Dify's API and its plugin daemon, in processes of its own.
 
-    API -> `coatcheck serve` -> plugin daemon                        `in_front`: without keys
+    API -> `coatcheck serve` -> plugin daemon                        `in_front`: without keys, or with
     API -> `coatcheck daemon --remote` -> a counted link
         -> `coatcheck serve` -> plugin daemon                        `at_the_edge`: with keys
 
@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import coatcheck
+from coatcheck.client.dify import HookConfig, place
 
-from ..clients.processes import serving
+from ..clients.processes import serving, surroundings
 from ..daemon.edge.conftest import Link
 from ..system.deployment import make_keys, run_edge
 from .api_client import ApiClient
@@ -24,7 +25,10 @@ from .background import Background
 from .prompt import Picture
 from .stand import Stand
 
-DIFY_TENANT = "dify"
+MAX_BODY_BYTES = 6 * 1024 * 1024
+"""Of a request to a plugin that runs serverless."""
+_TENANT = "dify"
+_DAEMON_KEY = "PLUGIN_DAEMON_KEY"
 
 
 @dataclass
@@ -43,7 +47,7 @@ class Front:
 
     def api(self) -> ApiClient:
         """Return Dify's client with this in the plugin daemon's place; whoever asked closes it."""
-        return ApiClient(self.url, self.stand.key, self.stand.plugin.plugin_id)
+        return client_of(self.stand, self.url, self.key)
 
 
 @dataclass
@@ -66,7 +70,12 @@ class Edge:
 
     def api(self) -> ApiClient:
         """Return Dify's client with this in the plugin daemon's place; whoever asked closes it."""
-        return ApiClient(self.url, self.stand.key, self.stand.plugin.plugin_id)
+        return client_of(self.stand, self.url)
+
+
+def client_of(stand: Stand, url: str = "", key: str | None = None) -> ApiClient:
+    """Return Dify's client of a plugin daemon, or of what stands before it: PLUGIN_DAEMON_URL and _KEY."""
+    return ApiClient(url or stand.url, key or stand.key, stand.plugin.plugin_id)
 
 
 def upstream_of(url: str, **more: str) -> str:
@@ -79,7 +88,12 @@ def upstream_of(url: str, **more: str) -> str:
 def in_front(
     stand: Stand, folder: Path, *, has_keys: bool = False, **upstream: str
 ) -> Generator[Front]:
-    """Run a server before a stand; `upstream` are further keys of its settings."""
+    """Run a server before a stand; `upstream` are further keys of its settings.
+
+    With keys the API has one of ours, and the server has the plugin daemon's.
+    """
+    if has_keys:
+        upstream["api_key_env"] = _DAEMON_KEY
     with _open_stack() as (background, stack):
         yield background.run(_begin_front(stack, stand, folder, has_keys, upstream))
 
@@ -89,6 +103,7 @@ def at_the_edge(stand: Stand, folder: Path, **upstream: str) -> Generator[Edge]:
     """Run an edge, and a server with keys before a stand, with a link between them."""
 
     async def begin(stack: AsyncExitStack) -> Edge:
+        # What the API sends is the plugin daemon's key, and the edge sends ours beside it.
         front = await _begin_front(stack, stand, folder, True, upstream)
         host, port = front.url.removeprefix("http://").split(":")
         link = Link((host, int(port)))
@@ -102,13 +117,22 @@ def at_the_edge(stand: Stand, folder: Path, **upstream: str) -> Generator[Edge]:
         yield background.run(begin(stack))
 
 
+def give_hook(front: Front) -> None:
+    """Put the hook into the plugin, which is to ask that server; a plugin that runs has it when it starts."""
+    config = HookConfig(daemon=front.url, key=front.key)
+    (placed,) = place(front.stand.plugin.folder, config)
+    assert placed.state in ("placed", "replaced"), placed
+
+
 async def _begin_front(
     stack: AsyncExitStack, stand: Stand, folder: Path, has_keys: bool, upstream: dict[str, str]
 ) -> Front:
     data = folder / "data"
-    key = (await make_keys(data, DIFY_TENANT))[1][0] if has_keys else None
+    key = (await make_keys(data, _TENANT))[1][0] if has_keys else None
     settings = upstream_of(stand.url, **upstream)
-    url = await stack.enter_async_context(serving(folder, settings))
+    url = await stack.enter_async_context(
+        serving(folder, settings, surroundings(**{_DAEMON_KEY: stand.key}))
+    )
     return Front(stand, url, data, key)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from ..clients.environments import DIFY_ECHOING, DIFY_OLD
 from .loop_contract import EdgeContract, InFrontContract
+from .loop_hook import LoopHookContract
 
 pytestmark = pytest.mark.system
 
@@ -18,4 +19,8 @@ class TestOldSdkBehindUs(InFrontContract):
 
 
 class TestOldSdkBehindAnEdge(EdgeContract):
+    environment = DIFY_OLD
+
+
+class TestOldSdkWithTheHook(LoopHookContract):
     environment = DIFY_OLD

@@ -8,6 +8,7 @@ import pytest
 from ...clients.environments import DIFY, GRAPHON_OLD, Environment
 from ..conftest import skip_without
 from ..loop_contract import CHUNKS, MAX_REF_REQUEST_BYTES, QUESTION, EdgeContract, InFrontContract
+from ..loop_hook import LoopHookContract
 from ..middle import Front
 from ..model_server import words
 from ..prompt import picture
@@ -21,6 +22,10 @@ class TestNewestSdkBehindUs(InFrontContract):
 
 
 class TestNewestSdkBehindAnEdge(EdgeContract):
+    environment = DIFY
+
+
+class TestNewestSdkWithTheHook(LoopHookContract):
     environment = DIFY
 
 
