@@ -10,7 +10,10 @@ from .middle import MAX_BODY_BYTES, Edge, Front, at_the_edge, give_hook, in_fron
 from .stand import Limits, Stand, standing
 
 pytest.register_assert_rewrite(
-    "tests.dify.contract", "tests.dify.loop_contract", "tests.dify.loop_hook"
+    "tests.dify.contract",
+    "tests.dify.loop_contract",
+    "tests.dify.loop_faults",
+    "tests.dify.loop_hook",
 )
 
 

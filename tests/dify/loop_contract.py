@@ -104,24 +104,25 @@ class InFrontContract:
 
 @dataclass(frozen=True)
 class Talk:
-    """A conversation whose images are all in its first turn, as Dify sends it with memory on."""
+    """A conversation as Dify sends it with memory on: in each turn all before it once more, images inline.
+
+    After greetings the first question has all images.
+    """
 
     pictures: Sequence[Picture]
     answers: Sequence[str]
 
     def messages(self, turn: int) -> list[JsonObject]:
-        """Return what is sent in a turn from 0 on: all before it once more, the images inline."""
-        told: list[JsonObject] = [user(_question(0), *map(image, self.pictures))]
+        """Return what is sent in a turn, from 0 on."""
+        told = [user("Hello."), assistant("Hello!"), user(_question(0), *map(image, self.pictures))]
         for number in range(turn):
             told += [assistant(self.answers[number]), user(_question(number + 1))]
         return told
 
-    def expected(self, turn: int) -> tuple[str, list[str]]:
-        """Return what the model is to be asked then: its texts, its images."""
-        answers = self.answers[:turn]
-        pairs = zip(answers, map(_question, range(1, turn + 1)), strict=True)
-        texts = _question(0) + "".join(f"{answer}{question}" for answer, question in pairs)
-        return texts, [each.sha256 for each in self.pictures]
+    def text(self, turn: int) -> str:
+        """Return all the text that the model is to be given then."""
+        pairs = (f"{self.answers[number]}{_question(number + 1)}" for number in range(turn))
+        return f"Hello.Hello!{_question(0)}{''.join(pairs)}"
 
 
 class EdgeContract:
@@ -129,7 +130,8 @@ class EdgeContract:
 
     environment: Environment
     images = 15
-    image_bytes = 2_600_000 if IS_NIGHTLY else 200_000
+    image_bytes = 2_600_000 if IS_NIGHTLY else 100_000
+    chunks = CHUNKS if IS_NIGHTLY else 20
     turns = 10
 
     @pytest.fixture
@@ -138,6 +140,7 @@ class EdgeContract:
 
     def test_images_and_history_cross_between_the_hosts_once(self, edge: Edge) -> None:
         stand = edge.stand
+        stand.model.pieces = self.chunks
         pictures = [picture(self.image_bytes, 100 + number) for number in range(self.images)]
         talk = Talk(pictures, [f"It is no. {number}." for number in range(self.turns)])
         spent: list[int] = []
@@ -149,11 +152,8 @@ class EdgeContract:
                 tokens = api.count_tokens(data)
                 answer = api.invoke(data)
                 spent.append(edge.passed - before)
-                asked = stand.asked[-1]
-                parts = [part.sha256 for part in asked.parts]
-                assert (asked.text, parts) == talk.expected(turn)
-                assert answer.text == "".join(words(asked.text, CHUNKS))
-                assert all(chunk.prompt_messages == [] for chunk in answer.chunks)
+                _check_many(stand.asked[-1], talk.text(turn), pictures, answer)
+                assert len(answer.chunks) == self.chunks + 1
                 assert answer.request_bytes > self.images * self.image_bytes * 4 // 3
         raw = sum(len(each.data) for each in pictures)
         assert raw < spent[0] < raw * 1.02 + 100_000
@@ -161,12 +161,23 @@ class EdgeContract:
         today = 2 * raw * 4 // 3
         assert max(spent[1:]) < today / 100, spent
         # The last turn without us: the plugin daemon got no other, nor the model.
-        through = stand.received[-1]
+        through, asked = stand.received[-1], stand.asked[-1]
         with client_of(stand) as direct:
             assert direct.count_tokens(data) == tokens
             direct.invoke(data)
         assert stand.asked[-1] == asked
         assert decode_json(stand.received[-1].body) == decode_json(through.body)
+
+    def test_images_stay_known_when_memory_drops_its_oldest_messages(self, edge: Edge) -> None:
+        stand = edge.stand
+        pictures = [picture(100_000, 300 + number) for number in range(3)]
+        talk = Talk(pictures, ["It is so."])
+        with edge.api() as api:
+            api.invoke(invocation(stand.model.url, talk.messages(0)))
+            before = edge.passed
+            answer = api.invoke(invocation(stand.model.url, talk.messages(1)[2:]))
+        _check_many(stand.asked[-1], talk.text(1).removeprefix("Hello.Hello!"), pictures, answer)
+        assert edge.passed - before < MAX_RESPONSE_BYTES + 3 * MAX_REF_REQUEST_BYTES
 
     def test_keys_reach_whom_they_are_for(self, edge: Edge) -> None:
         stand, shown = edge.stand, picture(10_000)
@@ -192,6 +203,14 @@ def check_shown(asked: Sequence[Asked], answer: Answer, shown: Picture) -> None:
     assert (part.media_type, only.text) == ("image/jpeg", QUESTION)
     assert len(answer.chunks) == CHUNKS + 1  # the last holds the usage
     assert answer.text == "".join(words(QUESTION, CHUNKS))
+    assert all(chunk.prompt_messages == [] for chunk in answer.chunks)
+
+
+def _check_many(asked: Asked, text: str, pictures: Sequence[Picture], answer: Answer) -> None:
+    """The model got these, and whoever asked all of the answer."""
+    assert asked.text == text
+    assert [part.sha256 for part in asked.parts] == [each.sha256 for each in pictures]
+    assert answer.text == "".join(words(text, len(answer.chunks) - 1))
     assert all(chunk.prompt_messages == [] for chunk in answer.chunks)
 
 

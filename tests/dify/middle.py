@@ -13,6 +13,7 @@ from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import coatcheck
 from coatcheck.client.dify import HookConfig, place
@@ -50,6 +51,25 @@ class Front:
         return client_of(self.stand, self.url, self.key)
 
 
+class Way(Protocol):
+    """What stands before a stand, however it does."""
+
+    url: str
+
+    @property
+    def stand(self) -> Stand:
+        """What is behind."""
+        ...
+
+    def put(self, *pictures: Picture) -> list[str]:
+        """Put pictures where this finds them; return their refs."""
+        ...
+
+    def api(self) -> ApiClient:
+        """Return Dify's client with this in the plugin daemon's place; whoever asked closes it."""
+        ...
+
+
 @dataclass
 class Edge:
     """An edge beside the API, the link to the `front` beside the plugin daemon, and the store there."""
@@ -67,6 +87,10 @@ class Edge:
     def passed(self) -> int:
         """The bytes between the hosts so far, both ways, heads of requests and all."""
         return self.link.up + self.link.down
+
+    def put(self, *pictures: Picture) -> list[str]:
+        """Put pictures into the store beside the plugin daemon; return their refs."""
+        return self.front.put(*pictures)
 
     def api(self) -> ApiClient:
         """Return Dify's client with this in the plugin daemon's place; whoever asked closes it."""

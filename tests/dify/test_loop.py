@@ -1,10 +1,14 @@
 """The loop with the SDKs that run on every Python of ours."""
 
+from collections.abc import Callable
+
 import pytest
 
-from ..clients.environments import DIFY_ECHOING, DIFY_OLD
+from ..clients.environments import DIFY_ECHOING, DIFY_OLD, Environment
 from .loop_contract import EdgeContract, InFrontContract
+from .loop_faults import FaultContract
 from .loop_hook import LoopHookContract
+from .middle import Edge, Front, Way
 
 pytestmark = pytest.mark.system
 
@@ -24,3 +28,15 @@ class TestOldSdkBehindAnEdge(EdgeContract):
 
 class TestOldSdkWithTheHook(LoopHookContract):
     environment = DIFY_OLD
+
+
+class TestFaultsBehindUs(FaultContract):
+    @pytest.fixture
+    def way(self, fronts: Callable[[Environment], Front]) -> Way:
+        return fronts(DIFY_OLD)
+
+
+class TestFaultsBehindAnEdge(FaultContract):
+    @pytest.fixture
+    def way(self, edges: Callable[[Environment], Edge]) -> Way:
+        return edges(DIFY_OLD)
