@@ -186,6 +186,10 @@ class ApiClient:
         """Ask the daemon for something else: a path below the tenant's."""
         return self._http.get(f"/plugin/{self.tenant}/{path}", headers=self.headers)
 
+    def send(self, method: str, path: str, body: bytes) -> httpx.Response:
+        """Send any request, and read its answer."""
+        return self._http.request(method, path, headers=self.headers, content=body)
+
     def _pieces(
         self, path: str, data: JsonObject, answer: Answer, user: str
     ) -> Generator[JsonObject]:

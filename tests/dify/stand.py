@@ -92,8 +92,9 @@ class Stand:
         self.face.host.forget_peak()
 
     def forget(self) -> None:
-        """Empty what daemon and model have recorded, and let the model answer as at first."""
+        """Empty what daemon and model have recorded, and let both go on as at first."""
         self.received.clear()
+        self.face.keeps_bodies = False
         self.asked.clear()
         self.model.pieces = 100
         self.model.failure = None

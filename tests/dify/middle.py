@@ -1,0 +1,177 @@
+"""What is ours between Dify's API and its plugin daemon, in processes of its own.
+
+    API -> `coatcheck serve` -> plugin daemon                        `in_front`: without keys, or with
+    API -> `coatcheck daemon --remote` -> a counted link
+        -> `coatcheck serve` -> plugin daemon                        `at_the_edge`: with keys
+
+To the API each is one URL in the place of `Stand.url`. The fixture `fronts` gives what stands before an
+SDK's stand, started once for a worker.
+"""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import coatcheck
+from coatcheck.client.dify import HookConfig, place
+
+from ..clients.processes import serving, surroundings
+from ..daemon.edge.conftest import Link
+from ..system.deployment import make_keys, run_edge
+from .api_client import ApiClient
+from .background import Background
+from .prompt import Picture
+from .stand import Stand
+
+MAX_BODY_BYTES = 6 * 1024 * 1024
+"""Of a request to a plugin that runs serverless."""
+_TENANT = "dify"
+_DAEMON_KEY = "PLUGIN_DAEMON_KEY"
+
+
+@dataclass
+class Front:
+    """`coatcheck serve` before a stand. `key` is a tenant's where there are keys."""
+
+    stand: Stand
+    url: str
+    data: Path
+    key: str | None = None
+
+    def put(self, *pictures: Picture) -> list[str]:
+        """Put pictures into its store; return their refs."""
+        with coatcheck.Client(self.url, self.key) as client:
+            return [client.put(each.data).ref for each in pictures]
+
+    def api(self) -> ApiClient:
+        """Return Dify's client with this in the plugin daemon's place; whoever asked closes it."""
+        return client_of(self.stand, self.url, self.key)
+
+
+class Way(Protocol):
+    """What stands before a stand, however it does."""
+
+    url: str
+
+    @property
+    def stand(self) -> Stand:
+        """What is behind."""
+        ...
+
+    def put(self, *pictures: Picture) -> list[str]:
+        """Put pictures where this finds them; return their refs."""
+        ...
+
+    def api(self) -> ApiClient:
+        """Return Dify's client with this in the plugin daemon's place; whoever asked closes it."""
+        ...
+
+
+@dataclass
+class Edge:
+    """An edge beside the API, the link to the `front` beside the plugin daemon, and the store there."""
+
+    front: Front
+    url: str
+    link: Link = field(repr=False)
+
+    @property
+    def stand(self) -> Stand:
+        """What is behind."""
+        return self.front.stand
+
+    @property
+    def passed(self) -> int:
+        """The bytes between the hosts so far, both ways, heads of requests and all."""
+        return self.link.up + self.link.down
+
+    def put(self, *pictures: Picture) -> list[str]:
+        """Put pictures into the store beside the plugin daemon; return their refs."""
+        return self.front.put(*pictures)
+
+    def api(self) -> ApiClient:
+        """Return Dify's client with this in the plugin daemon's place; whoever asked closes it."""
+        return client_of(self.stand, self.url)
+
+
+def client_of(stand: Stand, url: str = "", key: str | None = None) -> ApiClient:
+    """Return Dify's client of a plugin daemon, or of what stands before it: PLUGIN_DAEMON_URL and _KEY."""
+    return ApiClient(url or stand.url, key or stand.key, stand.plugin.plugin_id)
+
+
+def upstream_of(url: str, **more: str) -> str:
+    """Return the settings for a plugin daemon; `more` are keys of its `[[upstream]]`."""
+    lines = {"name": "dify", "dialect": "dify.llm", "base_url": url, **more}
+    return "[[upstream]]\n" + "".join(f'{key} = "{value}"\n' for key, value in lines.items())
+
+
+@contextmanager
+def in_front(
+    stand: Stand, folder: Path, *, has_keys: bool = False, **upstream: str
+) -> Generator[Front]:
+    """Run a server before a stand; `upstream` are further keys of its settings.
+
+    With keys the API has one of ours, and the server has the plugin daemon's.
+    """
+    if has_keys:
+        upstream["api_key_env"] = _DAEMON_KEY
+    with _open_stack() as (background, stack):
+        yield background.run(_begin_front(stack, stand, folder, has_keys, upstream))
+
+
+@contextmanager
+def at_the_edge(stand: Stand, folder: Path, **upstream: str) -> Generator[Edge]:
+    """Run an edge, and a server with keys before a stand, with a link between them."""
+
+    async def begin(stack: AsyncExitStack) -> Edge:
+        # What the API sends is the plugin daemon's key, and the edge sends ours beside it.
+        front = await _begin_front(stack, stand, folder, True, upstream)
+        host, port = front.url.removeprefix("http://").split(":")
+        link = Link((host, int(port)))
+        listening = await asyncio.start_server(link.serve, "127.0.0.1", 0)
+        stack.push_async_callback(_end_link, listening, link)
+        near = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        edge = await stack.enter_async_context(run_edge(folder, near, front.key))
+        return Edge(front, edge.url, link)
+
+    with _open_stack() as (background, stack):
+        yield background.run(begin(stack))
+
+
+def give_hook(front: Front) -> None:
+    """Put the hook into the plugin, which is to ask that server; a plugin that runs has it when it starts."""
+    config = HookConfig(daemon=front.url, key=front.key)
+    (placed,) = place(front.stand.plugin.folder, config)
+    assert placed.state in ("placed", "replaced"), placed
+
+
+async def _begin_front(
+    stack: AsyncExitStack, stand: Stand, folder: Path, has_keys: bool, upstream: dict[str, str]
+) -> Front:
+    data = folder / "data"
+    key = (await make_keys(data, _TENANT))[1][0] if has_keys else None
+    settings = upstream_of(stand.url, **upstream)
+    url = await stack.enter_async_context(
+        serving(folder, settings, surroundings(**{_DAEMON_KEY: stand.key}))
+    )
+    return Front(stand, url, data, key)
+
+
+async def _end_link(listening: asyncio.Server, link: Link) -> None:
+    listening.close()
+    for writer in list(link.writers):
+        writer.transport.abort()
+    await listening.wait_closed()
+
+
+@contextmanager
+def _open_stack() -> Generator[tuple[Background, AsyncExitStack]]:
+    with Background() as background:
+        stack = AsyncExitStack()
+        try:
+            yield background, stack
+        finally:
+            background.run(stack.aclose())
