@@ -9,6 +9,7 @@ __all__ = [
     "KeyAccessError",
     "MaintenanceError",
     "NotFoundError",
+    "PlacementError",
     "QuantityError",
     "RefusedRequestError",
     "RefusedWorkError",
@@ -76,6 +77,10 @@ class ReportError(CliError):
 
 class MaintenanceError(CliError):
     """Work on a whole store failed; the message says at what."""
+
+
+class PlacementError(CliError):
+    """The hook could not be placed in an environment, or not removed; others may be done."""
 
 
 class RefusedWorkError(CliError):

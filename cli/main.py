@@ -46,6 +46,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "check": "scrub",
         "erase": "erase",
         "keys": "keys",
+        "dify": "dify",
         "report": "report",
         "doctor": "doctor",
     }

@@ -122,3 +122,7 @@ class BlobNotFoundError(ServerError):
 
     def __str__(self) -> str:
         return f"not found: {', '.join(map(str, self.missing)) or self.detail}"
+
+
+class PluginEnvironmentError(ClientError):
+    """A plugin's virtual environment cannot be read or written; the message says which, and why."""

@@ -1,0 +1,15 @@
+"""For Dify: a hook inside its plugins, and where it is placed."""
+
+from . import plugin_hook
+from .environment import find_environments
+from .placement import HookConfig, Placement, State, place, take_away
+
+__all__ = [
+    "HookConfig",
+    "Placement",
+    "State",
+    "find_environments",
+    "place",
+    "plugin_hook",
+    "take_away",
+]
