@@ -1,4 +1,4 @@
-"""For Dify: a hook inside its plugins, and where it is placed."""
+"""For Dify: a hook inside its plugins and where it is placed, and refs in its API (`file_runtime`)."""
 
 from . import plugin_hook
 from .environment import find_environments
