@@ -184,9 +184,15 @@ DIFY = Environment("dify", f"graphon.dsl.slim.llm, {_MODELS}", ("3.12", "3.13"))
 """The newest plugin SDK, and beside it the newest graphon, which is the client's side of Dify."""
 GRAPHON_OLD = Environment("graphon-0.7", "graphon.dsl.slim.llm", ("3.12", "3.13"))
 """The last graphon whose file runtime is set once for the process."""
+COATCHECK = Environment(
+    "coatcheck",
+    "aiohttp, backports.zstd, brotli, http_sf, PIL.Image, pybase64, rfc8785, urllib3, xxhash",
+    GRAPHON_OLD.releases,
+)
+"""What Coatcheck's client needs beside graphon, for the same Pythons."""
 ALL = (
     *(LITELLM, FRAMEWORKS, UPSTREAMS, OLD, NODE_MODULES),
-    *(DIFY, GRAPHON_OLD, DIFY_OLD, DIFY_ECHOING),
+    *(DIFY, GRAPHON_OLD, DIFY_OLD, DIFY_ECHOING, COATCHECK),
 )
 
 

@@ -10,12 +10,12 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from coatcheck.protocol import JsonObject
+from coatcheck.protocol import Json, JsonObject
 
 from .stand import TENANT
 
@@ -59,26 +59,26 @@ class DaemonError(Exception):
 class _Response(BaseModel):
     code: int
     message: str
-    data: dict[str, JsonValue] | None = None
+    data: dict[str, Any] | None = None
 
 
 class _Named(BaseModel):
     model_config = ConfigDict(extra="ignore")
     error_type: str
     message: str
-    args: dict[str, JsonValue] | None = None
+    args: dict[str, Any] | None = None
 
 
 class _AssistantMessage(BaseModel):
     role: str
-    content: str | list[JsonValue] | None = ""
-    tool_calls: list[JsonValue]
+    content: str | list[object] | None = ""
+    tool_calls: list[object]
 
 
 class _Delta(BaseModel):
     index: int
     message: _AssistantMessage
-    usage: dict[str, JsonValue] | None = None
+    usage: dict[str, Any] | None = None
     finish_reason: str | None = None
 
 
@@ -86,7 +86,7 @@ class Chunk(BaseModel):
     """A piece of an answer, with the fields that the API asks for: daemon 0.0.8 lacked the second."""
 
     model: str
-    prompt_messages: list[JsonValue]
+    prompt_messages: list[object]
     system_fingerprint: str | None = None
     delta: _Delta
 
@@ -107,7 +107,7 @@ class Answer:
         return "".join(content for content in contents if isinstance(content, str))
 
     @property
-    def total_tokens(self) -> JsonValue:
+    def total_tokens(self) -> Json:
         """What the last chunk says of use."""
         usage = self.chunks[-1].delta.usage
         return usage and usage["total_tokens"]

@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from coatcheck.protocol import JsonObject
 
@@ -114,9 +114,7 @@ class Face:
                 async for said in self._pieces(action, data, about, received):
                     yield frame(success(piece.model_validate(said)))
         except PluginFailedError as failed:
-            inner = {"args": failed.details, "error_type": failed.error_type}
-            said = marshal({**inner, "message": failed.message}).decode()
-            yield frame(fault("PluginInvokeError", said, -500))
+            yield frame(fault("PluginInvokeError", _told(failed), -500))
         except TimeoutError:
             yield frame(fault("PluginDaemonInternalServerError", "killed by timeout", -500))
 
@@ -166,7 +164,7 @@ class Face:
         """`management/list`: the one that is installed."""
         await self._receive(request)
         plugin = self.host.installation
-        entry: dict[str, JsonValue] = {
+        entry: JsonObject = {
             "plugin_id": plugin.plugin_id,
             "plugin_unique_identifier": plugin.unique_identifier,
             "tenant_id": request.match_info["tenant"],
@@ -210,6 +208,15 @@ class Face:
         routes.router.add_get("/health/check", self.check_health)
         routes.router.add_route("*", "/{path:.*}", self.miss)
         return routes
+
+
+def _told(failed: PluginFailedError) -> str:
+    inner: JsonObject = {
+        "args": failed.details,
+        "error_type": failed.error_type,
+        "message": failed.message,
+    }
+    return marshal(inner).decode()
 
 
 def _answer(status: int, value: object) -> web.Response:

@@ -111,7 +111,7 @@ class _Running:
             await self.process.wait()
             self.ready.set()
             for session in self.sessions.values():
-                closed = {
+                closed: JsonObject = {
                     "error_type": "ConnectionClosedError",
                     "message": "Connection closed unexpectedly",
                     "args": {},
@@ -191,7 +191,9 @@ class PluginHost:
         return running.process.pid if running and running.process.returncode is None else None
 
     @asynccontextmanager
-    async def session(self, action: str, data: JsonObject, about: JsonObject) -> AsyncGenerator[Session]:
+    async def session(
+        self, action: str, data: JsonObject, about: JsonObject
+    ) -> AsyncGenerator[Session]:
         """Send a request; a session that is left is forgotten, and the plugin not told.
 
         `data` is what the action takes; `about` is the conversation, message and app it belongs to.
@@ -241,12 +243,16 @@ class PluginHost:
             limit=self._max_line_bytes,
         )
         running = _Running(process)
-        running.tasks += [asyncio.create_task(task) for task in (running.read(), running.read_errors())]
+        running.tasks += [
+            asyncio.create_task(task) for task in (running.read(), running.read_errors())
+        ]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(running.ready.wait(), _READY_SECONDS)
         if not running.ready.is_set() or process.returncode is not None:
             await running.end()
-            raise PluginFailedError("not_started", b"".join(running.said).decode("utf-8", "replace"))
+            raise PluginFailedError(
+                "not_started", b"".join(running.said).decode("utf-8", "replace")
+            )
         return running
 
     def figures(self) -> Figures:

@@ -130,7 +130,9 @@ def _read(wanted: Any, size: int) -> Asked:
     for message in wanted["messages"]:
         roles.append(message["role"])
         content = message["content"]
-        for item in [{"type": "text", "text": content}] if isinstance(content, str) else content or []:
+        for item in (
+            [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+        ):
             if item["type"] == "text":
                 texts.append(item["text"])
             else:

@@ -2,13 +2,11 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from pydantic import JsonValue
-
-from coatcheck.protocol import JsonObject
+from coatcheck.protocol import Json, JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ def image(of: Picture, ref: str | None = None) -> JsonObject:
 
 def user(text: str, *contents: JsonObject) -> JsonObject:
     """Return a user's message."""
-    items: list[JsonValue] = [{"type": "text", "data": text}, *contents]
+    items: list[Json] = [{"type": "text", "data": text}, *contents]
     return {"role": "user", "content": items if contents else text, "name": None}
 
 
@@ -55,14 +53,14 @@ def assistant(text: str) -> JsonObject:
     return {"role": "assistant", "content": text, "name": None, "tool_calls": []}
 
 
-def invocation(model_url: str, messages: Sequence[JsonObject], **more: JsonValue) -> JsonObject:
+def invocation(model_url: str, messages: Sequence[JsonObject], **more: Json) -> JsonObject:
     """Return an invocation's `data`. `model_url` is where the plugin finds its model."""
     return {**settings(model_url), "prompt_messages": list(messages), **more}
 
 
 def settings(model_url: str) -> JsonObject:
     """Return an invocation's `data` without its messages."""
-    credentials: Mapping[str, JsonValue] = {
+    credentials: JsonObject = {
         "endpoint_url": model_url,
         "api_key": "sk-loopback",
         "mode": "chat",
@@ -73,7 +71,7 @@ def settings(model_url: str) -> JsonObject:
         "provider": "loopback",
         "model_type": "llm",
         "model": "gpt-4o",
-        "credentials": dict(credentials),
+        "credentials": credentials,
         "model_parameters": {},
         "tools": None,
         "stop": None,
