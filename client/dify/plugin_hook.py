@@ -466,20 +466,22 @@ def _kept(config: _Config, name: str) -> str | None:
     Raises:
         _FailedError: the folder cannot be read, or the copy is too large.
     """
+    import errno
     import fcntl
     import stat
 
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(os.path.join(config.cache, "blobs", name), flags)
-    except FileNotFoundError:
-        return None
     except OSError as error:
-        raise _FailedError(f"hook_cache_unreadable: {error.strerror}") from None
-    with open(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if error.errno in (errno.ENOENT, errno.ELOOP):
             return None
+        raise _FailedError(f"hook_cache_unreadable: {error.strerror}") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return None
+    with open(descriptor, "rb", buffering=0) as file:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the daemon keeps what is read
             return _encoded(file.readinto, name, status.st_size, config.max_blob_bytes)
