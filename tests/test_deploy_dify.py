@@ -1,5 +1,7 @@
 """What `deploy/dify` holds is right by its schema, and speaks of what there is."""
 
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,3 +76,20 @@ def test_what_the_settings_propose_can_be_read(tmp_path: Path) -> None:
     changed.write_text(text.replace('"observe"\n', '"on"\n').replace("# reuse", "reuse"), "utf-8")
     (upstream,) = load_settings(changed, {}).upstream
     assert (upstream.mode, upstream.reuse) == ("on", "ref")
+
+
+def test_the_commands_of_the_page_exist_and_its_files_too() -> None:
+    page = (DEPLOY.parent / "docs/dify.md").read_text("utf-8")
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL))
+    lines = [line.partition("#")[0].partition(">")[0] for line in blocks.splitlines()]
+    found = [
+        line.partition(" coatcheck ")[2] or line.partition(" coatcheck-hook ")[2]
+        for line in lines
+        if " compose run " in line
+    ]
+    assert len(found) == 3
+    for command in found:
+        name, part, *arguments = shlex.split(command)
+        assert_parses([name, part, *arguments])
+    for path in re.findall(r"(?<![\w/])deploy/\S+\.(?:toml|yaml)", page):
+        assert (DEPLOY.parent / path).is_file()
