@@ -24,7 +24,7 @@ from .server_process import ServerStartError
     default=IMAGE_BYTES,
     show_default=True,
     type=click.IntRange(1000),
-    help="Of each of the 30 images in Dify's chat, which take 12 GB of memory at their default.",
+    help="Of each of the 30 images in Dify's chat, which take 8 GB of memory at their default.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.option("--check", is_flag=True, help="Exit with 1 when a limit is missed or not measured.")
