@@ -1,15 +1,22 @@
-"""For Dify: a hook inside its plugins and where it is placed, and refs in its API (`file_runtime`)."""
+"""For Dify: what stands inside its plugins, and in its API."""
 
 from . import plugin_hook
+from .composing import mark_prompts, unmark_prompts
 from .environment import find_environments
+from .file_refs import FileRefs
+from .file_runtime import RefFileRuntime
 from .placement import HookConfig, Placement, State, place, take_away
 
 __all__ = [
+    "FileRefs",
     "HookConfig",
     "Placement",
+    "RefFileRuntime",
     "State",
     "find_environments",
+    "mark_prompts",
     "place",
     "plugin_hook",
     "take_away",
+    "unmark_prompts",
 ]

@@ -7,9 +7,9 @@ import pytest
 from pydantic_core import from_json
 
 from ..clients.environments import Environment
-from .api_client import Answer, ApiClient, DaemonError
+from .api_client import ApiClient, DaemonError
 from .model_server import words
-from .prompt import assistant, image, invocation, picture, user
+from .prompt import assistant, document, image, invocation, picture, user
 from .stand import Stand
 
 CHUNKS = 100
@@ -48,7 +48,15 @@ class HarnessContract:
         inline = len(shown.data) * 4 // 3
         assert answer.request_bytes == received.size > inline
         assert answer.response_bytes == received.answer_bytes < 40_000
-        assert received.bytes_to_plugin > inline
+        figures = stand.figures()
+        assert (
+            figures.bytes_to_plugin
+            >= figures.longest_to_plugin
+            >= received.bytes_to_plugin
+            > inline
+        )
+        assert figures.longest_from_plugin > 100
+        assert figures.cpu_seconds > 0
         assert (received.bytes_from_plugin > CHUNKS * inline) == self.echoes
         assert self.echoes or received.bytes_from_plugin < 60_000
 
@@ -58,21 +66,17 @@ class HarnessContract:
         assert stand.asked == []
         assert stand.received[0].path.endswith("/dispatch/llm/num_tokens")
 
-    def test_a_plugin_killed_mid_stream_ends_the_stream_with_an_error(
+    def test_contents_of_each_type_reach_the_model_class(
         self, stand: Stand, api: ApiClient
     ) -> None:
-        stand.fail("hang")
-        data = invocation(stand.model.url, [user("Wait.")])
-        answer = Answer()
-        stream = api.stream(data, answer)
-        for _ in range(stand.model.pieces_before_hang - 1):
-            next(stream)
-        stand.kill_plugin()
-        with pytest.raises(DaemonError, match="ConnectionClosedError") as caught:
-            list(stream)
-        assert caught.value.kind == "PluginInvokeError"
-        stand.forget()
-        assert len(api.invoke(data).chunks) == CHUNKS + 1
+        shown = picture(1000)
+        kinds = ("document", "audio", "video")
+        contents = [image(shown), *(document(shown, kind=kind) for kind in kinds)]
+        data = invocation(stand.model.url, [user("Hello", *contents)], tells_contents=True)
+        api.invoke(data)
+        (asked,) = stand.asked
+        assert [content.kind for content in asked.contents] == ["image", *kinds]
+        assert {content.sha256 for content in asked.contents} == {shown.sha256}
 
     def test_sessions_share_the_pipes_and_nothing_else(self, stand: Stand, api: ApiClient) -> None:
         def ask(number: int) -> str:

@@ -31,12 +31,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request: its text parts together, its attachments in order, the size of its body."""
+    """A request: its text parts together, its attachments in order, the size of its body.
+
+    `contents` is what the plugin's model class was given, of any type, if it was asked to tell.
+    """
 
     text: str
     parts: tuple[Part, ...]
     size: int
     roles: tuple[str, ...]
+    contents: tuple[Part, ...] = ()
 
 
 def words(text: str, count: int) -> list[str]:
@@ -64,7 +68,8 @@ class ModelServer:
         """`POST /v1/chat/completions`."""
         body = await request.read()
         wanted = await asyncio.to_thread(from_json, body)
-        asked = await asyncio.to_thread(_read, wanted, len(body))
+        contents = _contents(request.headers.get("X-Contents", ""))
+        asked = await asyncio.to_thread(_read, wanted, len(body), contents)
         self.asked.append(asked)
         failure, released = self.failure, self._released
         if isinstance(failure, int):
@@ -123,7 +128,12 @@ def _event(choice: object, usage: object) -> bytes:
     return to_json(chunk)
 
 
-def _read(wanted: Any, size: int) -> Asked:
+def _contents(told: str) -> tuple[Part, ...]:
+    items = (item.split(":", 3) for item in told.split(",") if item)
+    return tuple(Part(kind, "", sha256, int(size), url) for kind, sha256, size, url in items)
+
+
+def _read(wanted: Any, size: int, contents: tuple[Part, ...]) -> Asked:
     texts: list[str] = []
     parts: list[Part] = []
     roles: list[str] = []
@@ -137,7 +147,7 @@ def _read(wanted: Any, size: int) -> Asked:
                 texts.append(item["text"])
             else:
                 parts.append(_part(item))
-    return Asked("".join(texts), tuple(parts), size, tuple(roles))
+    return Asked("".join(texts), tuple(parts), size, tuple(roles), contents)
 
 
 def _part(item: Mapping[str, Any]) -> Part:

@@ -42,6 +42,13 @@ def image(of: Picture, ref: str | None = None) -> JsonObject:
     }
 
 
+def document(of: Picture, ref: str | None = None, kind: str = "document") -> JsonObject:
+    """Return a document content, or one of audio or video: inline, or a ref."""
+    content = image(of, ref) | {"type": kind, "format": "pdf", "mime_type": "application/pdf"}
+    del content["detail"]
+    return content
+
+
 def user(text: str, *contents: JsonObject) -> JsonObject:
     """Return a user's message."""
     items: list[Json] = [{"type": "text", "data": text}, *contents]
@@ -53,12 +60,17 @@ def assistant(text: str) -> JsonObject:
     return {"role": "assistant", "content": text, "name": None, "tool_calls": []}
 
 
-def invocation(model_url: str, messages: Sequence[JsonObject], **more: Json) -> JsonObject:
-    """Return an invocation's `data`. `model_url` is where the plugin finds its model."""
-    return {**settings(model_url), "prompt_messages": list(messages), **more}
+def invocation(
+    model_url: str, messages: Sequence[JsonObject], tells_contents: bool = False, **more: Json
+) -> JsonObject:
+    """Return an invocation's `data`. `model_url` is where the plugin finds its model.
+
+    With `tells_contents` the plugin tells the model what it was given: `Asked.contents`.
+    """
+    return {**settings(model_url, tells_contents), "prompt_messages": list(messages), **more}
 
 
-def settings(model_url: str) -> JsonObject:
+def settings(model_url: str, tells_contents: bool = False) -> JsonObject:
     """Return an invocation's `data` without its messages."""
     credentials: JsonObject = {
         "endpoint_url": model_url,
@@ -66,6 +78,7 @@ def settings(model_url: str) -> JsonObject:
         "mode": "chat",
         "context_size": "1000000",
         "vision_support": "support",
+        "tells_contents": tells_contents,
     }
     return {
         "provider": "loopback",

@@ -62,9 +62,9 @@ def run_graphon(
 ) -> list[TurnFacts]:
     """Let graphon ask the stand's plugin turn by turn; return what it saw of each.
 
-    `daemon_url` and `key` are of what stands in the middle; without them the stand's own. With `refs`
-    graphon sends for each image the URL that is named for its path. With `counts` it asks for the
-    tokens of each turn first.
+    `daemon_url` and `key` are of what stands in the middle; without them the stand's own. In a turn
+    whose images are all in `refs`, graphon sends the URLs that are named there, and reads no file. With
+    `counts` it asks for the tokens of each turn first.
     """
     told: dict[str, object] = {
         "folder": str(folder),

@@ -1,15 +1,18 @@
 """The harness with the SDKs that run on every Python of ours, and the parts that need no plugin."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from pydantic_core import from_json, to_json
 
 from ..clients.environments import DIFY_ECHOING, DIFY_OLD, Environment
-from .api_client import ApiClient, DaemonError
-from .contract import HarnessContract
+from .api_client import Answer, ApiClient, DaemonError
+from .contract import CHUNKS, HarnessContract
 from .prompt import image, invocation, picture, user
+from .slim import slim_binary
 from .stand import TENANT, Limits, Stand, standing
 
 pytestmark = pytest.mark.system
@@ -28,6 +31,36 @@ class TestOldSdk(HarnessContract):
 @pytest.fixture
 def stand(stands: Callable[[Environment], Stand]) -> Stand:
     return stands(DIFY_OLD)
+
+
+def test_a_plugin_killed_mid_stream_ends_the_stream_with_an_error(stand: Stand) -> None:
+    data, answer = invocation(stand.model.url, [user("Wait.")]), Answer()
+    with ApiClient(stand.url, stand.key, stand.plugin.plugin_id) as api:
+        stand.fail("hang")
+        stream = api.stream(data, answer)
+        for _ in range(stand.model.pieces_before_hang - 1):
+            next(stream)
+        stand.kill_plugin()
+        with pytest.raises(DaemonError, match="ConnectionClosedError") as caught:
+            list(stream)
+        assert caught.value.kind == "PluginInvokeError"
+        stand.forget()
+        assert len(api.invoke(data).chunks) == CHUNKS + 1
+
+
+def test_the_slim_executable_makes_frames_to_lines(stand: Stand, tmp_path: Path) -> None:
+    data = invocation(stand.model.url, [user("Hello", image(picture(1000)))])
+    done = subprocess.run(
+        [slim_binary(tmp_path), "-id", stand.plugin.unique_identifier, "-action", "invoke_llm"],
+        input=to_json({"data": data}),
+        env={"SLIM_DAEMON_ADDR": stand.url, "SLIM_DAEMON_KEY": stand.key},
+        capture_output=True,
+        check=True,
+    )
+    events = [from_json(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["message", *["chunk"] * (CHUNKS + 1), "done"]
+    assert events[1]["data"]["data"]["prompt_messages"] == []
+    assert stand.received[0].path == "/v2/invoke/dispatch/llm/invoke"
 
 
 def test_what_the_structs_do_not_name_does_not_reach_the_plugin(stand: Stand) -> None:
@@ -61,7 +94,7 @@ def test_other_paths_are_answered(stand: Stand) -> None:
 
 
 def test_limits_of_lines_bodies_and_time_and_nothing_left_running(tmp_path: Path) -> None:
-    limits = Limits(line_bytes=3_000, body_bytes=200_000, execution_seconds=0.5)
+    limits = Limits(line_bytes=3_000, body_bytes=200_000)
     with standing(DIFY_ECHOING, tmp_path, limits) as stand:
         data = invocation(stand.model.url, [user("Hello", image(picture(10_000)))])
         with ApiClient(stand.url, stand.key, stand.plugin.plugin_id) as api:
@@ -73,7 +106,7 @@ def test_limits_of_lines_bodies_and_time_and_nothing_left_running(tmp_path: Path
                 api.invoke(invocation(stand.model.url, [user("Hello", image(picture(200_000)))]))
             stand.start_plugin()
             stand.fail("hang")
-            stand.model.pieces_before_hang = 0
+            stand.face.max_execution_seconds = 0.5
             with pytest.raises(DaemonError, match="killed by timeout") as caught:
                 api.invoke(invocation(stand.model.url, [user("Hello")]))
             assert caught.value.kind == "PluginDaemonInternalServerError"

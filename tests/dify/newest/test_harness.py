@@ -21,30 +21,23 @@ class TestNewestSdk(HarnessContract):
 
 
 @pytest.mark.parametrize("graphon", [GRAPHON_OLD, DIFY], ids=lambda which: which.name)
-def test_graphon_sends_an_image_and_reads_the_answer(
+def test_graphon_sends_an_image_or_its_url_and_reads_the_answer(
     graphon: Environment, stands: Callable[[Environment], Stand], tmp_path: Path
 ) -> None:
     skip_without(graphon)
     stand, shown = stands(DIFY_OLD), picture(500_000)
-    path = tmp_path / shown.name
-    path.write_bytes(shown.data)
-    turns = [[Told("user", "What is it?", (path,))]] * 2
-    for facts in run_graphon(graphon, stand, tmp_path, turns, counts=True):
+    inline, named = tmp_path / "inline.jpg", tmp_path / "named.jpg"
+    inline.write_bytes(shown.data)
+    named.write_bytes(b"never read")
+    ref = f"blob:sha256:{shown.sha256}"
+    turns = [[Told("user", "What is it?", (path,))] for path in (inline, named)]
+    sent, referred = run_graphon(graphon, stand, tmp_path, turns, refs={named: ref}, counts=True)
+    for facts in (sent, referred):
         assert facts.error is None
-        assert (facts.chunks, facts.files_read, facts.prompt_messages) == (CHUNKS + 1, 1, 0)
+        assert (facts.chunks, facts.prompt_messages) == (CHUNKS + 1, 0)
         assert facts.text == "".join(words("What is it?", CHUNKS))
         assert (facts.usage, facts.tokens) == (3 + 85 + CHUNKS, 3 + 1 + 3 + 3)
-        assert facts.request_bytes > len(shown.data) * 4 // 3
-    assert [asked.parts[0].sha256 for asked in stand.asked] == [shown.sha256] * 2
-
-
-def test_graphon_sends_a_url_in_an_images_place(
-    stands: Callable[[Environment], Stand], tmp_path: Path
-) -> None:
-    skip_without(DIFY)
-    stand, path = stands(DIFY_OLD), tmp_path / "0.jpg"
-    path.write_bytes(b"never read")
-    turns = [[Told("user", "What is it?", (path,))]]
-    (facts,) = run_graphon(DIFY, stand, tmp_path, turns, refs={path: "blob:sha256:" + "0" * 64})
-    assert (facts.files_read, facts.request_bytes < 1000) == (0, True)
-    assert stand.asked[0].parts[0].url == "blob:sha256:" + "0" * 64
+    assert (sent.files_read, sent.request_bytes > len(shown.data) * 4 // 3) == (1, True)
+    assert (referred.files_read, referred.request_bytes < 1000) == (0, True)
+    first, second = (asked.parts[0] for asked in stand.asked)
+    assert (first.sha256, second.url) == (shown.sha256, ref)

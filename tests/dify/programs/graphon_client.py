@@ -3,7 +3,7 @@
 Run in an environment of graphon's with one JSON line on standard input:
 `daemon`, `key` and `plugin` (unique identifier); `invocation`, the `data` without prompt messages;
 `turns`, each a list of messages `{"role", "text", "images": [path..]}`; `refs`, a map from an image's
-path to the URL that stands for it (then graphon is told to send URLs, and reads no file);
+path to the URL that stands for it (in a turn whose images all have one, graphon is told to send URLs);
 `counts`, whether each turn's tokens are counted first.
 Prints one JSON line for each turn: `request_bytes`, `files_read`, `chunks`, `text`, `usage`,
 `prompt_messages` (the most that any chunk carried), `tokens`, `seconds`, or `error`.
@@ -43,11 +43,13 @@ class Runtime:
 
     def __init__(self, refs):
         self.refs = refs
+        self.multimodal_send_format = "base64"
         self.files_read = 0
 
-    @property
-    def multimodal_send_format(self):
-        return "url" if self.refs else "base64"
+    def begin(self, turn):
+        images = [path for told in turn for path in told["images"]]
+        has_refs = images and all(path in self.refs for path in images)
+        self.multimodal_send_format = "url" if has_refs else "base64"
 
     def load_file_bytes(self, *, file):
         self.files_read += 1
@@ -90,6 +92,7 @@ def message(told):
 def run(client, wanted, turn, runtime):
     begun = time.monotonic()
     read_before = runtime.files_read
+    runtime.begin(turn)
     data = {
         **wanted["invocation"],
         "prompt_messages": jsonable_encoder([message(told) for told in turn]),
