@@ -11,6 +11,7 @@ import pytest
 from bench.server_process import ServerProcess
 
 from coatcheck.client.dify import HookConfig, place
+from coatcheck.protocol import Scope
 from coatcheck.store import open_keys
 
 from ..clients.environments import DIFY_OLD
@@ -36,8 +37,10 @@ class Deployed:
 async def make_keys(data: Path) -> tuple[str, str]:
     """Make a key that may take turns, and one that may read, of one tenant."""
     async with open_keys(data) as keys:
-        turns = await keys.create(tenant="dify", scopes=("read", "write", "gateway"))
-        read = await keys.create(tenant="dify", scopes=("read",))
+        taking: tuple[Scope, ...] = ("read", "write", "gateway")
+        reading: tuple[Scope, ...] = ("read",)
+        turns = await keys.create(tenant="dify", scopes=taking)
+        read = await keys.create(tenant="dify", scopes=reading)
         return turns.key.text, read.key.text
 
 
