@@ -113,6 +113,42 @@ _GEMINI = TurnForm(
     body=lambda parts: {"contents": _user("parts", parts)},
 )
 
+
+def _dify_image(base64_data: str = "", url: str = "") -> Part:
+    return {
+        "type": "image",
+        "format": "jpg",
+        "base64_data": base64_data,
+        "url": url,
+        "mime_type": _TYPE,
+        "filename": "photograph.jpg",
+        "detail": "low",
+    }
+
+
+_DIFY = TurnForm(
+    dialect="dify.llm",
+    path="/plugin/bench/dispatch/llm/invoke",
+    base_path="",
+    inline=lambda text: _dify_image(text),
+    ref=lambda ref: _dify_image(url=ref),
+    text=lambda text: {"type": "text", "data": text},
+    body=lambda parts: {
+        "user_id": "bench",
+        "data": {
+            "provider": "bench",
+            "model_type": "llm",
+            "model": _MODEL,
+            "credentials": {},
+            "prompt_messages": _user("content", parts),
+            "model_parameters": {},
+            "tools": None,
+            "stop": None,
+            "stream": True,
+        },
+    },
+)
+
 TURN_FORMS: Mapping[str, TurnForm] = MappingProxyType(
-    {form.dialect: form for form in (CHAT, _RESPONSES, _ANTHROPIC, _GEMINI)}
+    {form.dialect: form for form in (CHAT, _RESPONSES, _ANTHROPIC, _GEMINI, _DIFY)}
 )

@@ -111,14 +111,15 @@ class SplicedBody:
     ) -> None:
         self._segments = segments
         self._open_blob = open_blob
+        self._size = sum(
+            segment.encoded_size if isinstance(segment, Base64Of) else len(segment)
+            for segment in segments
+        )
 
     @property
     def size(self) -> int:
         """Bytes."""
-        return sum(
-            segment.encoded_size if isinstance(segment, Base64Of) else len(segment)
-            for segment in self._segments
-        )
+        return self._size
 
     async def chunks(self) -> AsyncGenerator[Buffer]:
         """Yield the texts, and each blob in base64 runs."""

@@ -22,13 +22,14 @@ from coatcheck.protocol import (
     decode_json,
     dialect,
     dotted,
+    error_event,
     messages_in,
     sniff,
 )
 from coatcheck.store import ImageWorkers
 
 from .body import Body
-from .echo_voice import EchoAnswer, Heard, Place, Said, Voice, json_answer
+from .echo_voice import EchoAnswer, Heard, Place, Said, Voice, event_stream, json_answer
 from .errors import DecoderUnavailableError, RequestRefusedError, UnknownIdError
 from .picture import glance
 from .upstream import ECHO, Outgoing, UpstreamConfig
@@ -74,8 +75,10 @@ class EchoUpstream:
             said = Said(text, int(self._clock()), heard_tokens=len(text.split(" ")))
             return self._voice.answer(heard, said)
         except (RequestRefusedError, DecoderUnavailableError) as error:
-            problem = error.problem
-            return json_answer(problem.status, self._dialect.provider.error(problem))
+            problem, provider = error.problem, self._dialect.provider
+            if provider.told_by(path) == "stream":
+                return event_stream([error_event(provider, problem)], problem.status)
+            return json_answer(problem.status, provider.error(problem))
 
 
 async def _read(body: Body | None) -> JsonObject:

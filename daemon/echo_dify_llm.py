@@ -23,6 +23,7 @@ from .errors import RequestRefusedError
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _PICTURED = "image"
+_POLLING = "/polling/"
 _KINDS = frozenset({"text", _PICTURED, "document", "audio", "video"})
 _MESSAGES = "data.prompt_messages"
 _PRICES: JsonObject = {
@@ -42,6 +43,8 @@ class DifyLlmVoice:
 
     def places(self, heard: Heard) -> Sequence[Place]:
         """Check the messages; see `Voice.places`."""
+        if _POLLING in heard.path:
+            raise RequestRefusedError("echo's turns are not polled", "invalid_request")
         data = require_object(heard.body.get("data"), "data")
         places: list[Place] = []
         for index, item in enumerate(

@@ -111,9 +111,9 @@ def json_answer(status: int, value: Json) -> EchoAnswer:
     return EchoAnswer(status, headers, [body])
 
 
-def event_stream(events: Sequence[bytes]) -> EchoAnswer:
+def event_stream(events: Sequence[bytes], status: int = 200) -> EchoAnswer:
     """Return an answer of server-sent events."""
-    return EchoAnswer(200, CIMultiDict({"Content-Type": _SSE}), events)
+    return EchoAnswer(status, CIMultiDict({"Content-Type": _SSE}), events)
 
 
 def require_list(value: Json, path: str, what: str) -> Sequence[Json]:

@@ -10,7 +10,7 @@ turn names is known to be held.
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 
 from aiohttp import web
 
@@ -99,6 +99,7 @@ class Gateway:
     ) -> None:
         """Without a `fitter` no upstream has an image policy."""
         self._config = config
+        self._own_authorities = lru_cache(maxsize=64)(own_authorities)
         self._upstreams = upstreams
         self._passage = passage
         self._edge = edge
@@ -242,7 +243,7 @@ class Gateway:
 
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
-        return self._config.public_origins | own_authorities(request.host)
+        return self._config.public_origins | self._own_authorities(request.host)
 
     async def _expand(
         self, parsed: ParsedRequest, tenant: str, dialect: Dialect, origins: Collection[str]

@@ -16,6 +16,10 @@ from .upstream import Answer, Outgoing, Upstream, UpstreamConfig
 
 Clock = Callable[[], float]
 
+_TELL_BYTES = (
+    4 * 1024 * 1024
+)  # of a body: telling the meters costs as much as sending some kilobytes
+
 
 class MeteredBlobs:
     """A `BlobSource` whose answers are timed."""
@@ -127,11 +131,8 @@ class MeteredUpstream:
         self._clock = clock
         self._is_store = hop == "store"
         self._carried = meters.store_bytes if self._is_store else meters.upstream_bytes
-
-    @property
-    def config(self) -> UpstreamConfig:
+        self.config: UpstreamConfig = upstream.config
         """As the upstream's."""
-        return self._upstream.config
 
     @asynccontextmanager
     async def send(self, outgoing: Outgoing) -> AsyncGenerator[Answer]:
@@ -170,10 +171,18 @@ class _CountedBody:
         return self._body.size
 
     async def chunks(self) -> AsyncGenerator[Buffer]:
-        async with aclosing(self._body.chunks()) as chunks:
-            async for chunk in chunks:
-                self._count(len(chunk))
-                yield chunk
+        untold = 0
+        try:
+            async with aclosing(self._body.chunks()) as chunks:
+                async for chunk in chunks:
+                    untold += len(chunk)
+                    if untold >= _TELL_BYTES:
+                        self._count(untold)
+                        untold = 0
+                    yield chunk
+        finally:
+            if untold:
+                self._count(untold)
 
 
 class _CountedAnswer:

@@ -90,8 +90,7 @@ class Payload(aiohttp.Payload):
         self._settled.clear()
         try:
             async with aclosing(self._body.chunks()) as chunks:
-                while (chunk := await self._next(chunks)) is not None:
-                    await writer.write(chunk)
+                await self._write_all(writer, chunks)
         except (DaemonError, WebError) as error:
             self.failure = error
             raise
@@ -103,15 +102,23 @@ class Payload(aiohttp.Payload):
         """Wait until nothing reads the body any more: its source may have another reader next."""
         await self._settled.wait()
 
-    async def _next(self, chunks: AsyncGenerator[Buffer]) -> Buffer | None:
-        """Return what is to be sent next; waiting for it is no fault of the upstream."""
-        if self.patience:
-            self.patience.hold()
+    async def _write_all(
+        self, writer: AbstractStreamWriter, chunks: AsyncGenerator[Buffer]
+    ) -> None:
+        """Write what comes; waiting for it is no fault of the upstream."""
+        patience = self.patience
+        if patience is None:
+            async for chunk in chunks:
+                await writer.write(chunk)
+            return
+        patience.hold()
         try:
-            return await anext(chunks, None)
+            async for chunk in chunks:
+                patience.renew()
+                await writer.write(chunk)
+                patience.hold()
         finally:
-            if self.patience:
-                self.patience.renew()
+            patience.renew()
 
     def abort(self) -> None:
         """Drop the connection that this was written to, and what its buffer still holds.

@@ -160,11 +160,16 @@ async def _pass_whole(
         await _pass_read(way, chunks, reading)
         return
     watch = tap.watch(answer, is_stream=False) if tap else None
+    way.response.join_head()
     await way.begin()
-    async for chunk in chunks:
-        await way.give(chunk)
-        if watch:
-            watch.see(chunk, ends_inside=False)
+    try:
+        async for chunk in chunks:
+            await way.give(chunk)
+            if watch:
+                watch.see(chunk, ends_inside=False)
+    except DaemonError:
+        await way.response.write(b"")  # the head at least: that there was an answer
+        raise
     if watch:
         watch.end()
 

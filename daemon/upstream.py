@@ -207,10 +207,15 @@ class Upstreams:
         self._serving: Mapping[str, Sequence[Upstream]] = {
             name: self._find_serving(name) for name in DIALECTS
         }
+        self._having_passing = frozenset(
+            name
+            for name, serving in self._serving.items()
+            if any(not upstream.config.reads_turns for upstream in serving)
+        )
 
     def has_passing(self, dialect: str) -> bool:
         """Whether any upstream takes turns of a dialect without their being read here."""
-        return any(not upstream.config.reads_turns for upstream in self._serving[dialect])
+        return dialect in self._having_passing
 
     def find(self, dialect: str, model: str) -> Upstream | None:
         """Return the first upstream of the dialect whose patterns match the model."""

@@ -2,15 +2,16 @@
 
 What is asked stands in the body's `data`: the model, its `credentials`, and `prompt_messages`, whose `content` is a
 string or a list. An item of that list other than text has its bytes in `base64_data`, or a URL in `url`, and the type
-in `mime_type`. `url` is the one field that every part of Dify passes on, so that a ref rides there. Source: the
-entities of `dify_plugin` 0.10 (entities/model/message.py) and of `graphon` 0.8 (model_runtime/entities), and
+in `mime_type`. `url` is the one field that every part of Dify passes on, so that a ref rides there; where an item has
+no such field, in `base64_data`, so that the item comes back as it was. A data URL in `url` stays what it is, and so do
+bytes beside another's URL, which nobody reads. Source: the entities of `dify_plugin` 0.10 (entities/model/message.py) and of `graphon` 0.8 (model_runtime/entities), and
 langgenius/dify-plugin-daemon, pkg/entities/model_entities/llm.go.
 """
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from .attachment import Found, FoundRef, Path, Slot
+from .attachment import Found, FoundInline, FoundRef, Path, Slot
 from .dialect import Call
 from .json_value import Json, JsonObject
 from .provider_dify import DIFY
@@ -20,6 +21,7 @@ from .ref import Ref
 _TEXT = "text"
 _BYTES = "base64_data"
 _URL = "url"
+_TYPE = "mime_type"
 # Where a plugin is found: by its id and tenant, by what the request says of both, or by its package.
 _PLACES = (
     ("/plugin/{tenant}/dispatch", "by its plugin's id"),
@@ -82,27 +84,30 @@ class _ContentSlot:
 
     def put_ref(self, ref: Ref) -> None:
         """Put a ref there, without its type: that stands beside it."""
-        self._put("", str(replace(ref, media_type=None)))
+        text = str(replace(ref, media_type=None))
+        if self.holder.get(_URL) is None:
+            self.holder[_BYTES] = text
+        else:
+            self.put_url("", text)
 
     def put_inline(self, media_type: str, base64_text: str) -> None:
         """Put base64 there; a type that stands there stays as it is written."""
-        self._put(base64_text, "")
-        if not self.holder.get("mime_type"):
-            self.holder["mime_type"] = media_type
+        self.holder[_BYTES] = base64_text
+        if self.holder.get(_URL) is not None:
+            self.holder[_URL] = ""
+        if not self.holder.get(_TYPE):
+            self.holder[_TYPE] = media_type
 
     def put_url(self, media_type: str, url: str) -> None:
         """Put a URL there."""
-        self._put("", url)
+        self.holder[_BYTES] = ""
+        self.holder[_URL] = url
 
     def declare(self, media_type: str) -> None:
         """Write the type of other bytes, which the format names too."""
-        self.holder["mime_type"] = media_type
+        self.holder[_TYPE] = media_type
         if "format" in self.holder:
             self.holder["format"] = media_type.partition("/")[2]
-
-    def _put(self, base64_text: str, url: str) -> None:
-        self.holder[_BYTES] = base64_text
-        self.holder[_URL] = url
 
 
 def _walk_message(message: Json, path: Path, reader: Reader) -> Iterator[Slot]:
@@ -122,16 +127,26 @@ def _walk_message(message: Json, path: Path, reader: Reader) -> Iterator[Slot]:
 
 
 def _walk_item(item: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:
-    at_url = (*path, _URL)
-    url = string_at(item, _URL, at_url)
-    media_type = declared_type(item.get("mime_type"), path)
-    if url:  # who reads an item prefers it
-        found = reader.url(url, at_url) or own_file_id(url)
-        if isinstance(found, FoundRef):
-            found = FoundRef(replace(found.ref, media_type=media_type or found.ref.media_type))
-        if found:
-            yield _ContentSlot(at_url, found, item)
+    at_url, at_bytes = (*path, _URL), (*path, _BYTES)
+    media_type = declared_type(item.get(_TYPE), (*path, _TYPE))
+    url, base64 = string_at(item, _URL, at_url), string_at(item, _BYTES, at_bytes)
+    named = _named(url, media_type, at_url, reader) if url else None
+    if named:  # who reads an item prefers it
+        yield _ContentSlot(at_url, named, item)
         return
-    at_bytes = (*path, _BYTES)
-    if base64 := string_at(item, _BYTES, at_bytes):
-        yield _ContentSlot(at_bytes, reader.base64(base64, media_type, at_bytes), item)
+    found = reader.base64(base64, media_type, at_bytes) if base64 else None
+    if isinstance(found, FoundInline):
+        if not url and item.get(_TYPE):
+            yield _ContentSlot(at_bytes, found, item)
+    elif found:
+        if url:
+            raise wrong("bytes of ours stand beside another's URL", at_bytes)
+        yield _ContentSlot(at_bytes, found, item)
+
+
+def _named(url: str, media_type: str | None, path: Path, reader: Reader) -> Found | None:
+    """Read what a URL names here; a type beside it is the one that it is presented as."""
+    found = reader.link(url, path) or own_file_id(url)
+    if isinstance(found, FoundRef) and media_type:
+        return FoundRef(replace(found.ref, media_type=media_type))
+    return found

@@ -66,7 +66,7 @@ def read_envelope(body: JsonObject, dialect: Dialect) -> Envelope | None:
         raise EnvelopeError("a list of messages is required", f"{ENVELOPE_KEY}.append")
     if parent is None and not append:
         raise EnvelopeError("nothing is appended to nothing", f"{ENVELOPE_KEY}.append")
-    return Envelope(parent, append, _fields(value, inner, messages_key))
+    return Envelope(parent, append, _fields(value, inner, dialect))
 
 
 def field_path(key: str) -> str:
@@ -82,7 +82,7 @@ def _parent(value: JsonObject) -> Digest | None:
     return None if parent is None else _digest(parent, path)
 
 
-def _fields(value: JsonObject, body: JsonObject, messages_key: str) -> dict[str, Digest]:
+def _fields(value: JsonObject, body: JsonObject, dialect: Dialect) -> dict[str, Digest]:
     path = f"{ENVELOPE_KEY}.fields"
     fields = value.get("fields", {})
     if not isinstance(fields, dict):
@@ -90,8 +90,10 @@ def _fields(value: JsonObject, body: JsonObject, messages_key: str) -> dict[str,
     if len(fields) > MAX_FIELDS:
         raise EnvelopeError(f"more than {MAX_FIELDS} fields", path)
     for key in fields:
-        if key == messages_key:
+        if key == dialect.messages_key:
             raise EnvelopeError("the message list is no field", field_path(key))
+        if key == ENVELOPE_KEY or key in dialect.provider.private_keys:
+            raise EnvelopeError("it is never kept", field_path(key))
         if key in body:
             raise EnvelopeError("it stands in the body too", field_path(key))
     return {key: _digest(item, field_path(key)) for key, item in fields.items()}

@@ -52,8 +52,8 @@ def field_digest(value: Json) -> Digest | None:
 def fields_of(body: JsonObject, dialect: Dialect) -> Iterator[Field]:
     """Yield the values that are kept with a prompt, in the order of the text.
 
-    `body` is what has the message list; see `framed`. These are all but the message list, the model and the envelope; the first `MAX_FIELDS` of them.
-    Takes a millisecond for some 100 kB.
+    `body` is what has the message list; see `framed`. These are all but the message list, the model, the
+    envelope and what is private; the first `MAX_FIELDS` of them. Takes a millisecond for some 100 kB.
     """
     count = 0
     for key, value in body.items():

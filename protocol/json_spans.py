@@ -68,6 +68,8 @@ class _Seeker:
         return self._object(at, tree, path) if opening == "{" else self._pass(at)
 
     def skip(self, at: int) -> int:
+        if self._text[at] > " ":  # no space, as most often: quicker than an expression finds out
+            return at
         match = _space(self._text, at)
         return match.end() if match else at
 

@@ -6,6 +6,7 @@ Source: langgenius/dify, api/core/plugin/impl/base.py; langgenius/dify-plugin-da
 internal/core/plugin_daemon and pkg/entities/response.go.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -18,8 +19,8 @@ from .problem import Problem
 from .provider import ToldBy
 from .sse import SseReader
 
-_DISPATCHES = "/dispatch/"
 _POLLING = "/polling/"
+_dispatches = re.compile(r"(/plugin/[^/]+|/v2/invoke)/dispatch/").match
 _FAILED = -500
 _INVOKE_ERROR = "PluginInvokeError"
 
@@ -59,7 +60,7 @@ class Dify:
 
     def told_by(self, path: str) -> ToldBy:
         """Return that a stream tells of what is dispatched to a plugin, and JSON where that is polled."""
-        if _DISPATCHES not in path:
+        if not _dispatches(path):
             return "status"
         return "body" if _POLLING in path else "stream"
 

@@ -361,6 +361,7 @@ def test_a_remote_is_an_upstream_of_every_provider() -> None:
         "openai": "https://coat.example/v1",
         "anthropic": "https://coat.example",
         "gemini": "https://coat.example",
+        "dify": "https://coat.example",
     }
     for each in config.upstreams:
         assert each.is_edge

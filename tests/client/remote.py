@@ -27,13 +27,17 @@ from coatcheck.protocol import (
     altchars,
     decode_json,
     encode_json,
+    error_event,
     fields_of,
+    framed,
+    messages_in,
     prompt_digests,
     prompt_step,
     put_back,
     read_envelope,
     ref_form,
     sniff,
+    with_framed,
 )
 
 T = TypeVar("T")
@@ -143,20 +147,17 @@ class Remote:
             missing: list[Json] = [{"digest": envelope.parent}]
             return _refuse(spoken, "prompt_not_found", missing)
         messages: list[Json] = [*kept, *envelope.append]
-        whole = {
-            (spoken.messages_key if key == ENVELOPE_KEY else key): (
-                messages if key == ENVELOPE_KEY else value
-            )
-            for key, value in body.items()
-        }
+        rest = {key: value for key, value in body.items() if key != ENVELOPE_KEY}
+        inner = {**framed(spoken, rest), spoken.messages_key: messages}
         if absent := [one for one in envelope.fields.values() if one not in self.fields]:
             return _refuse(spoken, "field_not_found", [{"digest": one} for one in absent])
-        whole |= {key: self.fields[digest] for key, digest in envelope.fields.items()}
+        inner |= {key: self.fields[digest] for key, digest in envelope.fields.items()}
+        whole = with_framed(spoken, rest, inner)
         if lost := self._lost(spoken, whole):
             return _refuse(spoken, "blob_not_found", lost)
         self.upstream.append(self._hydrated(spoken, whole))
         if self.keeps:
-            self.fields |= {one.digest: one.value for one in fields_of(put_back_all(whole), spoken)}
+            self.fields |= {one.digest: one.value for one in fields_of(put_back_all(inner), spoken)}
         form = ref_form(spoken, messages).messages
         digests = prompt_digests(spoken.name, form)
         if not self.keeps:
@@ -169,7 +170,7 @@ class Remote:
         return Reply(200, headers, b"{}")
 
     def _lost(self, spoken: Dialect, body: JsonObject) -> list[Json]:
-        slots = [*spoken.walk(body[spoken.messages_key]), *spoken.walk_beside(body)]
+        slots = [*spoken.walk(messages_in(spoken, body)), *spoken.walk_beside(body)]
         return [
             {"digest": slot.found.ref.digest, "path": ".".join(map(str, slot.path))}
             for slot in slots
@@ -180,7 +181,7 @@ class Remote:
         """Return what an upstream gets."""
         copied = put_back(body)
         assert isinstance(copied, dict)
-        slots = [*spoken.walk(copied.get(spoken.messages_key)), *spoken.walk_beside(copied)]
+        slots = [*spoken.walk(messages_in(spoken, copied)), *spoken.walk_beside(copied)]
         for slot in slots:
             if isinstance(slot.found, FoundRef):
                 data = self.blobs[slot.found.ref.digest]
@@ -235,7 +236,11 @@ def read(request: Request) -> Json:
 
 def _refuse(spoken: Dialect, code: str, missing: list[Json]) -> Reply:
     problem = Problem(404, code, "Not found", "", cast("Mapping[str, Json]", {"missing": missing}))
-    return Reply(404, {"x-should-retry": "false"}, encode_json(spoken.provider.error(problem)))
+    headers = {"x-should-retry": "false"}
+    if spoken.provider.told_by(spoken.calls[0].path) != "stream":
+        return Reply(404, headers, encode_json(spoken.provider.error(problem)))
+    headers["content-type"] = "text/event-stream"
+    return Reply(404, headers, error_event(spoken.provider, problem))
 
 
 def _is_stores(path: str) -> bool:

@@ -137,6 +137,15 @@ IN_DIALECTS: dict[str, tuple[JsonObject, str]] = {
         {"role": "user", "parts": [{"inlineData": {"mimeType": _PDF, "data": DATA}}]},
         "fileUri",
     ),
+    "dify.llm": (
+        {
+            "role": "user",
+            "content": [
+                {"type": "document", "base64_data": DATA, "url": "", "mime_type": _PDF},
+            ],
+        },
+        "url",
+    ),
 }
 
 

@@ -1,9 +1,11 @@
 """What is read of a refusal, and how much."""
 
-from coatcheck.client.errors import PromptNotFoundError, ServerError
+import pytest
+
+from coatcheck.client.errors import BlobNotFoundError, PromptNotFoundError, ServerError
 from coatcheck.client.exchange import Reply
-from coatcheck.client.refusal import refusal
-from coatcheck.protocol import Digest, JsonObject, encode_json
+from coatcheck.client.refusal import code_of, refusal
+from coatcheck.protocol import DIFY, Digest, JsonObject, Problem, encode_json, error_event
 
 DIGEST = Digest.of(b"a")
 
@@ -25,3 +27,23 @@ def test_a_refusal_that_is_longer_than_any_is_not_parsed() -> None:
     error = refusal(refused(2_000_000))
     assert isinstance(error, ServerError)
     assert error.code is None
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/event-stream; charset=utf-8"])
+def test_a_frame_of_a_stream_is_read_as_the_refusal_that_it_is(kind: str) -> None:
+    missing: JsonObject = {"missing": [{"digest": DIGEST, "path": "data.prompt_messages.0"}]}
+    problem = Problem(404, "blob_not_found", "Not found", "it is gone", missing)
+    reply = Reply(404, {"content-type": kind}, error_event(DIFY, problem))
+    error = refusal(reply)
+    assert isinstance(error, BlobNotFoundError)
+    assert [one.digest for one in error.missing] == [DIGEST]
+    assert code_of(reply) == "blob_not_found"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"data: 1\n\n", b'data: {"error":{"code":"x"}}\n\n', b"data: {"]
+)
+def test_a_stream_of_anything_else_has_no_code(body: bytes) -> None:
+    reply = Reply(404, {"content-type": "text/event-stream"}, body)
+    assert code_of(reply) is None
+    assert isinstance(refusal(reply), ServerError)

@@ -6,17 +6,30 @@ import base64
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.client.remote import Remote, drive
+from tests.client.remote import Remote, content, drive
 
 from coatcheck.client.errors import ConnectionFailedError
 from coatcheck.client.exchange import Reply, Request
 from coatcheck.client.known import Known
 from coatcheck.client.turn import Taken, Turn, take
-from coatcheck.protocol import Digest, FoundInline, Json, JsonObject, dialect, prompt_step
+from coatcheck.protocol import (
+    Digest,
+    FoundInline,
+    Json,
+    JsonObject,
+    dialect,
+    encode_json,
+    field_digest,
+    framed,
+    prompt_digests,
+    prompt_step,
+    ref_form,
+    with_framed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +53,12 @@ class Spoken:
     path: str
     look: Callable[[str, bytes], JsonObject]
     rest: JsonObject
+    around: JsonObject = field(default_factory=dict[str, Json])
 
     def body(self, messages: list[Json]) -> JsonObject:
-        return {"model": "m", dialect(self.name).messages_key: messages, **self.rest}
+        spoken = dialect(self.name)
+        inner = {"model": "m", spoken.messages_key: messages, **self.rest}
+        return with_framed(spoken, self.around, inner)
 
     def take(self, remote: Remote, known: Known, messages: list[Json]) -> Taken:
         return self.send(remote, known, json.dumps(self.body(messages)).encode())
@@ -86,12 +102,33 @@ def _gemini_of_the_sdk(text: str, data: bytes) -> JsonObject:
     return {"role": "user", "parts": [{"text": text}, {"inlineData": inline}]}
 
 
+def _dify(text: str, data: bytes) -> JsonObject:
+    image: JsonObject = {
+        "type": "image",
+        "format": "png",
+        "base64_data": text_of(data),
+        "url": "",
+        "mime_type": "image/png",
+        "filename": "p.png",
+        "detail": "high",
+    }
+    parts: list[Json] = [{"type": "text", "data": text}, image]
+    return {"role": "user", "content": parts, "name": None}
+
+
 SPOKEN = [
     Spoken("openai.chat", "/v1/chat/completions", _chat, {"temperature": 0.5}),
     Spoken("openai.responses", "/v1/responses", _responses, {"stream": True}),
     Spoken("anthropic.messages", "/v1/messages?beta=true", _anthropic, {"max_tokens": 7}),
     Spoken("gemini.generate", "/v1beta/models/m:generateContent", _gemini, {}),
     Spoken("gemini.generate", "/v1/models/m:streamGenerateContent?alt=sse", _gemini_of_the_sdk, {}),
+    Spoken(
+        "dify.llm",
+        "/plugin/tenant/dispatch/llm/invoke",
+        _dify,
+        {"credentials": {"api_key": "k" * 20}, "stream": True},
+        {"user_id": "u", "context": {}},
+    ),
 ]
 CHAT = SPOKEN[0]
 
@@ -169,6 +206,104 @@ def test_an_edited_message_begins_a_branch(remote: Remote, known: Known) -> None
     assert len(turn["coatcheck"]["append"]) == 1  # type: ignore[arg-type]
     assert remote.sent("PUT") == []
     assert remote.upstream[-1] == CHAT.body([first, edited])
+
+
+def test_a_turn_of_difys_is_shortened_within_its_data(remote: Remote, known: Known) -> None:
+    """The bodies are exact: what another language's author has to write."""
+    spoken = replace(SPOKEN[-1], rest={"tools": TOOLS, **SPOKEN[-1].rest})
+    first = spoken.look("One", image(1))
+    ref = f"blob:{Digest.of(image(1))}"
+    item: JsonObject = {
+        "type": "image",
+        "format": "png",
+        "base64_data": "",
+        "url": ref,
+        "mime_type": "image/png",
+        "filename": "p.png",
+        "detail": "high",
+    }
+    short: JsonObject = {
+        "role": "user",
+        "content": [{"type": "text", "data": "One"}, item],
+        "name": None,
+    }
+    spoken.take(remote, known, [first])
+    around: JsonObject = {"user_id": "u", "context": {}}
+    rest: JsonObject = {"credentials": {"api_key": "k" * 20}, "stream": True}
+    assert remote.sent("POST", "/plugin/")[-1].body == encode_json(
+        {
+            **around,
+            "data": {"model": "m", "tools": TOOLS, **rest},
+            "coatcheck": {"parent": None, "append": [short]},
+        }
+    )
+    asking: JsonObject = {"role": "user", "content": "And?", "name": None}
+    spoken.take(remote, known, [first, remote.answer, asking])
+    (request,) = remote.sent("POST", "/plugin/")[1:]
+    (form,) = ref_form(dialect(spoken.name), [first]).messages
+    kept = prompt_digests(spoken.name, [form, remote.answer])
+    assert request.body == encode_json(
+        {
+            **around,
+            "data": {"model": "m", **rest},
+            "coatcheck": {
+                "parent": kept[-1],
+                "append": [asking],
+                "fields": {"tools": field_digest(TOOLS)},
+            },
+        }
+    )
+    assert remote.upstream[-1] == spoken.body([first, remote.answer, asking])
+
+
+def test_what_is_secret_beside_the_messages_is_never_kept(remote: Remote, known: Known) -> None:
+    secret: JsonObject = {"api_key": "k" * 2000}
+    spoken = replace(SPOKEN[-1], rest={"credentials": secret, "json_schema": "x" * 2000})
+    messages: list[Json] = [spoken.look("One", image(1))]
+    for _ in range(3):
+        spoken.take(remote, known, messages)
+        messages += [remote.answer, spoken.look("More", image(2))]
+    assert list(remote.fields.values()) == ["x" * 2000]
+    assert all(b"k" * 2000 in content(one) for one in remote.sent("POST", "/plugin/"))
+    assert all("credentials" in framed(dialect(spoken.name), turn) for turn in remote.turns)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"data":{"model":"m"}}',
+        b'{"data":{"model":"m","prompt_messages":null}}',
+        b'{"data":{"model":"m","prompt_messages":[]}}',
+        b'{"data":{"model":"m","prompt_messages":[7]}}',
+        b'{"data":null,"prompt_messages":[{"role":"user","content":"x"}]}',
+        b'{"data":[{"prompt_messages":[{"role":"user","content":"x"}]}]}',
+        b'{"data":{"model":"m"},"data":{"prompt_messages":[{"role":"user"}]}}',
+        b'{"data":{"model":"m","prompt_messages":[{"role":"user"}]},"coatcheck":{}}',
+        b"{}",
+    ],
+)
+def test_what_has_no_list_in_its_data_goes_as_it_came(
+    raw: bytes, remote: Remote, known: Known
+) -> None:
+    remote.before = lambda request: Reply(200, {}, b"{}")
+    SPOKEN[-1].send(remote, known, raw)
+    (seen,) = remote.seen
+    assert seen.body == raw
+
+
+def test_a_list_of_difys_without_a_digest_goes_whole_and_with_refs(
+    remote: Remote, known: Known
+) -> None:
+    spoken = SPOKEN[-1]
+    messages: list[Json] = [spoken.look("Look", image()), {"role": "user", "n": 2**60}]
+    spoken.take(remote, known, messages)
+    (turn,) = remote.turns
+    assert "coatcheck" not in turn
+    assert list(turn) == ["user_id", "context", "data"]
+    assert list(framed(dialect(spoken.name), turn)) == list(
+        framed(dialect(spoken.name), spoken.body(messages))
+    )
+    assert remote.upstream == [spoken.body(messages)]
 
 
 def _part(url: Json) -> list[Json]:

@@ -32,7 +32,7 @@ class Position:
 
 def every_position() -> Sequence[Position]:
     """Return the places of all dialects."""
-    return [*_chat(), *_responses(), *_anthropic(), *_gemini()]
+    return [*_chat(), *_responses(), *_anthropic(), *_gemini(), *_dify()]
 
 
 def _chat() -> Iterator[Position]:
@@ -291,4 +291,44 @@ def _gemini() -> Iterator[Position]:
         lambda v: counted(inline(v)),
         lambda v: counted({"inlineData": v}),
         path="/v1beta/models/m:countTokens",
+    )
+
+
+def _dify() -> Iterator[Position]:
+    def body(content: Json, role: str = "user", **more: Json) -> JsonObject:
+        message: JsonObject = {"role": role, "name": None, "content": content, **more}
+        data: JsonObject = {"provider": "p", "model": "m", "prompt_messages": [message]}
+        return {"user_id": "u", "data": data}
+
+    def item(kind: str = "image", media_type: str = "image/png", **fields: Json) -> JsonObject:
+        shown: JsonObject = {"type": kind, "format": media_type.partition("/")[2]}
+        return {**shown, "base64_data": "", "url": "", "mime_type": media_type, **fields}
+
+    def position(
+        about: str,
+        spelled: Spelled,
+        part: Callable[[Json], Json],
+        media_type: str = "image/png",
+        ask: Callable[[Json], JsonObject] = lambda part: body([part]),
+        path: str = "/plugin/t/dispatch/llm/invoke",
+    ) -> Position:
+        return Position("dify.llm", about, spelled, path, lambda v: ask(part(v)), ask, media_type)
+
+    def of(kind: str, media_type: str) -> Callable[[Json], Json]:
+        return lambda v: item(kind, media_type, base64_data=v)
+
+    def tool(part: Json) -> JsonObject:
+        return body([part], "tool", tool_call_id="c")
+
+    yield position("image", "base64", of("image", "image/png"))
+    yield position("image by URL", "link", lambda v: item(url=v))
+    yield position("image in a tool's result", "base64", of("image", "image/png"), ask=tool)
+    yield position("audio", "base64", of("audio", "audio/wav"), "audio/wav")
+    yield position("video", "base64", of("video", "video/mp4"), "video/mp4")
+    yield position(
+        "document",
+        "base64",
+        of("document", "application/pdf"),
+        "application/pdf",
+        path="/v2/invoke/dispatch/llm/num_tokens",
     )

@@ -6,7 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from coatcheck.protocol import Digest, Json, JsonObject, Pointer, SseReader
+from coatcheck.protocol import (
+    DIALECTS,
+    Dialect,
+    Digest,
+    Json,
+    JsonObject,
+    Pointer,
+    SseReader,
+    decode_json,
+    dotted,
+    framed,
+    messages_in,
+    messages_path,
+    with_framed,
+)
 
 Part = Callable[[str, str], Json]
 """Makes a part of a media type and a URL, a data URL or another."""
@@ -36,12 +50,41 @@ class Sample:
     said: Callable[[Any], str]
     delta: Callable[[Any], str]
     counted: Callable[[Any], int]
-    messages_key: str
     code: Callable[[Any], str]
     extension: Callable[[Any], Mapping[str, Any]]
     streaming: JsonObject = field(default_factory=dict[str, Json])
+    foreign_file_code: str = "file_not_found"
+    """What echo says of a provider's own file."""
     for_ann: JsonObject = field(default_factory=dict[str, Json])
     """What names the end user `ann` beside the messages; empty where the dialect has no field."""
+
+    @property
+    def spoken(self) -> Dialect:
+        """The dialect itself."""
+        return DIALECTS[self.name]
+
+    @property
+    def messages_key(self) -> str:
+        """The key of the message list, wherever that stands."""
+        return self.spoken.messages_key
+
+    def messages(self, body: Json) -> list[Any]:
+        """Return the message list of a body."""
+        assert isinstance(body, dict)
+        listed = messages_in(self.spoken, body)
+        assert isinstance(listed, list)
+        return listed
+
+    def enveloped(self, envelope: JsonObject) -> JsonObject:
+        """Return a request with an envelope in the place of its messages."""
+        body = self.body([])
+        inner = dict(framed(self.spoken, body))
+        del inner[self.messages_key]
+        return {**with_framed(self.spoken, body, inner), "coatcheck": envelope}
+
+    def refused(self, status: int) -> int:
+        """Return the status with which its clients are refused what another's are refused with `status`."""
+        return status if self.spoken.provider.told_by(self.path) == "status" else 200
 
     @property
     def paths(self) -> Sequence[str]:
@@ -66,7 +109,8 @@ class Sample:
 
     def place(self, message: int, part: int, key: str) -> str:
         """Return where a part stands, as `missing` names it; the text before it counts."""
-        return f"{self.messages_key}.{message}.{self._parts_key}.{part + 1}.{key}"
+        listed = dotted(messages_path(self.spoken))
+        return f"{listed}.{message}.{self._parts_key}.{part + 1}.{key}"
 
     @property
     def _parts_key(self) -> str:
@@ -81,6 +125,14 @@ def data_url(data: bytes, media_type: str) -> str:
 def stream_events(data: bytes) -> list[Any]:
     """Return the JSON of each event of a stream, but `[DONE]`."""
     return [json.loads(event.data) for event in SseReader().feed(data) if event.data != "[DONE]"]
+
+
+def read_answer(data: bytes) -> Any:
+    """Return an answer's JSON; of a stream that of its event, or of all of them in a list."""
+    if not data.startswith(b"data:"):
+        return decode_json(data)
+    events = stream_events(data)
+    return events[0] if len(events) == 1 else events
 
 
 def _split(url: str) -> str | None:
@@ -111,6 +163,31 @@ def _gemini_part(media_type: str, url: str) -> Json:
     return {"fileData": {"fileUri": url, "mimeType": media_type}}
 
 
+def _dify_part(media_type: str, url: str) -> Json:
+    data = _split(url)
+    return {
+        "type": "image",
+        "format": media_type.partition("/")[2],
+        "base64_data": data or "",
+        "url": "" if data else url,
+        "mime_type": media_type,
+        "filename": "p.png",
+        "detail": "low",
+    }
+
+
+def _raised(answer: Any) -> Mapping[str, Any]:
+    said = json.loads(json.loads(answer["message"])["message"])
+    args: Mapping[str, Any] = said["args"]
+    return args
+
+
+def _chunk_text(frame: Any) -> str:
+    content = frame["data"]["delta"]["message"]["content"]
+    assert isinstance(content, str)
+    return content
+
+
 def _user(*, text: JsonObject, key: str = "content") -> Callable[[Sequence[Json]], Json]:
     return lambda parts: {"role": "user", key: [text, *parts]}
 
@@ -135,7 +212,6 @@ SAMPLES = (
         said=lambda answer: answer["choices"][0]["message"]["content"],
         delta=lambda event: event["choices"][0]["delta"].get("content", ""),
         counted=lambda answer: 0,
-        messages_key="messages",
         code=lambda answer: answer["error"]["code"],
         extension=lambda answer: answer["error"],
         streaming={"stream": True},
@@ -156,7 +232,6 @@ SAMPLES = (
         said=lambda answer: _joined(answer["output"][0]["content"]),
         delta=lambda event: event["delta"] if event["type"] == "response.output_text.delta" else "",
         counted=lambda answer: answer["input_tokens"],
-        messages_key="input",
         code=lambda answer: answer["error"]["code"],
         extension=lambda answer: answer["error"],
         streaming={"stream": True},
@@ -179,7 +254,6 @@ SAMPLES = (
             event["delta"]["text"] if event["type"] == "content_block_delta" else ""
         ),
         counted=lambda answer: answer["input_tokens"],
-        messages_key="messages",
         code=lambda answer: answer["error"]["details"]["error_code"],
         extension=lambda answer: answer["error"]["details"],
         streaming={"stream": True},
@@ -200,8 +274,38 @@ SAMPLES = (
         said=lambda answer: _joined(answer["candidates"][0]["content"]["parts"]),
         delta=lambda event: _joined(event["candidates"][0]["content"]["parts"]),
         counted=lambda answer: answer["totalTokens"],
-        messages_key="contents",
         code=lambda answer: answer["error"]["details"][0]["code"],
         extension=lambda answer: answer["error"]["details"][0],
     ),
+    Sample(
+        name="dify.llm",
+        path="/plugin/tenant-1/dispatch/llm/invoke",
+        stream_path="/v2/invoke/dispatch/llm/invoke",
+        count_path="/plugin/tenant-1/dispatch/llm/num_tokens",
+        key=lambda url: "base64_data" if _split(url) else "url",
+        part=_dify_part,
+        file=lambda file_id: _dify_part("image/png", file_id),
+        file_ref=lambda ref: _dify_part("image/png", ref),
+        file_key="url",
+        body=lambda messages: {
+            "user_id": None,
+            "data": {
+                "provider": "p",
+                "model_type": "llm",
+                "model": "m",
+                "credentials": {"key": "secret"},
+                "prompt_messages": messages,
+                "stream": True,
+            },
+        },
+        message=_user(text={"type": "text", "data": "Look"}),
+        said=lambda frames: "".join(map(_chunk_text, frames)),
+        delta=_chunk_text,
+        counted=lambda answer: answer["data"]["num_tokens"],
+        code=lambda answer: _raised(answer)["code"],
+        extension=_raised,
+        foreign_file_code="invalid_image_url",
+        for_ann={"user_id": "ann"},
+    ),
 )
+BY_NAME: Mapping[str, Sample] = {sample.name: sample for sample in SAMPLES}

@@ -1,4 +1,4 @@
-"""Request bodies over the four dialects, each with places for attachments.
+"""Request bodies over the five dialects, each with places for attachments.
 
 `Place` says where one stands: the corpus' reader puts the bytes there inline, as a client would that
 talks to its provider itself, or names them by a ref, a pointer or the URL of a blob.
@@ -96,6 +96,15 @@ class Spell:
         uri = "file_uri" if is_snake or is_mixed else "fileUri"
         uri_text = self._uri(name).partition("?type=")[0]  # the type stands beside it
         return {"file_data" if is_snake else "fileData": {uri: uri_text, type_key: media_type}}
+
+    def item(self, name: str, **more: Json) -> JsonObject:
+        """Return Dify's item, without its kind."""
+        data, media_type = blobs()[name]
+        named: JsonObject = {"base64_data": "", "url": self._uri(name).partition("?type=")[0]}
+        if self.spelling in ("inline", "pointer"):
+            named = {"base64_data": self._base64(data), "url": ""}
+        kind = media_type.partition("/")[2]
+        return {"format": kind, **named, "mime_type": media_type, "filename": "", **more}
 
     def _base64(self, data: bytes) -> str:
         if self.spelling == "pointer":
@@ -601,6 +610,140 @@ def _gemini() -> list[tuple[str, Callable[[Spell], Any]]]:
     ]
 
 
+def _dify() -> list[tuple[str, Callable[[Spell], Any]]]:
+    def image(s: Spell, name: str, **more: Json) -> Json:
+        return {"type": "image", **s.item(name), "detail": "low", **more}
+
+    def asked(messages: Json, **fields: Json) -> JsonObject:
+        data: JsonObject = {
+            "provider": "openai",
+            "model_type": "llm",
+            "model": "m",
+            "credentials": {"api_key": "k", "unicode": UNICODE},
+            "prompt_messages": messages,
+            "model_parameters": {"temperature": 0.10},
+            "tools": None,
+            "stop": None,
+            "stream": True,
+        }
+        return {"user_id": "u", "data": {**data, **fields}}
+
+    def user(*parts: Json) -> JsonObject:
+        return {"role": "user", "name": None, "content": [*parts]}
+
+    def ask(*parts: Json, **fields: Json) -> JsonObject:
+        return asked([user(*parts)], **fields)
+
+    text: Json = {"type": "text", "data": UNICODE}
+    call: Json = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "f", "arguments": '{"a": "\\u00e9", "n": 1.50}'},
+    }
+    tool: Json = {"name": "f", "description": UNICODE, "parameters": SCHEMA}
+    system: JsonObject = {"role": "system", "content": UNICODE, "name": None}
+    return [
+        ("text alone", lambda s: ask(text)),
+        ("a string", lambda s: asked([{"role": "user", "content": UNICODE}], **UNKNOWN)),
+        ("one image", lambda s: ask(text, image(s, "png"))),
+        ("another declared type", lambda s: ask(image(s, "liar"))),
+        ("forty images", lambda s: ask(*(image(s, f"shot{n}") for n in range(40)), text)),
+        ("the same image thrice", lambda s: ask(*[image(s, "webp")] * 3, text)),
+        ("a large image", lambda s: ask(image(s, "large"))),
+        (
+            "documents, audio, video",
+            lambda s: ask(
+                {"type": "document", **s.item("pdf", filename="ü.pdf")},
+                {"type": "document", **s.item("text")},
+                {"type": "audio", **s.item("wav")},
+                {"type": "video", **s.item("one")},
+            ),
+        ),
+        (
+            "another order, fields of others, null",
+            lambda s: ask(
+                {
+                    "opaque_body": NESTED,
+                    **dict(reversed(s.item("jpeg", filename=None).items())),
+                    "type": "image",
+                    "zz": NUMBERS,
+                }
+            ),
+        ),
+        (
+            "a url of null",
+            lambda s: ask(
+                {
+                    "type": "image",
+                    **s.item("gif"),
+                    "url": None,
+                    "base64_data": s.bare("gif"),
+                },
+            ),
+        ),
+        (
+            "without a url",
+            lambda s: ask(
+                {
+                    "type": "image",
+                    "format": "png",
+                    "base64_data": s.bare("png"),
+                    "mime_type": "image/png",
+                }
+            ),
+        ),
+        (
+            "URLs of others beside ours",
+            lambda s: ask(
+                {"type": "image", "format": "png", "url": "https://a.example/a.png?sign=x"},
+                {"type": "video", "url": "file-abc123", "base64_data": "", "mime_type": "a/b"},
+                image(s, "png"),
+            ),
+        ),
+        (
+            "tools and their results",
+            lambda s: asked(
+                [
+                    system,
+                    {"role": "developer", "content": "Be brief.", "name": None},
+                    user(text, image(s, "webp")),
+                    {"role": "assistant", "content": None, "name": None, "tool_calls": [call]},
+                    {
+                        "role": "tool",
+                        "content": [image(s, "png"), text],
+                        "name": None,
+                        "tool_call_id": "c1",
+                    },
+                    {"role": "assistant", "content": [text], "tool_calls": []},
+                ],
+                tools=[tool],
+                stop=["\n", UNICODE],
+            ),
+        ),
+        ("unknown fields, big numbers", lambda s: {**UNKNOWN, **ask(image(s, "png"), **UNKNOWN)}),
+        ("unknown kinds", lambda s: ask({"type": "new", "data": NUMBERS}, {}, image(s, "png"))),
+        (
+            "keys of the message list elsewhere",
+            lambda s: {
+                "prompt_messages": NUMBERS,
+                **ask(image(s, "png"), data={"prompt_messages": NESTED}),
+            },
+        ),
+        ("deeply nested", lambda s: {"deep": DEEP, **ask(image(s, "one"), deep=DEEP)}),
+        (
+            "many turns",
+            lambda s: asked(
+                [
+                    user(image(s, f"shot{n}"))
+                    if n % 2 == 0
+                    else {"role": "assistant", "content": f"turn {n}", "name": None}
+                    for n in range(30)
+                ]
+            ),
+        ),
+    ]
+
+
 def _counted(s: Spell) -> JsonObject:
     request: JsonObject = {"model": "models/m", "contents": [{"parts": [s.part("png")]}]}
     return {"generateContentRequest": request}
@@ -612,9 +755,12 @@ def _rows() -> Sequence[Row]:
         ("openai.responses", "/v1/responses", _responses()),
         ("anthropic.messages", "/v1/messages", _anthropic()),
         ("gemini.generate", "/v1beta/models/m:generateContent", _gemini()),
+        ("dify.llm", "/plugin/tenant/dispatch/llm/invoke", _dify()),
         ("openai.responses", "/v1/responses/input_tokens", _responses()[2:3]),
         ("anthropic.messages", "/v1/messages/count_tokens", _anthropic()[2:3]),
         ("gemini.generate", "/v1/models/m:countTokens", [("a request counted", _counted)]),
+        ("dify.llm", "/v2/invoke/dispatch/llm/num_tokens", _dify()[2:3]),
+        ("dify.llm", "/plugin/tenant/dispatch/model/polling/start", _dify()[2:3]),
     )
     return [
         Row(dialect, path, about, body) for dialect, path, table in tables for about, body in table

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from coatcheck.protocol import Digest, Json
+from coatcheck.protocol import DIFY, Digest, Json, JsonObject, told_in_stream
+
+from .dialect_samples import BY_NAME, stream_events
 
 Fixture = Callable[..., Any]
 
@@ -125,3 +127,61 @@ async def test_a_role_of_any_type_is_refused_by_name(run_daemon: Fixture, role: 
     status, answer, _ = await daemon.chat({"model": "m", "messages": [{"role": role}]})
     assert (status, answer["error"]["code"]) == (400, "invalid_value")
     assert answer["error"]["param"] == "messages.0.role"
+
+
+SAMPLE = BY_NAME["dify.llm"]
+
+
+@pytest.mark.parametrize("path", SAMPLE.paths)
+async def test_difys_frames_are_those_of_its_daemon(run_daemon: Fixture, path: str) -> None:
+    daemon = await run_daemon()
+    async with daemon.http.post(daemon.url + path, json=SAMPLE.ask()) as response:
+        assert response.status == 200
+        assert response.content_type == "text/event-stream"
+        raw = await response.read()
+    frames = stream_events(raw)
+    assert raw.count(b"\n\n") == len(frames)
+    assert all(line.startswith(b"data: ") for line in raw.splitlines() if line)
+    for frame in frames:
+        assert list(frame) == ["code", "message", "data"]
+        assert (frame["code"], frame["message"]) == (0, "success")
+    if path == SAMPLE.count_path:
+        assert list(frames[0]["data"]) == ["num_tokens"]
+        return
+    chunks = [frame["data"] for frame in frames]
+    assert {chunk["model"] for chunk in chunks} == {"m"}
+    assert all(chunk["prompt_messages"] == [] for chunk in chunks)
+    assert [chunk["delta"]["index"] for chunk in chunks] == list(range(len(chunks)))
+    assert [chunk["delta"]["usage"] is not None for chunk in chunks[-2:]] == [False, True]
+    assert chunks[-1]["delta"]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        ({"type": "image", "url": "", "base64_data": "AAAA", "format": "png"}, "invalid_request"),
+        ({"type": "picture", "url": "", "base64_data": "AAAA"}, "invalid_value"),
+        ({**SAMPLE.inline(b"x"), "url": "data:image/png;base64,AAAA"}, "invalid_image_url"),  # type: ignore[dict-item]
+        ({**SAMPLE.inline(b"x"), "base64_data": ""}, "invalid_image_url"),  # type: ignore[dict-item]
+    ],
+)
+@pytest.mark.parametrize("path", SAMPLE.paths)
+async def test_difys_refusals_are_a_frame(
+    run_daemon: Fixture, path: str, part: JsonObject, code: str
+) -> None:
+    daemon = await run_daemon()
+    async with daemon.http.post(daemon.url + path, json=SAMPLE.ask(part)) as response:
+        assert (response.status, response.content_type) == (200, "text/event-stream")
+        raw = await response.read()
+    assert told_in_stream(raw)["code"] == code
+    (frame,) = stream_events(raw)
+    DIFY.error_model.model_validate(frame, strict=True)
+
+
+@pytest.mark.parametrize("data", [None, [], "x", {}, {"model": 5}, {"model": None}])
+async def test_a_turn_of_difys_names_its_model_within(run_daemon: Fixture, data: Json) -> None:
+    daemon = await run_daemon()
+    body: JsonObject = {"model": "m", "prompt_messages": [], "data": data}
+    async with daemon.http.post(daemon.url + SAMPLE.path, json=body) as response:
+        told = told_in_stream(await response.read())
+    assert (response.status, told["code"], told["path"]) == (200, "request_malformed", "data.model")

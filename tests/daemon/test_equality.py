@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from coatcheck.protocol import DIALECTS, Json, decode_json, encode_json, ref_form
+from coatcheck.protocol import (
+    DIALECTS,
+    Json,
+    decode_json,
+    encode_json,
+    framed,
+    messages_in,
+    ref_form,
+    with_framed,
+)
 
 from .dialect_samples import SAMPLES
 from .equality_corpus import ROWS, SPELLINGS, Row, Spell, Spelling, blobs
@@ -61,10 +70,11 @@ async def test_so_it_does_of_what_a_client_dehydrated(
         daemon.blobs.add(data)
     spoken, body = DIALECTS[row.dialect], row.body(Spell("inline", daemon.url))
     direct = encode_json(body)
-    listed = decode_json(encode_json(body.get(spoken.messages_key)))
+    listed = decode_json(encode_json(messages_in(spoken, body)))
     if isinstance(listed, list):
         form = ref_form(spoken, listed)
-        body = {**body, spoken.messages_key: form.messages}
+        inner = {**framed(spoken, body), spoken.messages_key: form.messages}
+        body = with_framed(spoken, body, inner)
         assert (encode_json(body) == direct) == (not form.inline)
     async with daemon.http.post(daemon.url + row.path, data=encode_json(body)) as response:
         assert response.status == 200, await response.text()

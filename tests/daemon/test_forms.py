@@ -20,6 +20,7 @@ from coatcheck.protocol import (
     decode_json,
     dialect,
     encode_json,
+    messages_in,
     shorten_json,
 )
 
@@ -38,6 +39,9 @@ def messages(name: str, part: Json) -> JsonObject:
     match name:
         case "openai.responses":
             return {"model": "m", "input": [{"role": "user", "content": content}]}
+        case "dify.llm":
+            asked: Json = [{"role": "user", "content": content}]
+            return {"user_id": "u", "data": {"model": "m", "prompt_messages": asked}}
         case "gemini.generate":
             return {"contents": [{"role": "user", "parts": [{"text": "Look"}, part]}]}
         case _:
@@ -49,7 +53,7 @@ def written(name: str, part: Json, form: Form | None) -> tuple[Json, Json]:
     short, spoken = shorten_json(encode_json(messages(name, part))), dialect(name)
     body = decode_json(short, keeps_taken=True)
     assert isinstance(body, dict)
-    (slot,) = spoken.walk(body[spoken.messages_key])
+    (slot,) = spoken.walk(messages_in(spoken, body))
 
     def write(form: Form | None) -> Json:
         filling = Filling(slot, BLOB, "image/png", form=form)
@@ -57,9 +61,12 @@ def written(name: str, part: Json, form: Form | None) -> tuple[Json, Json]:
         segments = splice_into(short, body, [filling], b"n" * 16)
         before.restore()
         text = b"".join(b"AAAA" if isinstance(one, Base64Of) else one for one in segments)
-        found = json.loads(text)
-        message = (found.get("messages") or found.get("input") or found.get("contents"))[0]
-        return (message.get("content") or message.get("parts"))[1]  # type: ignore[no-any-return]
+        found: JsonObject = json.loads(text)
+        (message,) = spoken.list_messages(messages_in(spoken, found)) or []
+        assert isinstance(message, dict)
+        parts = message.get("content") or message.get("parts")
+        assert isinstance(parts, list)
+        return parts[1]  # type: ignore[no-any-return]
 
     return write(form), write(None)
 
@@ -70,6 +77,15 @@ INPUT_FILE: JsonObject = {"type": "input_file", "filename": "a.pdf", "file_data"
 CLAUDE: JsonObject = {"type": "image", "source": {"type": "url", "url": REF}, **MARK}
 CAMEL: JsonObject = {"fileData": {"fileUri": REF, "mimeType": "image/png"}}
 SNAKE: JsonObject = {"file_data": {"file_uri": REF}}
+ITEM: JsonObject = {
+    "type": "image",
+    "format": "png",
+    "base64_data": "",
+    "url": REF,
+    "mime_type": "image/png",
+    "detail": "low",
+}
+BARE: JsonObject = {"base64_data": REF, "mime_type": "image/png", "type": "document"}
 URI = AsFile("https://g.example/v1beta/files/a")
 
 
@@ -138,6 +154,14 @@ URI = AsFile("https://g.example/v1beta/files/a")
             URL,
             {"fileData": {"file_uri": URL.url, "mime_type": "image/png"}},
         ),
+        ("dify.llm", ITEM, URL, {**ITEM, "url": URL.url}),
+        ("dify.llm", BARE, URL, {**BARE, "base64_data": "", "url": URL.url}),
+        (
+            "dify.llm",
+            {**ITEM, "base64_data": "AAAA", "url": ""},
+            AsUrl(REF),
+            {**ITEM, "base64_data": "", "url": REF},
+        ),
     ],
 )
 def test_a_slot_takes_what_stands_for_its_blob(
@@ -160,6 +184,8 @@ def test_a_slot_takes_what_stands_for_its_blob(
         ("anthropic.messages", CLAUDE, FILE),
         ("gemini.generate", CAMEL, URI),
         ("gemini.generate", SNAKE, URI),
+        ("dify.llm", ITEM, URL),
+        ("dify.llm", BARE, URL),
     ],
 )
 def test_a_slot_can_be_put_into_again(name: str, part: JsonObject, form: Form) -> None:
@@ -179,10 +205,12 @@ def test_a_slot_can_be_put_into_again(name: str, part: JsonObject, form: Form) -
         ("openai.responses", INPUT_FILE, {FileSlot, LinkSlot}),
         ("anthropic.messages", CLAUDE, {FileSlot, LinkSlot}),
         ("gemini.generate", CAMEL, {FileSlot, LinkSlot}),
+        ("dify.llm", ITEM, {LinkSlot}),
+        ("dify.llm", BARE, {LinkSlot}),
     ],
 )
 def test_which_slots_take_what(name: str, part: JsonObject, abilities: set[type]) -> None:
     spoken = dialect(name)
-    (slot,) = spoken.walk(messages(name, part)[spoken.messages_key])
+    (slot,) = spoken.walk(messages_in(spoken, messages(name, part)))
     able: Callable[[type], bool] = lambda ability: isinstance(slot, ability)
     assert set(filter(able, (FileSlot, LinkSlot, UuidSlot))) == abilities

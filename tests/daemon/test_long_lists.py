@@ -24,6 +24,7 @@ from coatcheck.protocol import (
     prompt_digests,
     prompt_root,
     ref_form,
+    with_framed,
 )
 
 BLOB = Digest.of(b"image")
@@ -59,6 +60,11 @@ def messages(dialect: str, count: int) -> list[Json]:
             {"type": "image", "source": {"type": "url", "url": REF}},
         ),
         "gemini.generate": ("parts", {}, {"fileData": {"fileUri": REF, "mimeType": "image/png"}}),
+        "dify.llm": (
+            "content",
+            {"type": "text"},
+            {"type": "image", "base64_data": "", "url": REF, "mime_type": "image/png"},
+        ),
         "openai.chat": (
             "content",
             {"type": "text"},
@@ -81,14 +87,15 @@ def take_turn(dialect: str, count: int) -> None:
     """Do what the gateway does of its own for a list that is sent whole, and for one that is named."""
     spoken, limits = DIALECTS[dialect], TurnLimits()
     listed = messages(dialect, count)
-    whole = encode_json({"model": "m", spoken.messages_key: listed})
+    asked: JsonObject = {"model": "m", spoken.messages_key: listed}
+    whole = encode_json(with_framed(spoken, {}, asked))
     parsed = parse_request(whole, spoken, limits, "m")
     turn = build_turn(parsed, Recalled(), spoken, (), limits)
     form = ref_form(spoken, turn.copy_appended(puts_back=True))
     splice_into(parsed.text, turn.body, fill(turn, HELD, {}), bytes(16))
     digests = prompt_digests(dialect, form.messages)
     envelope: JsonObject = {"parent": digests[-2], "append": listed[-1:]}
-    named = encode_json({"model": "m", "coatcheck": envelope})
+    named = encode_json({**with_framed(spoken, {}, {"model": "m"}), "coatcheck": envelope})
     kept = [encode_json(message).decode() for message in form.messages[:-1]]
     parsed = parse_request(named, spoken, limits, "m")
     turn = build_turn(parsed, Recalled(kept), spoken, (), limits)

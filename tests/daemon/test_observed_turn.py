@@ -1,5 +1,6 @@
 """What is read of a turn is digests and lengths, and the lengths are those that a client sends."""
 
+import base64
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -24,7 +25,7 @@ from coatcheck.protocol import (
 
 DataUrl = Callable[..., str]
 Picture = Callable[..., bytes]
-CHAT = dialect(DIALECT)
+CHAT, DIFY = dialect(DIALECT), dialect("dify.llm")
 
 
 def _read(body: JsonObject) -> ObservedTurn:
@@ -76,6 +77,55 @@ def test_an_envelope_names_what_stands_beside_the_messages(
     model: JsonObject = {"model": "m"}
     sent = len(short.encode(0, known)) + len(encode_json(model)) - 1
     assert _read(body | model).envelope_bytes(0, known) == sent
+
+
+def _difys(*messages: Json, **rest: Json) -> JsonObject:
+    data: JsonObject = {"model": "m", "credentials": {"key": "é" * 600}, **rest}
+    return {"user_id": "u", "data": {**data, "prompt_messages": [*messages]}, "context": {"a": []}}
+
+
+@pytest.mark.parametrize("known", [set[str](), {"tools"}, {"tools", "stop"}])
+@pytest.mark.parametrize("start", range(4))
+def test_an_envelope_of_difys_is_as_long_as_the_one_a_client_sends(
+    start: int, known: set[str], picture: Picture
+) -> None:
+    red = base64.b64encode(picture("red")).decode()
+    item: JsonObject = {"type": "image", "base64_data": red, "url": "", "mime_type": "image/png"}
+    asking: JsonObject = {"role": "user", "content": [{"type": "text", "data": "é"}, item, item]}
+    body = _difys(
+        asking,
+        {"role": "assistant", "content": None},
+        asking,
+        tools=[{"name": "é" * 300}],
+        stop=["x" * 600],
+    )
+    short = shorten(body, DIFY, Known(0))
+    turn = read_turn(encode_json(body), DIFY, ReadLimits())
+    assert short
+    assert turn
+    assert turn.envelope_bytes(start, known) == len(short.encode(start, known))
+    assert [field.key for field in turn.fields] == ["tools", "stop"]
+    assert [len(one.images) for one in turn.messages] == [2, 0, 2]
+
+
+def test_a_list_of_difys_without_a_digest_goes_whole() -> None:
+    body = _difys({"role": "user", "content": "x", "n": 1 << 60})
+    short = shorten(body, DIFY, Known(0))
+    turn = read_turn(encode_json(body), DIFY, ReadLimits())
+    assert short
+    assert turn
+    assert turn.envelope_bytes(0) == len(short.encode(0)) == len(encode_json(body))
+
+
+def test_credentials_leave_nothing_in_what_is_read() -> None:
+    secret = "Zx81-" * 200
+    message: JsonObject = {"role": "user", "content": "x"}
+    one, two = (
+        read_turn(encode_json(_difys(message, credentials={"key": key})), DIFY, ReadLimits())
+        for key in (secret, secret[::-1])
+    )
+    assert one
+    assert one == two
 
 
 def test_a_list_without_a_digest_goes_whole() -> None:

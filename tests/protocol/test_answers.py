@@ -57,6 +57,7 @@ def answer_of(stream: AnswerStream) -> ModelAnswer | None:
 _KEYS = (
     *("choices", "message", "delta", "index", "content", "tool_calls", "function", "images"),
     *("type", "output", "response", "item", "output_index", "status", "error", "id"),
+    *("code", "data", "usage", "name", "arguments", "finish_reason"),
     *("content_block", "candidates", "parts", "finishReason", "role", "audio", "function_call"),
 )
 
@@ -137,6 +138,10 @@ class TestGeminiGenerate(FormContract):
     dialect = "gemini.generate"
 
 
+class TestDifyLlm(FormContract):
+    dialect = "dify.llm"
+
+
 def test_every_dialect_has_a_form() -> None:
     assert ANSWER_FORMS.keys() == DIALECTS.keys()
 
@@ -165,6 +170,7 @@ def test_anything_else_is_passed_over(form: AnswerForm, value: Json) -> None:
     read(form, stream_of([{"data": {"type": "x", "choices": value, "candidates": value}}]))
     if isinstance(value, dict):
         read(form, stream_of([{"data": value}])).answer()
+        read(form, stream_of([{"data": {"code": 0, "data": {"delta": value}}}])).answer()
 
 
 def test_long_arguments_are_put_together_in_linear_time() -> None:

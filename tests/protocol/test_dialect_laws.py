@@ -20,8 +20,10 @@ from coatcheck.protocol import (
     Pointer,
     RefForm,
     copy_json,
+    messages_in,
     ref_form,
     sniff,
+    with_framed,
 )
 
 GIF = base64.b64decode("R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs=")
@@ -31,7 +33,16 @@ KEYS = (
     *("type", "role", "content", "output", "outputs", "result", "parts", "source", "prompt"),
     *("image_url", "url", "file", "file_id", "file_data", "file_url", "input_audio", "data"),
     *("media_type", "inlineData", "inline_data", "fileData", "fileUri", "file_uri", "mimeType"),
-    *("mime_type", "functionResponse", "contents", "systemInstruction", "variables", "tools"),
+    *(
+        "base64_data",
+        "format",
+        "mime_type",
+        "functionResponse",
+        "contents",
+        "systemInstruction",
+        "variables",
+        "tools",
+    ),
 )
 TEXTS = (
     *("", "image", "base64", "url", "content", "document", "input_file", "image_generation_call"),
@@ -61,11 +72,12 @@ every_dialect = pytest.mark.parametrize("spoken", DIALECTS.values(), ids=DIALECT
 @every_dialect
 @given(value=values)
 def test_any_json_is_walked_or_refused_by_name(spoken: Dialect, value: Json) -> None:
-    for body in (value, {spoken.messages_key: value, "prompt": value, "tools": value}):
+    beside: JsonObject = {"prompt": value, "tools": value}
+    for body in (value, with_framed(spoken, beside, {**beside, spoken.messages_key: value})):
         if not isinstance(body, dict):
             continue
         try:
-            found = [*spoken.walk(body.get(spoken.messages_key)), *spoken.walk_beside(body)]
+            found = [*spoken.walk(messages_in(spoken, body)), *spoken.walk_beside(body)]
         except MalformedMessageError:
             continue
         for slot in found:
@@ -139,11 +151,34 @@ def _parts(media_type: str, text: str) -> list[Json]:
     ]
 
 
+def _items(media_type: str, text: str) -> list[Json]:
+    def item(kind: str, base64_data: str = text, url: str = "") -> Json:
+        return {
+            "type": kind,
+            "format": media_type.partition("/")[2],
+            "base64_data": base64_data,
+            "url": url,
+            "mime_type": media_type,
+            "filename": "f",
+        }
+
+    return [
+        item("image"),
+        item("document"),
+        item("audio"),
+        {"url": "", "base64_data": text, "opaque_body": {"a": None}, "mime_type": "A/b; c=d"},
+        item("image", "", "https://a.example/x"),
+        item("video", text, "https://a.example/x"),
+        item("image", "", f"data:{media_type};base64,{text}"),
+    ]
+
+
 PARTS: Mapping[str, tuple[str, Callable[[str, str], list[Json]]]] = {
     "openai.chat": ("content", _chat),
     "openai.responses": ("content", _responses),
     "anthropic.messages": ("content", _blocks),
     "gemini.generate": ("parts", _parts),
+    "dify.llm": ("content", _items),
 }
 
 
@@ -166,7 +201,7 @@ def hydrated(spoken: Dialect, form: RefForm) -> list[Json]:
         st.tuples(
             st.sampled_from([GIF, PDF]) | st.binary(min_size=1, max_size=20),
             st.sampled_from(["image/gif", "image/png", "application/pdf", "text/plain"]),
-            st.integers(0, 5),
+            st.integers(0, 6),
         ),
         max_size=6,
     ),

@@ -75,6 +75,23 @@ def test_a_turn_of_anthropics_says_whom_it_is_for(body: dict[str, Json], name: s
     assert dialect("anthropic.messages").end_user(body) == name
 
 
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ({}, None),
+        ({"user_id": "ann"}, "ann"),
+        ({"user_id": "ann", "data": {"user": "bob", "user_id": "bob"}}, "ann"),
+        ({"data": {"user_id": "bob"}}, None),
+        ({"user_id": None}, None),
+        ({"user_id": ""}, None),
+        ({"user_id": {"id": "ann"}}, None),
+        ({"user_id": "x" * 257}, None),
+    ],
+)
+def test_a_turn_of_difys_says_whom_it_is_for(body: dict[str, Json], name: str | None) -> None:
+    assert dialect("dify.llm").end_user(body) == name
+
+
 def test_a_turn_of_geminis_names_nobody() -> None:
     body: dict[str, Json] = {"user": "ann", "metadata": {"user_id": "ann"}, "labels": {"a": "ann"}}
     assert dialect("gemini.generate").end_user(body) is None

@@ -48,6 +48,30 @@ def test_the_model_of_a_json_body(body: bytes, model: str | None) -> None:
     assert peek_model(body, JSON) == model
 
 
+@pytest.mark.parametrize(
+    ("body", "model"),
+    [
+        (b'{"user_id":"u","data":{"provider":"p","model":"m"}}', "m"),
+        (b'{"model":"no","data":{"x":{"model":"no"},"y":[{"model":"no"}],"model" : "m"},', "m"),
+        (b'{"data":{"prompt_messages":[{"content":"\\"model\\":\\"no\\""}],"model":"m"', "m"),
+        (b'{"x":{"data":{"model":"no"}},"data":{"model":"m"}}', "m"),
+        (b'{"a":{"b":1},"data":{},"model":"no"}', None),
+        (b'{"data":{"credentials":{"model":"no"}}}', None),
+        (b'{"data":{"data":{"model":"no"}}}', None),
+        (b'{"data":[{"model":"no"}]}', None),
+        (b'[{"data":{"model":"no"}}]', None),
+        (b'{"data":null,"model":"no"}', None),
+        (b'{"data":"model","x":{"model":"no"}}', None),
+        (b'{"data":{"model":{"model":"no"}}}', None),
+        (b'{"data":{"model":7,"x":"no"}}', None),
+        (b'{"data":{"model":"m', None),
+        (b'{"model":"no"}', None),
+    ],
+)
+def test_the_model_within_a_frame(body: bytes, model: str | None) -> None:
+    assert peek_model(body, JSON, "data") == model
+
+
 def test_the_model_of_a_form() -> None:
     body = form(('name="prompt"', 'name="model"'), ('name="model"', "whisper-1"))
     assert peek_model(body, FORM) == "whisper-1"
@@ -82,6 +106,10 @@ def test_what_json_says_is_what_is_found(
     whole = json.dumps({**before, "model": model, "after": before}, indent=indent).encode()
     assert peek_model(whole, JSON) == model
     assert peek_model(whole[:cut], JSON) in (None, model)
+    inner = {**before, "model": model, "after": before}
+    framed = json.dumps({**before, "data": inner, "model": "no"}, indent=indent).encode()
+    assert peek_model(framed, JSON, "data") == model
+    assert peek_model(framed[:cut], JSON, "data") in (None, model)
 
 
 @pytest.mark.parametrize(
@@ -96,4 +124,5 @@ def test_what_json_says_is_what_is_found(
 def test_a_megabyte_of_anything_is_read_soon(head: bytes) -> None:
     began = time.process_time()
     assert peek_model(head, JSON) is None
+    assert peek_model(head, JSON, "data") is None
     assert time.process_time() - began < 0.5

@@ -5,7 +5,9 @@ from multidict import CIMultiDict
 
 from coatcheck.protocol import (
     DIALECTS,
+    DIFY,
     Json,
+    JsonObject,
     Problem,
     UnknownDialectError,
     decode_json,
@@ -13,7 +15,9 @@ from coatcheck.protocol import (
     encode_json,
     error_event,
     meant_provider,
+    told_in_stream,
     turn_dialect,
+    write_event,
 )
 
 PROBLEM = Problem(
@@ -43,6 +47,15 @@ PROBLEM = Problem(
         ("/v1/chat/completions", "", {"anthropic-version": "1"}, "openai"),
         ("/v1/files", "", {"anthropic-version": "1"}, "anthropic"),
         ("/v1/embeddings", "", {}, "openai"),
+        ("/plugin/t/dispatch/llm/invoke", "", {"anthropic-version": "1"}, "dify"),
+        ("/plugin/t/management/list", "page=1&key=k", {}, "dify"),
+        ("/v2/invoke/dispatch/llm/num_tokens", "", {}, "dify"),
+        ("/e/hook/path", "", {}, "dify"),
+        ("/backwards-invocation/transaction", "", {}, "dify"),
+        ("/health/check", "", {}, "dify"),
+        ("/health/checks", "", {}, "openai"),
+        ("/plugins", "", {}, "openai"),
+        ("/v2/invoked", "", {}, "openai"),
     ],
 )
 def test_the_provider_that_a_request_means(
@@ -64,6 +77,13 @@ def test_the_provider_that_a_request_means(
         ("gemini.generate", "POST", "/v1/models/m:streamGenerateContent", True),
         ("gemini.generate", "POST", "/v1/models/m:countTokens", False),
         ("gemini.generate", "GET", "/v1/models/m", False),
+        ("dify.llm", "POST", "/plugin/a-b/dispatch/llm/invoke", True),
+        ("dify.llm", "POST", "/v2/invoke/dispatch/llm/invoke", True),
+        ("dify.llm", "GET", "/plugin/a-b/dispatch/llm/invoke", False),
+        ("dify.llm", "POST", "/plugin/a-b/dispatch/llm/num_tokens", False),
+        ("dify.llm", "POST", "/plugin/a-b/dispatch/model/polling/start", False),
+        ("dify.llm", "POST", "/plugin/a/b/dispatch/llm/invoke", False),
+        ("dify.llm", "POST", "/plugin/a-b/dispatch/tool/invoke", False),
     ],
 )
 def test_the_dialect_of_a_path(name: str, method: str, path: str, is_turn: bool) -> None:
@@ -73,7 +93,7 @@ def test_the_dialect_of_a_path(name: str, method: str, path: str, is_turn: bool)
 def test_the_paths_of_a_dialects_calls_mean_its_provider() -> None:
     for spoken in DIALECTS.values():
         for call in spoken.calls:
-            path = call.path.replace("{model}", "m")
+            path = call.path.replace("{model}", "m").replace("{tenant}", "t")
             assert meant_provider(path, "", {}).name == spoken.provider.name
     with pytest.raises(UnknownDialectError):
         dialect("openai.telepathy")
@@ -88,6 +108,7 @@ def test_the_paths_of_a_dialects_calls_mean_its_provider() -> None:
         ("gemini.generate", "/v1beta/models/gemini-3:embedContent", "gemini-3"),
         ("gemini.generate", "/v1beta/models/gemini-3", "gemini-3"),
         ("gemini.generate", "/v1beta/files", None),
+        ("dify.llm", "/plugin/t/dispatch/llm/invoke", None),
     ],
 )
 def test_the_model_that_a_path_names(name: str, path: str, model: str | None) -> None:
@@ -100,12 +121,17 @@ def test_the_model_that_a_path_names(name: str, path: str, model: str | None) ->
         ("openai.chat", ("Authorization", "Bearer k")),
         ("anthropic.messages", ("x-api-key", "k")),
         ("gemini.generate", ("x-goog-api-key", "k")),
+        ("dify.llm", ("X-Api-Key", "k")),
     ],
 )
 def test_where_a_provider_wants_its_key(name: str, header: tuple[str, str]) -> None:
     assert dialect(name).provider.credential("k") == header
 
 
+RAISED = (
+    '{"args":{"code":"blob_not_found","path":"a.0","missing":[{"digest":"d"}]},'
+    '"error_type":"InvokeBadRequestError","message":"gone"}'
+)
 SHAPES: dict[str, Json] = {
     "openai.chat": {
         "error": {
@@ -136,6 +162,13 @@ SHAPES: dict[str, Json] = {
             "details": [{"code": "blob_not_found", "path": "a.0", "missing": [{"digest": "d"}]}],
         }
     },
+    "dify.llm": {
+        "code": -500,
+        "message": encode_json(
+            {"message": RAISED, "error_type": "PluginInvokeError", "args": None}
+        ).decode(),
+        "data": None,
+    },
 }
 
 
@@ -156,3 +189,74 @@ def test_every_status_has_a_shape(name: str, status: int) -> None:
     provider = dialect(name).provider
     problem = Problem(status, "some_code", "Title")
     provider.error_model.model_validate_json(encode_json(provider.error(problem)))
+
+
+@pytest.mark.parametrize(
+    ("status", "raised"),
+    [
+        (400, "InvokeBadRequestError"),
+        (401, "InvokeAuthorizationError"),
+        (403, "InvokeAuthorizationError"),
+        (404, "InvokeBadRequestError"),
+        (413, "InvokeBadRequestError"),
+        (429, "InvokeRateLimitError"),
+        (500, "InvokeServerUnavailableError"),
+        (502, "InvokeConnectionError"),
+        (503, "InvokeServerUnavailableError"),
+        (504, "InvokeConnectionError"),
+    ],
+)
+def test_what_difys_api_raises_of_a_status(status: int, raised: str) -> None:
+    answer = DIFY.error(Problem(status, "some_code", "Title"))
+    said = decode_json(str(answer["message"]))
+    assert isinstance(said, dict)
+    inner = decode_json(str(said["message"]))
+    assert inner == {"args": {"code": "some_code"}, "error_type": raised, "message": "Title"}
+
+
+@pytest.mark.parametrize(
+    ("path", "told_by"),
+    [
+        ("/plugin/t/dispatch/llm/invoke", "stream"),
+        ("/plugin/t/dispatch/redirect/v1/llm/invoke", "stream"),
+        ("/plugin/t/dispatch/tool/invoke", "stream"),
+        ("/v2/invoke/dispatch/llm/num_tokens", "stream"),
+        ("/plugin/t/dispatch/model/polling/start", "body"),
+        ("/plugin/t/management/list", "status"),
+        ("/plugin/dispatch/management/list", "status"),
+        ("/e/dispatch/hook", "status"),
+        ("/health/check", "status"),
+    ],
+)
+def test_where_errors_are_told(path: str, told_by: str) -> None:
+    assert DIFY.told_by(path) == told_by
+    others = {spoken.provider.name: spoken.provider for spoken in DIALECTS.values()}
+    del others["dify"]
+    assert {provider.told_by(path) for provider in others.values()} == {"status"}
+
+
+def test_what_a_stream_of_an_error_tells_is_read_again() -> None:
+    told: JsonObject = {"code": "blob_not_found", "path": "a.0", "missing": [{"digest": "d"}]}
+    assert told_in_stream(error_event(DIFY, PROBLEM)) == {**told, "message": "gone"}
+    assert told_in_stream(b": heartbeat\n\n" + error_event(DIFY, PROBLEM))["code"] == told["code"]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"data: 1",
+        b"data: 1\n\n",
+        b"data: {\n\n",
+        error_event(DIFY, PROBLEM)[:-1],
+        write_event('{"code":0,"message":"success","data":{}}'),
+        write_event('{"code":-500,"message":"a text","data":null}'),
+        write_event('{"code":-500,"message":{"message":"{}"},"data":null}'),
+        write_event('{"code":-500,"message":"{\\"message\\":\\"text\\"}","data":null}'),
+        write_event('{"code":-500,"message":"{\\"message\\":\\"{}\\"}","data":null}'),
+        write_event("[" * 100_000),
+        b"\xff\xfe\n\n",
+    ],
+)
+def test_what_tells_nothing_is_read_as_nothing(frame: bytes) -> None:
+    assert told_in_stream(frame) == {}

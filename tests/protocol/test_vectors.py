@@ -30,6 +30,7 @@ from coatcheck.protocol import (
     field_digest,
     field_prompt,
     fields_of,
+    framed,
     is_file_id,
     parse_blob_url,
     parse_pointer,
@@ -194,7 +195,7 @@ def test_first_bytes_show_types(vectors: Vectors) -> None:
 
 def test_envelopes_read_and_write(vectors: Vectors) -> None:
     for row in vectors("envelope")["valid"]:
-        envelope = read_envelope(row["body"], DIALECTS["openai.chat"])
+        envelope = read_envelope(row["body"], dialect(row.get("dialect", "openai.chat")))
         assert envelope == Envelope(row["parent"], row["append"], row["fields"])
         assert envelope is not None
         assert envelope.to_json() == row["body"]["coatcheck"]
@@ -205,7 +206,7 @@ def test_envelopes_read_and_write(vectors: Vectors) -> None:
 def test_malformed_envelopes_are_refused_by_path(vectors: Vectors) -> None:
     for row in vectors("envelope")["invalid"]:
         with pytest.raises(EnvelopeError) as caught:
-            read_envelope(row["body"], DIALECTS["openai.chat"])
+            read_envelope(row["body"], dialect(row.get("dialect", "openai.chat")))
         assert caught.value.path == row["path"], row
 
 
@@ -218,7 +219,8 @@ def test_fields_and_what_is_none(vectors: Vectors) -> None:
             kept_as = prompt_digests(FIELD_DIALECT, [row["value"]])
             assert kept_as == [row["kept_as"]]
     for row in vectors("field")["bodies"]:
-        left = fields_of(row["body"], dialect(row["dialect"]))
+        spoken = dialect(row["dialect"])
+        left = fields_of(framed(spoken, row["body"]), spoken)
         assert {field.key: field.digest for field in left} == row["fields"]
 
 

@@ -25,6 +25,7 @@ PATHS = {
     "openai.responses": "/v1/responses",
     "anthropic.messages": "/v1/messages",
     "gemini.generate": "/v1beta/models/m:generateContent",
+    "dify.llm": "/plugin/t/dispatch/llm/invoke",
 }
 IMAGES = {
     "openai.chat": ('{"type":"image_url","image_url":{"url":"', '"}}'),
@@ -34,6 +35,10 @@ IMAGES = {
         '"}}',
     ),
     "gemini.generate": ('{"inlineData":{"mimeType":"image/png","data":"', '"}}'),
+    "dify.llm": (
+        '{"type":"image","format":"png","mime_type":"image/png","url":"","base64_data":"',
+        '"}',
+    ),
 }
 
 
@@ -80,11 +85,14 @@ class Server:
 def _answer(peer: socket.socket) -> tuple[int, bytes]:
     with peer.makefile("rb") as file:
         status = int(file.readline().split(b" ")[1])
-        size = 0
+        size, is_chunked = 0, False
         while (line := file.readline()) != b"\r\n":
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
                 size = int(value)
+            is_chunked |= name.lower() == b"transfer-encoding"
+        if is_chunked:
+            size = int(file.readline(), 16)
         return status, file.read(size)  # the server waits for more to drop: it need not end here
 
 
@@ -96,20 +104,28 @@ def server(serve_long: Serve) -> Server:
     assert url.hostname
     assert url.port
     server = Server(served.process.pid, url.hostname, url.port)
-    for path in PATHS.values():
-        assert server.ask(path, "Content-Length: 2", [b"{}"])[0] == 400
+    for dialect, path in PATHS.items():
+        assert server.ask(path, "Content-Length: 2", [b"{}"])[0] == told(dialect, 400)
     return server
+
+
+def told(dialect: str, status: int) -> int:
+    """Return the status with which a refusal comes."""
+    return status if DIALECTS[dialect].provider.told_by(PATHS[dialect]) == "status" else 200
 
 
 def code_of(dialect: str, answer: bytes) -> str:
     """Return the code of an error in the provider's shape."""
-    value: Any = json.loads(answer)
+    value: Any = json.loads(answer.removeprefix(b"data:"))
     DIALECTS[dialect].provider.error_model.model_validate(value, strict=True)
     match dialect:
         case "anthropic.messages":
             return str(value["error"]["details"]["error_code"])
         case "gemini.generate":
             return str(value["error"]["details"][0]["code"])
+        case "dify.llm":
+            raised = json.loads(json.loads(value["message"])["message"])
+            return str(raised["args"]["code"])
         case _:
             return str(value["error"]["code"])
 
@@ -120,9 +136,13 @@ def images(dialect: str, count: int, text: str) -> bytes:
     parts_key = "parts" if dialect == "gemini.generate" else "content"
     message = f'{{"role":"user","{parts_key}":[{before}{text}{after}]}}'
     messages = ",".join([message] * count)
-    return (
-        f'{{"model":"m","max_tokens":9,"{DIALECTS[dialect].messages_key}":[{messages}]}}'.encode()
-    )
+    asked = f'{{"model":"m","max_tokens":9,"{DIALECTS[dialect].messages_key}":[{messages}]}}'
+    return _framed(dialect, asked.encode())
+
+
+def _framed(dialect: str, asked: bytes) -> bytes:
+    frame = DIALECTS[dialect].provider.frame
+    return asked if frame is None else b'{"user_id":"u","%b":%b}' % (frame.encode(), asked)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -131,7 +151,7 @@ def test_an_image_of_200_mb_is_refused_before_it_is_read(server: Server, dialect
     status, answer, sent = server.ask(
         PATHS[dialect], f"Content-Length: {200 * MEGABYTE}", [b"A" * MEGABYTE] * 200
     )
-    assert (status, code_of(dialect, answer)) == (413, "body_too_large")
+    assert (status, code_of(dialect, answer)) == (told(dialect, 413), "body_too_large")
     assert sent < 16 * MEGABYTE  # what the sockets hold, and what was dropped
     assert server.added(before) < 4 * MEGABYTE
 
@@ -141,7 +161,7 @@ def test_one_of_unknown_length_is_refused_at_the_limit(server: Server, dialect: 
     before = server.reset_peak()
     chunk = b"%x\r\n%b\r\n" % (MEGABYTE, b"A" * MEGABYTE)
     status, answer, sent = server.ask(PATHS[dialect], "Transfer-Encoding: chunked", [chunk] * 200)
-    assert (status, code_of(dialect, answer)) == (413, "body_too_large")
+    assert (status, code_of(dialect, answer)) == (told(dialect, 413), "body_too_large")
     assert sent < MAX_REQUEST_BYTES + 16 * MEGABYTE
     assert server.added(before) < 1.5 * MAX_REQUEST_BYTES
 
@@ -159,7 +179,8 @@ def test_ten_thousand_messages(server: Server, dialect: str, text: str, code: st
     body = images(dialect, 10_000, text)
     before = server.reset_peak()
     status, answer, _ = server.ask(PATHS[dialect], f"Content-Length: {len(body)}", [body])
-    assert (status, code_of(dialect, answer)) == (404 if code == "blob_not_found" else 400, code)
+    expected = told(dialect, 404 if code == "blob_not_found" else 400)
+    assert (status, code_of(dialect, answer)) == (expected, code)
     assert server.added(before) < 64 * MEGABYTE
 
 
@@ -169,5 +190,5 @@ def test_depth(server: Server, dialect: str, depth: int) -> None:
     body = b'{"model":"m","' + DIALECTS[dialect].messages_key.encode() + b'":' + b'{"a":[' * depth
     before = server.reset_peak()
     status, answer, _ = server.ask(PATHS[dialect], f"Content-Length: {len(body)}", [body])
-    assert (status, code_of(dialect, answer)) == (400, "json_invalid")
+    assert (status, code_of(dialect, answer)) == (told(dialect, 400), "json_invalid")
     assert server.added(before) < 4 * len(body) + 4 * MEGABYTE

@@ -3,6 +3,7 @@
 The routes are those that a command serves; one that stands in no table here fails the test.
 """
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,13 @@ def gemini(status: int, body: Any) -> str:
     expected = "UNAUTHENTICATED" if status == 401 else "PERMISSION_DENIED"
     assert (body["error"]["code"], body["error"]["status"]) == (status, expected)
     return str(body["error"]["details"][0]["code"])
+
+
+def dify(status: int, body: Any) -> str:
+    """Return the code of an error; at paths that dispatch it is an event."""
+    said = json.loads(json.loads(body["message"])["message"])
+    assert (body["code"], said["error_type"]) == (-500, "InvokeAuthorizationError")
+    return str(said["args"]["code"])
 
 
 def native(status: int, body: Any) -> str:
@@ -111,7 +119,13 @@ CALLS: dict[str, Shape] = {
         for version in ("v1", "v1beta", "v1alpha")
         for method in ("generateContent", "streamGenerateContent", "countTokens")
     },
+    **{
+        f"{base}/dispatch/{path}": dify
+        for base in ("/plugin/{tenant}", "/v2/invoke")
+        for path in ("llm/invoke", "llm/num_tokens", "model/polling/start")
+    },
 }
+DIFYS = ("/plugin/", "/v2/invoke/", "/e/", "/backwards-invocation/", "/health/check")
 GATEWAY: dict[str, Scope] = {
     "GET /v1/responses/{response}": "gateway",
     "GET /v1/responses/{response}/input_items": "gateway",
@@ -128,6 +142,11 @@ GATEWAY: dict[str, Scope] = {
     "* /v1alpha/{path:(?s:.*)}": "gateway",
     "* /upload/{path:(?s:.*)}": "gateway",
     "* /ws/{path:(?s:.*)}": "gateway",
+    "* /plugin/{path:(?s:.*)}": "gateway",
+    "* /v2/invoke/{path:(?s:.*)}": "gateway",
+    "* /e/{path:(?s:.*)}": "gateway",
+    "* /backwards-invocation/{path:(?s:.*)}": "gateway",
+    "* /health/check": "gateway",
     "GET /admin/api/cache": "admin",
     "DELETE /admin/api/cache": "admin",
     "DELETE /admin/api/cache/{digest}": "admin",
@@ -159,6 +178,10 @@ SAMPLES = {
     "/v1alpha/{path:(?s:.*)}": "/v1alpha/tunedModels",
     "/upload/{path:(?s:.*)}": "/upload/v1beta/other",
     "/ws/{path:(?s:.*)}": "/ws/google.ai",
+    "/plugin/{path:(?s:.*)}": "/plugin/t/management/list",
+    "/v2/invoke/{path:(?s:.*)}": "/v2/invoke/other",
+    "/e/{path:(?s:.*)}": "/e/hook",
+    "/backwards-invocation/{path:(?s:.*)}": "/backwards-invocation/transaction",
     "/v1/blobs/{path:(?s:.*)}": "/v1/blobs/a/b",
     "/v1/tus/{upload}": "/v1/tus/" + "0" * 32,
     **{f"/{v}/files/{{file}}": f"/{v}/files/file-cc{'a' * 24}" for v in ("v1beta", "v1alpha")},
@@ -194,6 +217,7 @@ def name_of(route: Route) -> str:
 def requests_of(route: Route) -> list[tuple[str, str]]:
     """Return the methods and paths by which a route is tried."""
     written = route.path.replace("{digest}", DIGEST).replace("{model}", "m")
+    written = written.replace("{tenant}", "t")
     path = SAMPLES.get(route.path, written)
     assert "{" not in path, f"give {route.path} a sample"
     taken = "PUT" if route.path in CALLS else "POST"
@@ -227,6 +251,7 @@ CLIENTS: dict[Shape, tuple[str, str, dict[str, str]]] = {
     openai: ("Authorization", "Bearer {}", {}),
     anthropic: ("x-api-key", "{}", {"anthropic-version": "2023-06-01"}),
     gemini: ("x-goog-api-key", "{}", {"x-goog-api-client": "genai"}),
+    dify: ("X-Api-Key", "{}", {"X-Plugin-ID": "langgenius/openai"}),
 }
 
 
@@ -236,6 +261,8 @@ def shapes_of(route: Route) -> list[Shape]:
         return [native]
     if call := CALLS.get(route.path):
         return [call]
+    if route.path.startswith(DIFYS):
+        return [dify]
     if route.path.startswith("/v1/responses/"):
         return [openai]
     return [openai, anthropic] if route.path.startswith("/v1/") else [gemini]
@@ -262,11 +289,16 @@ async def test_no_bad_key_opens_any_route(command: Any, http: ClientSession) -> 
             where = f"{method} {path} as {shape.__name__} with {name}"
             headers = marks | ({} if key is None else {header: form.format(key)})
             async with http.request(method, command.url + path, headers=headers) as answer:
-                assert answer.status == status, where
+                in_stream = shape is dify and "/dispatch/" in path
+                assert answer.status == (200 if in_stream else status), where
                 assert ("WWW-Authenticate" in answer.headers) == (status == 401), where
                 assert answer.headers["x-should-retry"] == "false", where
                 if method != "HEAD":
-                    assert shape(status, await answer.json(content_type=None)) == code, where
+                    body = await answer.read()
+                    if in_stream and method == "POST":
+                        assert answer.content_type == "text/event-stream", where
+                    told = json.loads(body.removeprefix(b"data:"))
+                    assert shape(status, told) == code, where
                     is_problem = answer.content_type == "application/problem+json"
                     assert is_problem == (shape is native), where
 

@@ -13,8 +13,10 @@ from coatcheck.protocol import (
     Json,
     JsonObject,
     encode_json,
+    framed,
     prompt_digests,
     ref_form,
+    with_framed,
     write_event,
 )
 
@@ -31,12 +33,18 @@ class Spoken:
     stream_path: str
     hello: JsonObject
     fields: JsonObject
+    is_always_streamed: bool = False
 
     def envelope(self) -> JsonObject:
         return {**self.fields, "coatcheck": {"parent": None, "append": [self.hello]}}
 
     def whole_list(self) -> JsonObject:
-        return {**self.fields, DIALECTS[self.dialect].messages_key: [self.hello]}
+        return self.body([self.hello])
+
+    def body(self, messages: Sequence[Json]) -> JsonObject:
+        spoken = DIALECTS[self.dialect]
+        inner = {**framed(spoken, self.fields), spoken.messages_key: [*messages]}
+        return with_framed(spoken, self.fields, inner)
 
     def digests(self, messages: Sequence[Json]) -> list[Digest]:
         """Return what the list with an answer is called, up to each message."""
@@ -60,6 +68,14 @@ SPOKEN = [
         f"{_MODELS}:streamGenerateContent?alt=sse",
         {"role": "user", "parts": [{"text": "Hi"}]},
         {},
+    ),
+    Spoken(
+        "dify.llm",
+        "/plugin/t/dispatch/llm/invoke",
+        "/v2/invoke/dispatch/llm/invoke",
+        {**_HELLO, "name": None},
+        {"user_id": None, "data": {"provider": "p", "model": "m", "credentials": {"key": "k"}}},
+        is_always_streamed=True,
     ),
 ]
 in_every_dialect = pytest.mark.parametrize("spoken", SPOKEN, ids=lambda spoken: spoken.dialect)

@@ -34,8 +34,9 @@ BASES = {
     "openai.responses": "/v1",
     "anthropic.messages": "",
     "gemini.generate": "",
+    "dify.llm": "",
 }
-PROVIDERS = ("openai.chat", "anthropic.messages", "gemini.generate")
+PROVIDERS = ("openai.chat", "anthropic.messages", "gemini.generate", "dify.llm")
 
 
 @dataclass

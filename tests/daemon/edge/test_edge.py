@@ -20,6 +20,7 @@ from coatcheck.protocol import (
     JsonObject,
     decode_json,
     encode_json,
+    told_in_stream,
     write_comment,
     write_event,
 )
@@ -27,7 +28,7 @@ from coatcheck.web import Principal
 
 KEY = f"cck_{'a' * 8}_{'k' * 40}"
 OTHER = f"cck_{'b' * 8}_{'k' * 40}"
-CHAT = SPOKEN[0]
+CHAT, DIFY = SPOKEN[0], SPOKEN[-1]
 IMAGE_BYTES = 100_000
 HELLO: JsonObject = {"role": "user", "content": "hello"}
 
@@ -200,6 +201,56 @@ async def test_a_remote_that_is_away_is_said_in_the_providers_words(run_chain: R
     await chain.remote.start()
     status, _, _ = await send(chain, CHAT, [HELLO])
     assert status == 200
+
+
+async def test_difys_refusals_are_told_in_a_stream_and_understood_by_an_edge(
+    run_chain: RunChain,
+) -> None:
+    chain = await run_chain()
+    messages: list[Json] = [DIFY.look("First", image(1)), {**HELLO, "name": None}]
+    await send(chain, DIFY, messages)
+    await chain.remote.stop()
+    status, body, headers = await send(chain, DIFY, messages)
+    assert (status, headers["Content-Type"]) == (200, "text/event-stream")
+    assert told_in_stream(body)["code"] in ("upstream_hung_up", "upstream_unreachable")
+    await chain.remote.start()
+    messages.append(DIFY.look("Second", image(2)))
+    status, body, _ = await send(chain, DIFY, messages)
+    assert (status, json.loads(body)) == (200, {"ok": True})
+    assert chain.upstream.seen[-1].json == DIFY.body(messages)
+    assert chain.meters.replays == 1
+    gone = Digest.of(b"nobody has this")
+    item: JsonObject = {"type": "image", "url": f"blob:{gone}", "mime_type": "image/png"}
+    status, body, headers = await send(chain, DIFY, [{"role": "user", "content": [item]}])
+    told = told_in_stream(body)
+    assert (status, told["code"]) == (200, "blob_not_found")
+    path = "data.prompt_messages.0.content.0.url"
+    assert told["missing"] == [{"digest": gone, "path": path}]
+    raw = json.dumps(DIFY.body([{"role": "user", "content": [item]}])).encode()
+    url = chain.remote_url + DIFY.path
+    async with chain.http.post(url, data=raw, headers={"Coatcheck-Edges": "1"}) as answer:
+        assert (answer.status, answer.content_type) == (404, "text/event-stream")
+        assert told_in_stream(await answer.read()) == told
+
+
+async def test_difys_answers_are_not_sent_again(run_chain: RunChain) -> None:
+    def frame(delta: JsonObject) -> bytes:
+        chunk: JsonObject = {"model": "m", "delta": delta, "prompt_messages": []}
+        return _event({"code": 0, "message": "success", "data": chunk})
+
+    said: JsonObject = {"role": "assistant", "content": LONG, "name": "", "tool_calls": []}
+    frames = [frame({"index": 0, "message": said}), frame({"index": 1, "finish_reason": "stop"})]
+    chain = await run_chain(streaming(*frames))
+    messages: list[Json] = []
+    for number in range(4):
+        messages.append(DIFY.look(f"What is {number}?", image(number)))
+        before = chain.link.up
+        _, body, _ = await send(chain, DIFY, messages)
+        assert body == b"".join(frames)
+        assert chain.upstream.seen[-1].json == DIFY.body(messages)
+        assert chain.link.up - before < 4000
+        memory: JsonObject = {"role": "assistant", "content": LONG, "name": None, "tool_calls": []}
+        messages.append(memory)
 
 
 async def test_a_turn_whose_connection_breaks_is_not_sent_again(run_chain: RunChain) -> None:

@@ -27,7 +27,15 @@ from coatcheck.daemon import (
     Reuse,
     UpstreamConfig,
 )
-from coatcheck.protocol import Digest, Json, JsonObject
+from coatcheck.protocol import (
+    Digest,
+    Json,
+    JsonObject,
+    dialect,
+    framed,
+    messages_in,
+    with_framed,
+)
 from coatcheck.store import Store, StoreConfig
 from coatcheck.web import Route, Server, build_app, join_faces
 
@@ -85,9 +93,7 @@ def inline(data: bytes) -> str:
 def bodies(spoken: Spoken, name: Name) -> list[JsonObject]:
     """Return the bodies of the conversation's turns."""
     pictures = images()
-    key = {"gemini.generate": "contents", "openai.responses": "input"}.get(
-        spoken.dialect, "messages"
-    )
+    known = dialect(spoken.dialect)
     answer: Json = {"role": "assistant", "content": "A picture."}
     if spoken.dialect == "gemini.generate":
         answer = {"role": "model", "parts": [{"text": "A picture."}]}
@@ -96,10 +102,11 @@ def bodies(spoken: Spoken, name: Name) -> list[JsonObject]:
     for turn in range(TURNS):
         new = [(name(pictures[turn]), "image/png")] if turn < IMAGES else []
         body = spoken.turn(new, text=f"What about this, number {turn}?")
-        asked = body[key]
+        asked = messages_in(known, body)
         assert isinstance(asked, list)
         messages = [*messages, *asked]
-        made.append({**body, key: messages})
+        inner: JsonObject = {**framed(known, body), known.messages_key: messages}
+        made.append(with_framed(known, body, inner))
         messages = [*messages, answer]
     return made
 
@@ -114,7 +121,7 @@ class Way:
     """Whose behaviour is simulated."""
 
 
-CHAT, RESPONSES, ANTHROPIC, GEMINI = DIALECTS
+CHAT, RESPONSES, ANTHROPIC, GEMINI, DIFY = DIALECTS
 WAYS: Sequence[Way] = [
     *(Way(each, "inline", "any") for each in DIALECTS),
     *(Way(each, "coatcheck", "another daemon") for each in DIALECTS),
@@ -126,7 +133,9 @@ WAYS: Sequence[Way] = [
     Way(RESPONSES, "url", "OpenAI"),
     Way(ANTHROPIC, "url", "Anthropic"),
     Way(GEMINI, "url", "Google"),
+    Way(DIFY, "url", "plugins that fetch"),
     *(Way(each, "file", "vLLM and other engines") for each in (CHAT, RESPONSES, ANTHROPIC)),
+    Way(DIFY, "ref", "plugins with our hook"),
 ]
 
 
@@ -157,6 +166,7 @@ async def _by_address(way: Way, folder: Path, crossed: Crossed) -> None:
     provider = FetchingProvider(way.spoken.dialect)
     provider.mounted = (_ROOT, folder / "data/blobs/sha256")
     provider.root = _ROOT
+    provider.held = {by_ref(data): data for data in images()}
 
     async def watched(request: aioweb.Request) -> aioweb.StreamResponse:
         crossed.note(request)

@@ -49,6 +49,8 @@ class FetchingProvider:
     answered: int = 0
     fetched: list[str] = field(default_factory=list[str])
     bytes_fetched: int = 0
+    held: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """What it resolves by itself, by refs."""
     mounted: tuple[Path, Path] | None = None
     """A folder as it is called in addresses, and where it is."""
     hook: "Respond | None" = None
@@ -76,6 +78,8 @@ class FetchingProvider:
         if where.startswith("data:"):
             head, _, text = where[5:].partition(",")
             data, shown = base64.b64decode(text, validate=True), head.partition(";")[0]
+        elif where in self.held:
+            data, shown = self.held[where], declared
         elif where.startswith("file://"):
             data, shown = self._open(where), declared
         else:
@@ -164,6 +168,7 @@ def parts(dialect: str, body: Any) -> Parts:
         "openai.responses": _responses,
         "anthropic.messages": _anthropic,
         "gemini.generate": _gemini,
+        "dify.llm": _dify,
     }
     yield from readers[dialect](body)
 
@@ -211,6 +216,13 @@ def _gemini(body: Any) -> Parts:
                 yield f"data:{data['mimeType']};base64,{data['data']}", data["mimeType"]
 
 
+def _dify(body: Any) -> Parts:
+    for part in _contents(body["data"]["prompt_messages"]):
+        if part["type"] != "text":
+            kind = part["mime_type"]
+            yield part["url"] or f"data:{kind};base64,{part['base64_data']}", kind
+
+
 Respond = Callable[[aioweb.Request], Awaitable[aioweb.StreamResponse]]
 
 
@@ -245,6 +257,10 @@ class Spoken:
                 content = [{"type": "text", "text": text}, *made]
                 messages: Json = [{"role": "user", "content": content}]
                 return {"model": "m", "max_tokens": 9, "messages": messages}
+            case "dify.llm":
+                content = [{"type": "text", "data": text}, *made]
+                messages = [{"role": "user", "name": None, "content": content}]
+                return {"user_id": "u", "data": {"model": "m", "prompt_messages": messages}}
             case _:
                 content = [{"type": "text", "text": text}, *made]
                 return {"model": "m", "messages": [{"role": "user", "content": content}]}
@@ -266,6 +282,15 @@ class Spoken:
                     data = ref.partition(",")[2]
                     source = {"type": "base64", "media_type": kind, "data": data}
                 return {"type": "image" if is_image else "document", "source": source}
+            case "dify.llm":
+                is_inline = ref.startswith("data:")
+                return {
+                    "type": "image" if is_image else "document",
+                    "format": kind.partition("/")[2],
+                    "base64_data": ref.partition(",")[2] if is_inline else "",
+                    "url": "" if is_inline else ref,
+                    "mime_type": kind,
+                }
             case _ if is_image:
                 return {"type": "image_url", "image_url": {"url": ref}}
             case _:
@@ -277,4 +302,5 @@ DIALECTS = [
     Spoken("openai.responses", "/v1/responses", has_documents=True),
     Spoken("anthropic.messages", "/v1/messages", has_documents=True),
     Spoken("gemini.generate", "/v1beta/models/m:generateContent", has_documents=True),
+    Spoken("dify.llm", "/plugin/t/dispatch/llm/invoke", has_documents=True),
 ]

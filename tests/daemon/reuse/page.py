@@ -17,6 +17,7 @@ _BESIDE = {
     "uuid": "",
     "url": "fetched, in every turn",
     "file": "opened on this host",
+    "ref": "resolved on the plugins' host",
 }
 
 
@@ -49,7 +50,7 @@ def render(seen: Mapping[Way, Crossed]) -> str:
 
 def _row(way: Way, crossed: Crossed) -> str:
     beside = f"{crossed.beside / 1000:.0f}, {_BESIDE[way.reuse]}" if crossed.beside else "0"
-    if way.reuse == "file":
-        beside = f"0: {_BESIDE['file']}"
+    if way.reuse in ("file", "ref"):
+        beside = f"0: {_BESIDE[way.reuse]}"
     bodies = f"{crossed.turns / 1000:.1f}"
     return f"| `{way.spoken.dialect}` | `{way.reuse}` | {way.upstream} | {bodies} | {beside} |"

@@ -36,11 +36,10 @@ from coatcheck.store import Store, StoreConfig
 from coatcheck.web import Server, build_app, join_faces
 
 from ..conftest import MemoryReader
-from ..dialect_samples import SAMPLES, Sample
+from ..dialect_samples import BY_NAME, Sample
 from ..remote import ALICE, BOB, Clock, Keyring
 
 TENANTS: Mapping[str, str] = {"a": ALICE, "b": BOB}
-BY_NAME: Mapping[str, Sample] = {sample.name: sample for sample in SAMPLES}
 
 
 def image(number: int, size: int = 200) -> bytes:

@@ -22,7 +22,7 @@ from .fetching import DIALECTS, PDF, FetchingProvider, parts, picture
 from .hosts import Host, Kind, hosting
 
 Start = Callable[..., Awaitable[Host]]
-CHAT, RESPONSES, ANTHROPIC, _ = DIALECTS
+CHAT, RESPONSES, ANTHROPIC, *_ = DIALECTS
 PNG = "image/png"
 KINDS: list[Kind] = ["embedded", "apart"]
 

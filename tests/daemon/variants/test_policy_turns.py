@@ -15,7 +15,17 @@ import pytest_asyncio
 from PIL import Image
 
 from coatcheck.daemon import ImagePolicy, NoMeters
-from coatcheck.protocol import DIALECTS, Digest, FoundInline, Json, JsonObject, encode_json
+from coatcheck.protocol import (
+    DIALECTS,
+    Digest,
+    FoundInline,
+    Json,
+    JsonObject,
+    encode_json,
+    framed,
+    messages_in,
+    with_framed,
+)
 
 from ...image_files import animation, drawn, exif, saved
 from ..conftest import daemons, upstreams
@@ -49,7 +59,7 @@ def photo(width: int = 900, height: int = 600, **options: object) -> bytes:
 def sent_images(upstream: Any, dialect: str, at: int = -1) -> list[tuple[str | None, bytes]]:
     """Return the images that an upstream was sent: their declared types, and their bytes."""
     spoken = DIALECTS[dialect]
-    slots = spoken.walk(upstream.seen[at].json.get(spoken.messages_key))
+    slots = spoken.walk(messages_in(spoken, upstream.seen[at].json))
     found = [slot.found for slot in slots]
     assert all(isinstance(each, FoundInline) for each in found)
     return [(each.media_type, each.decode()) for each in found]  # type: ignore[union-attr,misc]  # pyright: ignore
@@ -92,7 +102,10 @@ class Fitting:
     ) -> Any:
         """Post a turn; return the answer's headers."""
         if not isinstance(body, bytes):
-            body = encode_json({**body, "model": model} if "model" in body else body)
+            inner = framed(sample.spoken, body)
+            if "model" in inner:
+                body = with_framed(sample.spoken, body, {**inner, "model": model})
+            body = encode_json(body)
         url = self.daemon.url + (path or sample.path).replace("/m:", f"/{model}:")
         fields = {"Content-Type": "application/json"}
         async with self.daemon.http.post(url, data=body, headers=fields) as got:
@@ -178,11 +191,11 @@ async def test_the_next_turn_makes_none_and_begins_with_the_same_bytes(fitting: 
         again = sample.message([sample.ref(original, "image/jpeg")])
         await fitting.post(sample, "small", sample.body([again, sample.message([])]))
         one, two = (
-            encode_json(seen.json[sample.messages_key]).removesuffix(b"]")
+            encode_json(sample.messages(seen.json)).removesuffix(b"]")
             for seen in fitting.seen(sample, "small")
         )
         assert two.startswith(one)
-    assert fitting.meters.outcomes == {"made": 1, "found": 7}
+    assert fitting.meters.outcomes == {"made": 1, "found": 2 * len(SAMPLES) - 1}
 
 
 async def test_what_is_small_enough_goes_byte_for_byte(fitting: Fitting) -> None:
@@ -195,7 +208,7 @@ async def test_what_is_small_enough_goes_byte_for_byte(fitting: Fitting) -> None
         assert fitting.seen(sample, "small")[0].body == body
         await fitting.post(sample, "small", sample.ask(sample.ref(small, "image/jpeg")))
         assert fitting.sent(sample, "small") == [("image/jpeg", small)]
-    assert fitting.meters.outcomes == {"kept": 8}
+    assert fitting.meters.outcomes == {"kept": 2 * len(SAMPLES)}
 
 
 async def test_another_format_is_declared(fitting: Fitting) -> None:
@@ -336,7 +349,7 @@ async def test_each_turns_messages_begin_with_those_before(fitting: Fitting) -> 
             history.append(sample.message([spelled(original, "image/jpeg")]))
             await fitting.post(sample, "small", sample.body(history))
         bodies = [
-            encode_json(seen.json[sample.messages_key]).removesuffix(b"]")
+            encode_json(sample.messages(seen.json)).removesuffix(b"]")
             for seen in fitting.seen(sample, "small")
         ]
         assert len(bodies) == len(originals)

@@ -1,0 +1,86 @@
+"""The mode `ref`: a Dify plugin with our hook in it is named refs, and resolves them itself."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coatcheck.daemon import UpstreamConfig
+from coatcheck.protocol import Digest, Json, JsonObject, Pointer, dialect, messages_in
+
+from .crossing import inline
+from .fetching import DIALECTS, PDF, FetchingProvider, parts, picture
+from .hosts import Host, Kind, hosting
+
+Start = Callable[..., Awaitable[Host]]
+DIFY = DIALECTS[4]
+PNG = "image/png"
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Serve a store, a daemon, and a plugin that resolves what the test gives it."""
+    async with AsyncExitStack() as stack:
+
+        async def run(kind: Kind = "embedded") -> Host:
+            config = UpstreamConfig("plugins", dialect=DIFY.dialect, reuse="ref")
+            made = FetchingProvider(DIFY.dialect)
+            return await stack.enter_async_context(hosting(tmp_path, kind, made, config))
+
+        yield run
+
+
+def named(host: Host) -> list[str]:
+    """Return what stood for the attachments of the last turn."""
+    return [where for where, _ in parts(DIFY.dialect, host.provider.seen[-1])]
+
+
+@pytest.mark.parametrize("kind", ["embedded", "apart"])
+async def test_a_plugin_is_named_refs_however_the_client_wrote_them(
+    start: Start, kind: Kind
+) -> None:
+    host = await start(kind)
+    red, blue = picture("red"), picture("blue")
+    for data in (red, PDF):
+        await host.put(data)
+    pointer = str(Pointer(Digest.of(red), len(red))).encode()
+    given = [
+        (f"blob:{Digest.of(red)}", PNG),
+        (inline(pointer), PNG),
+        (inline(blue), PNG),  # which the store has not: it is handed in first
+        (f"blob:{Digest.of(PDF)}", "application/pdf"),
+    ]
+    host.provider.held = {f"blob:{Digest.of(data)}": data for data in (red, blue, PDF)}
+    status, answer = await host.post(DIFY, DIFY.turn(given))
+    expected = [Digest.of(data) for data in (red, red, blue, PDF)]
+    assert (status, answer) == (200, {"read": expected})
+    assert named(host) == [f"blob:{digest}" for digest in expected]
+    async with host.http.get(
+        f"{host.url}/v1/blobs/{Digest.of(blue)}", headers=host.headers["a"]
+    ) as got:
+        assert await got.read() == blue
+    asked: JsonObject = host.provider.seen[-1]  # type: ignore[assignment]
+    (message,) = _messages(asked)
+    for item in message["content"][1:]:
+        assert item["base64_data"] == ""
+        assert list(item) == ["type", "format", "base64_data", "url", "mime_type"]
+
+
+async def test_what_the_tenant_has_not_is_named_to_nobody(start: Start) -> None:
+    host = await start()
+    digest = await host.put(picture("red"), "b")
+    given: list[tuple[str, str]] = [(f"blob:{digest}", PNG)]
+    body = DIFY.turn(given)
+    async with host.http.post(
+        f"{host.url}{DIFY.path}", json=body, headers=host.headers["a"]
+    ) as answer:
+        assert b"blob_not_found" in await answer.read()
+    assert host.provider.seen == []
+
+
+def _messages(body: JsonObject) -> list[Any]:
+    listed: Json = messages_in(dialect(DIFY.dialect), body)
+    assert isinstance(listed, list)
+    return listed
