@@ -9,7 +9,8 @@ class Finding:
 
     name: str
     value: float
-    limit: float
+    limit: float | None
+    """None: nothing is promised."""
     unit: str
     """What `value` and `limit` are in: `x` for ratios, `MB` for memory."""
     compared: str
@@ -20,6 +21,8 @@ class Finding:
     @property
     def is_kept(self) -> bool:
         """Whether the figure is within its limit."""
+        if self.limit is None:
+            return True
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 

@@ -42,9 +42,12 @@ def findings_json(findings: Sequence[Finding | Unmeasured]) -> list[dict[str, ob
 def _row(finding: Finding | Unmeasured) -> tuple[str, str, str, str, str]:
     if isinstance(finding, Unmeasured):
         return finding.name, "-", "-", "[bold red]?[/bold red]", finding.why
+    value = f"{finding.value:.2f} {finding.unit}"
+    if finding.limit is None:
+        return finding.name, value, "-", "", finding.compared
     missed = "UNDER" if finding.at_least else "OVER"
     mark = "[green]ok[/green]" if finding.is_kept else f"[bold red]{missed}[/bold red]"
-    value, limit = (f"{amount:.2f} {finding.unit}" for amount in (finding.value, finding.limit))
+    limit = f"{finding.limit:.2f} {finding.unit}"
     bound = "≥" if finding.at_least else "≤"
     return finding.name, value, f"{bound} {limit}", mark, finding.compared
 

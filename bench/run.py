@@ -11,6 +11,7 @@ from tests.clients.environments import NODE, NODE_MODULES
 from .agent import Node, measure_agent
 from .caller import Caller
 from .dialects import Sides, measure_dialects, measure_inline_memory
+from .dify import Size, measure_dify
 from .finding import Finding, Unmeasured
 from .growth import measure_growth
 from .large_upload import SETTINGS as LARGE_UPLOAD_SETTINGS
@@ -36,6 +37,7 @@ PARTS = (
     "agent",
     "prompts",
     "wrappers",
+    "dify",
 )
 _IMAGES = 15
 _ROOT = Path(__file__).resolve().parent.parent
@@ -52,11 +54,15 @@ mode = "on"
 
 
 def run_bench(
-    folder: Path, rounds: int, say: Callable[[str], None], part: str | None = None
+    folder: Path,
+    rounds: int,
+    say: Callable[[str], None],
+    part: str | None = None,
+    dify: Size | None = None,
 ) -> Iterator[Finding | Unmeasured]:
     """Yield every finding as it is made; keeps data in `folder` and tells `say` what it does.
 
-    `part` is one of `PARTS`; without it, all of them.
+    `part` is one of `PARTS`; without it, all of them. `dify` is how large Dify's chat is.
 
     Raises:
         ServerStartError: a server did not start.
@@ -86,6 +92,8 @@ def run_bench(
         yield from _run_wrappers(folder, rounds, say)
     if part in (None, "agent"):
         yield from measure_agent(folder, _node(), say)
+    if part in (None, "dify"):
+        yield from measure_dify(folder, say, dify)
 
 
 def _node() -> Node | None:

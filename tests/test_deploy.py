@@ -60,7 +60,12 @@ def assert_parses(arguments: Sequence[str]) -> None:
     name, *rest = arguments
     command = coatcheck.get_command(click.Context(coatcheck), name)
     assert command is not None, name
-    command.make_context(name, list(rest), resilient_parsing=False)
+    context = command.make_context(name, list(rest), resilient_parsing=False)
+    if isinstance(command, click.Group):
+        part, *rest = rest
+        inner = command.get_command(context, part)
+        assert inner is not None, part
+        inner.make_context(part, list(rest), resilient_parsing=False)
 
 
 def test_the_dockerfile_passes_hadolint() -> None:

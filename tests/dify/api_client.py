@@ -168,19 +168,20 @@ class ApiClient:
             answer.seconds = time.monotonic() - begun
             yield chunk
 
-    def count_tokens(self, data: JsonObject, user: str = "u") -> int:
+    def count_tokens(self, data: JsonObject, user: str = "u", answer: Answer | None = None) -> int:
         """Ask the plugin for the tokens of a prompt. `data` is as for `invoke`; less of it is sent.
+
+        `answer` gathers the bytes.
 
         Raises:
             DaemonError: what the API would raise.
         """
         kept = ("provider", "model_type", "model", "credentials", "prompt_messages", "tools")
         asked: JsonObject = {key: data[key] for key in kept if key in data}
-        for said in self._pieces("llm/num_tokens", asked, Answer(), user):
-            tokens = said["num_tokens"]
-            assert isinstance(tokens, int)
-            return tokens
-        return 0
+        (said,) = self._pieces("llm/num_tokens", asked, answer or Answer(), user)
+        tokens = said["num_tokens"]
+        assert isinstance(tokens, int)
+        return tokens
 
     def get(self, path: str) -> httpx.Response:
         """Ask the daemon for something else: a path below the tenant's."""
