@@ -2,9 +2,9 @@
 
 What is asked stands in the body's `data`: the model, its `credentials`, and `prompt_messages`, whose `content` is a
 string or a list. An item of that list other than text has its bytes in `base64_data`, or a URL in `url`, and the type
-in `mime_type`. `url` is the one field that every part of Dify passes on, so that a ref rides there; where an item has
-no such field, in `base64_data`, so that the item comes back as it was. A data URL in `url` stays what it is, and so do
-bytes beside another's URL, which nobody reads. Source: the entities of `dify_plugin` 0.10 (entities/model/message.py) and of `graphon` 0.8 (model_runtime/entities), and
+in `mime_type`. `url` is the one field that every part of Dify passes on, so that a ref rides there; it is read in
+`base64_data` too. A data URL in `url` stays what it is, and so do bytes beside another's URL, which nobody reads. Source:
+the entities of `dify_plugin` 0.10 (entities/model/message.py) and of `graphon` 0.8 (model_runtime/entities), and
 langgenius/dify-plugin-daemon, pkg/entities/model_entities/llm.go.
 """
 
@@ -84,11 +84,7 @@ class _ContentSlot:
 
     def put_ref(self, ref: Ref) -> None:
         """Put a ref there, without its type: that stands beside it."""
-        text = str(replace(ref, media_type=None))
-        if self.holder.get(_URL) is None:
-            self.holder[_BYTES] = text
-        else:
-            self.put_url("", text)
+        self.put_url("", str(replace(ref, media_type=None)))
 
     def put_inline(self, media_type: str, base64_text: str) -> None:
         """Put base64 there; a type that stands there stays as it is written."""

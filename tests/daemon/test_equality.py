@@ -49,6 +49,10 @@ async def test_the_upstream_receives_what_the_client_means(
         assert seen.body == sent
 
 
+GAIN_A_URL = frozenset({"a url of null", "without a url"})
+"""Ref form has its ref in a `url`, of which a null or an absence does not come back."""
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_every_spelling_differs_where_there_are_attachments(name: str) -> None:
     """Hold the corpus to its word: but for those without attachments, no body is the same in two spellings."""
@@ -78,6 +82,10 @@ async def test_so_it_does_of_what_a_client_dehydrated(
         assert (encode_json(body) == direct) == (not form.inline)
     async with daemon.http.post(daemon.url + row.path, data=encode_json(body)) as response:
         assert response.status == 200, await response.text()
+    if row.about in GAIN_A_URL:  # Dify reads an empty one as none
+        direct = direct.replace(b',"url":null', b"").replace(
+            b'"mime_type":"image/', b'"url":"","mime_type":"image/'
+        )
     assert same(upstream.seen[0].body, direct)
 
 
