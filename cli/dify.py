@@ -3,7 +3,7 @@
 import json
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -86,14 +86,13 @@ def uninstall_hook(folder: Path, as_json: bool) -> None:
     _tell(folder, take_away(folder), as_json=as_json)
 
 
-def _tell(folder: Path, placements: Iterable[Placement], *, as_json: bool) -> None:
+def _tell(folder: Path, done: Sequence[Placement], *, as_json: bool) -> None:
     """Print what became of each environment.
 
     Raises:
         NotFoundError: there is none.
         PlacementError: one failed.
     """
-    done = list(placements)
     if not done:
         raise NotFoundError(f"{folder}: no virtual environment, and no folder of plugins with one")
     if as_json:

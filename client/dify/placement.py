@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -84,8 +84,8 @@ class Placement:
     reason: str = ""
 
 
-def place(folder: Path, config: HookConfig) -> Iterator[Placement]:
-    """Put the hook into every environment of a folder, as they are asked for. May be called again.
+def place(folder: Path, config: HookConfig) -> list[Placement]:
+    """Put the hook into every environment of a folder. May be called again.
 
     Raises:
         PluginEnvironmentError: the folder cannot be read.
@@ -95,8 +95,8 @@ def place(folder: Path, config: HookConfig) -> Iterator[Placement]:
     return _each(folder, lambda packages: _place(packages, files), "waiting")
 
 
-def take_away(folder: Path) -> Iterator[Placement]:
-    """Remove the hook from every environment of a folder, as they are asked for. May be called again.
+def take_away(folder: Path) -> list[Placement]:
+    """Remove the hook from every environment of a folder. May be called again.
 
     Raises:
         PluginEnvironmentError: the folder cannot be read.
@@ -104,15 +104,17 @@ def take_away(folder: Path) -> Iterator[Placement]:
     return _each(folder, _take_away, "absent")
 
 
-def _each(folder: Path, work: Callable[[int], State], without: State) -> Iterator[Placement]:
+def _each(folder: Path, work: Callable[[int], State], without: State) -> list[Placement]:
+    done: list[Placement] = []
     for environment in find_environments(folder):
         path = folder / environment
         try:
             with open_packages(folder, environment) as found:
                 states = {work(packages) for packages in found} or {without}
-            yield Placement(path, min(states, key=_TELLING.index))
+            done.append(Placement(path, min(states, key=_TELLING.index)))
         except OSError as error:
-            yield Placement(path, "failed", error.strerror or str(error))
+            done.append(Placement(path, "failed", error.strerror or str(error)))
+    return done
 
 
 def _place(packages: int, files: Mapping[str, tuple[bytes, int]]) -> State:

@@ -62,7 +62,9 @@ _EXECUTOR = "dify_plugin.core.plugin_executor"
 _METHODS = ("invoke_llm", "get_llm_num_tokens", "start_llm_polling", "start_polling")
 _MARK = "resolves_coatcheck_refs"
 _REF = "blob:sha256:"
-_PIECE_BYTES = 3 * 65536  # of three, so that each piece's base64 ends where the next begins
+# Of three, so that each piece's base64 ends where the next begins; and below the 128 KiB from which on
+# glibc maps memory: once it has unmapped some, texts no longer grow where they lie.
+_PIECE_BYTES = 3 * 8192
 _AT_ONCE = 4  # connections of one request
 _MAX_ERROR_BYTES = 65536
 

@@ -64,9 +64,9 @@ def test_a_source_of_bytes_has_to_be_named(tmp_path: Path, options: tuple[str, .
 
 def test_what_is_no_environment_or_no_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("secret")
-    refused = call("install-hook", tmp_path, "--socket", "s").exception
-    assert isinstance(refused, NotFoundError)
-    assert str(tmp_path) in str(refused)
+    absent = call("install-hook", tmp_path, "--socket", "s").exception
+    assert isinstance(absent, NotFoundError)
+    assert str(tmp_path) in str(absent)
     assert isinstance(call("uninstall-hook", tmp_path).exception, NotFoundError)
     make(tmp_path / "venv")
     refused = call(

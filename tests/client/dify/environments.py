@@ -109,7 +109,7 @@ class PluginEnvironment:
     async def run(self, *args: str, said: str = "") -> tuple[str, str]:
         """Run its interpreter, isolated; return what it printed. It must end with 0."""
         process = await asyncio.create_subprocess_exec(
-            *(self.folder / "bin/python", "-I", *args),
+            *(str(self.folder / "bin/python"), "-I", *args),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -123,10 +123,10 @@ def test_one_that_fails_does_not_keep_the_others_from_it(tmp_path: Path) -> None
 def test_what_is_no_environment_is_said(tmp_path: Path) -> None:
     (tmp_path / "a/b/c/d").mkdir(parents=True)
     (tmp_path / "file").touch()
-    assert list(place(tmp_path, CONFIG)) == []
+    assert place(tmp_path, CONFIG) == []
     for name in ("none", "file"):
         with pytest.raises(PluginEnvironmentError, match=name):
-            list(place(tmp_path / name, CONFIG))
+            place(tmp_path / name, CONFIG)
 
 
 def test_a_configuration_that_the_hook_would_not_take_is_not_placed() -> None:

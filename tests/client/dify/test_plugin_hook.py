@@ -330,6 +330,38 @@ async def test_many_refs_are_fetched_by_four_at_once(
     assert told["got"] == hashes(*blobs)
 
 
+_PEAK = """
+import json, sys
+import concurrent.futures, hashlib, http.client, socket, urllib.parse  # as the SDK does
+from dify_plugin.core.plugin_executor import Model, PluginExecutor
+executor, peaks = PluginExecutor(), []
+for urls in ([], json.load(sys.stdin)):
+    parts = [Model(url=url, base64_data="") for url in urls]
+    data = Model(prompt_messages=[Model(content=parts)], streams=False)
+    executor.invoke_llm("session", data)
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    peaks.append(int(status["VmHWM"].split()[0]) * 1024)  # ru_maxrss is the parent's too
+held = executor.seen[1].prompt_messages[0].content
+print(json.dumps([*peaks, sum(len(part.base64_data) for part in held)]))
+"""
+
+
+async def test_the_peak_is_the_base64_of_one_requests_images(
+    served: Served, plugin: PluginEnvironment
+) -> None:
+    large = random.Random(2).randbytes(2_600_000)
+    blobs = [bytes([number]) + large for number in range(15)]
+    for data in blobs:
+        await put(served.store, data)
+    give(plugin, key=ALICE, socket=served.socket)
+    refs = json.dumps([ref_of(data) for data in blobs])
+    said, _ = await plugin.run("-c", _PEAK, said=refs)
+    text_only, peak, held = json.loads(said)
+    size = sum(map(len, blobs))
+    assert held == sum(-(-len(data) // 3) * 4 for data in blobs)
+    assert 1.3 * size < peak - text_only < 1.5 * size, (peak - text_only) / size
+
+
 class TestByPath:
     """The cache's files, where the operator says so."""
 

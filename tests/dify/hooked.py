@@ -1,0 +1,161 @@
+"""What the plugin hook must show in a real plugin's process, for each SDK, over a real daemon."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from coatcheck.client import Client
+from coatcheck.client.dify import HookConfig, place
+
+from ..clients.environments import Environment
+from .api_client import ApiClient, DaemonError
+from .conftest import skip_without
+from .model_server import words
+from .prompt import Picture, image, invocation, picture, user
+from .stand import Stand, standing
+
+CHUNKS = 100
+SHOWN = picture(2_600_000)
+ABSENT = f"blob:sha256:{'0' * 64}"
+
+
+@dataclass(frozen=True)
+class Coatcheck:
+    """A store and a daemon beside the plugins, each in a process of its own."""
+
+    client: Client
+    socket: Path
+    store: "subprocess.Popen[bytes]"
+
+    def put(self, of: Picture) -> str:
+        """Hand a picture in; return its ref."""
+        return self.client.put(of.data).ref
+
+
+@contextmanager
+def coatcheck(folder: Path) -> Generator[Coatcheck]:
+    """Run a store, and a daemon of it that listens at a socket; end both."""
+    environment = {name: text for name, text in os.environ.items() if "COATCHECK" not in name}
+    with ExitStack() as stack:
+
+        def start(*args: str) -> "tuple[subprocess.Popen[bytes], str]":
+            log = stack.enter_context((folder / f"{args[0]}.log").open("wb"))
+            process = subprocess.Popen(
+                [sys.executable, "-m", "coatcheck.cli", *args, "--port", "0"],
+                cwd=folder,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+            stack.callback(process.wait, 20)
+            stack.callback(process.kill)
+            assert process.stdout
+            stack.callback(process.stdout.close)
+            found = re.search(rb"http://[0-9.:]+", process.stdout.readline())
+            assert found, (folder / f"{args[0]}.log").read_text()
+            return process, found[0].decode()
+
+        store, url = start("serve")
+        start("daemon", "--store", url, "--uds", "socket")
+        client = stack.enter_context(Client(url))
+        yield Coatcheck(client, folder / "socket", store)
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Generator[Coatcheck]:
+    """One for all SDKs of a module, which imports this."""
+    with coatcheck(tmp_path_factory.mktemp("coatcheck")) as running:
+        yield running
+
+
+class HookContract:
+    """Subclasses name the environment. The hook is placed in the plugin's own, as it is installed."""
+
+    environment: Environment
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def hooked(
+        cls, beside: Coatcheck, tmp_path_factory: pytest.TempPathFactory
+    ) -> Generator[Stand]:
+        skip_without(cls.environment)
+        root = tmp_path_factory.mktemp("hooked")
+        with standing(cls.environment, root) as stand:
+            (placed,) = place(root, HookConfig(socket=beside.socket))
+            assert (placed.environment, placed.state) == (stand.plugin.folder / ".venv", "placed")
+            yield stand
+
+    @pytest.fixture
+    def stand(self, hooked: Stand) -> Stand:
+        hooked.forget()
+        return hooked
+
+    @pytest.fixture
+    def api(self, stand: Stand) -> Generator[ApiClient]:
+        with ApiClient(stand.url, stand.key, stand.plugin.plugin_id) as client:
+            yield client
+
+    def test_a_ref_reaches_the_model_as_the_image_and_nothing_comes_back(
+        self, stand: Stand, api: ApiClient, beside: Coatcheck
+    ) -> None:
+        shown = image(SHOWN, beside.put(SHOWN))
+        answer = api.invoke(invocation(stand.model.url, [user("What is it?", shown)]))
+        (part,) = stand.asked[0].parts
+        assert (part.sha256, part.media_type) == (SHOWN.sha256, "image/jpeg")
+        assert answer.text == "".join(words("What is it?", CHUNKS))
+        (received,) = stand.received
+        assert answer.request_bytes == received.size < 1000
+        assert received.bytes_to_plugin < 1000
+        assert max(answer.response_bytes, received.bytes_from_plugin) < 40_000
+
+    def test_tokens_are_counted_without_the_bytes_on_any_wire(
+        self, stand: Stand, api: ApiClient, beside: Coatcheck
+    ) -> None:
+        shown = image(SHOWN, beside.put(SHOWN))
+        assert api.count_tokens(invocation(stand.model.url, [user("one two", shown)])) > 0
+        assert stand.received[0].bytes_to_plugin < 1000
+
+    def test_many_invocations_at_once_have_each_its_own(
+        self, stand: Stand, api: ApiClient, beside: Coatcheck
+    ) -> None:
+        pictures = [picture(30_000, number) for number in range(32)]
+        refs = [beside.put(of) for of in pictures]
+
+        def ask(number: int) -> str:
+            shown = image(pictures[number], refs[number])
+            return api.invoke(invocation(stand.model.url, [user(f"No. {number}", shown)])).text
+
+        stand.model.pieces = 20
+        with ThreadPoolExecutor(32) as pool:
+            answers = list(pool.map(ask, range(32)))
+        assert answers == ["".join(words(f"No. {number}", 20)) for number in range(32)]
+        got = {asked.text: asked.parts[0].sha256 for asked in stand.asked}
+        assert got == {f"No. {number}": of.sha256 for number, of in enumerate(pictures)}
+
+    def test_what_cannot_be_resolved_is_difys_own_error(
+        self, stand: Stand, api: ApiClient, beside: Coatcheck, tmp_path: Path
+    ) -> None:
+        folder = stand.plugin.folder
+
+        def fault(ref: str) -> DaemonError:
+            with pytest.raises(DaemonError) as caught:
+                api.invoke(invocation(stand.model.url, [user("?", image(SHOWN, ref))]))
+            return caught.value
+
+        absent = fault(ABSENT)
+        assert absent.kind == "InvokeBadRequestError"
+        assert f"blob_not_found: {ABSENT[5:]} at data.prompt_messages.0." in absent.message
+        place(folder, HookConfig(socket=tmp_path / "nobody"))  # the plugin reads it anew
+        assert fault(beside.put(SHOWN)).kind == "InvokeConnectionError"
+        assert api.invoke(invocation(stand.model.url, [user("Hello")])).chunks
+        place(folder, HookConfig(socket=beside.socket))
+        api.invoke(invocation(stand.model.url, [user("?", image(SHOWN, beside.put(SHOWN)))]))
+        assert stand.asked[-1].parts[0].sha256 == SHOWN.sha256

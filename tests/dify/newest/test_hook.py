@@ -1,0 +1,13 @@
+"""The plugin hook with the newest SDK."""
+
+import pytest
+
+from ...clients.environments import DIFY
+from ..hooked import HookContract, beside
+
+__all__ = ["beside"]
+pytestmark = pytest.mark.system
+
+
+class TestNewestSdk(HookContract):
+    environment = DIFY
