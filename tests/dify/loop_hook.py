@@ -86,7 +86,7 @@ class LoopHookContract:
     def test_many_images_meet_no_limit(
         self, front: Front, stand: Stand, through: ApiClient, direct: ApiClient
     ) -> None:
-        pictures, shown = _many(front, 350_000)
+        pictures, shown = _many(front, 2_600_000 if IS_NIGHTLY else 350_000)
         data = invocation(stand.model.url, [user(QUESTION, *shown)])
         for api in (through, direct):
             stand.forget()
@@ -103,7 +103,7 @@ class LoopHookContract:
     def test_a_plugin_has_each_image_once_and_in_base64_alone(
         self, front: Front, stand: Stand, through: ApiClient
     ) -> None:
-        pictures, shown = _many(front, 1_000_000)
+        pictures, shown = _many(front, 2_600_000)
         told = invocation(stand.model.url, [user(QUESTION)], tells_contents=True)
         credentials = told["credentials"]
         assert isinstance(credentials, dict)
@@ -124,8 +124,7 @@ class LoopHookContract:
 
 
 def _many(front: Front, size: int) -> tuple[list[Picture], list[JsonObject]]:
-    """Put 15 pictures of at least a size; return them, and the contents of a message that name them."""
-    size = 2_600_000 if IS_NIGHTLY else size
+    """Put 15 pictures of a size; return them, and the contents of a message that name them."""
     pictures = [picture(size, 200 + number) for number in range(15)]
     refs = front.put(*pictures)
     return pictures, [image(each, ref) for each, ref in zip(pictures, refs, strict=True)]

@@ -1,4 +1,4 @@
-"""What is ours between Dify's API and its plugin daemon, in processes of its own.
+"""What is ours between Dify's API and its plugin daemon, on a loop of its own in a thread.
 
     API -> `coatcheck serve` -> plugin daemon                        `in_front`: without keys, or with
     API -> `coatcheck daemon --remote` -> a counted link
@@ -9,7 +9,7 @@ SDK's stand, started once for a worker.
 """
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,9 @@ from typing import Protocol
 import coatcheck
 from coatcheck.client.dify import HookConfig, place
 
-from ..clients.processes import serving, surroundings
 from ..daemon.edge.conftest import Link
-from ..system.deployment import make_keys, run_edge
+from ..system.deployment import make_keys
+from ..system.station import Clock, Station
 from .api_client import ApiClient
 from .background import Background
 from .prompt import Picture
@@ -102,12 +102,6 @@ def client_of(stand: Stand, url: str = "", key: str | None = None) -> ApiClient:
     return ApiClient(url or stand.url, key or stand.key, stand.plugin.plugin_id)
 
 
-def upstream_of(url: str, **more: str) -> str:
-    """Return the settings for a plugin daemon; `more` are keys of its `[[upstream]]`."""
-    lines = {"name": "dify", "dialect": "dify.llm", "base_url": url, **more}
-    return "[[upstream]]\n" + "".join(f'{key} = "{value}"\n' for key, value in lines.items())
-
-
 @contextmanager
 def in_front(
     stand: Stand, folder: Path, *, has_keys: bool = False, **upstream: str
@@ -134,8 +128,8 @@ def at_the_edge(stand: Stand, folder: Path, **upstream: str) -> Generator[Edge]:
         listening = await asyncio.start_server(link.serve, "127.0.0.1", 0)
         stack.push_async_callback(_end_link, listening, link)
         near = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        edge = await stack.enter_async_context(run_edge(folder, near, front.key))
-        return Edge(front, edge.url, link)
+        key = {"COATCHECK_KEY": front.key or ""}
+        return Edge(front, await _started(stack, "daemon", {"remote": near}, key), link)
 
     with _open_stack() as (background, stack):
         yield background.run(begin(stack))
@@ -153,11 +147,21 @@ async def _begin_front(
 ) -> Front:
     data = folder / "data"
     key = (await make_keys(data, _TENANT))[1][0] if has_keys else None
-    settings = upstream_of(stand.url, **upstream)
-    url = await stack.enter_async_context(
-        serving(folder, settings, surroundings(**{_DAEMON_KEY: stand.key}))
-    )
+    settings = {
+        "data": data,
+        "upstream": [{"name": "dify", "dialect": "dify.llm", "base_url": stand.url, **upstream}],
+    }
+    url = await _started(stack, "serve", settings, {_DAEMON_KEY: stand.key})
     return Front(stand, url, data, key)
+
+
+async def _started(
+    stack: AsyncExitStack, name: str, settings: Mapping[str, object], environment: Mapping[str, str]
+) -> str:
+    station = Station(name, Clock(), settings, environment=environment)
+    stack.push_async_callback(station.stop)
+    await station.start()
+    return station.url
 
 
 async def _end_link(listening: asyncio.Server, link: Link) -> None:

@@ -28,6 +28,7 @@ class Station:
     clock: Clock
     settings: Mapping[str, object]
     port: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property
@@ -40,7 +41,7 @@ class Station:
         self._stack = AsyncExitStack()
         settings = Settings.model_validate({"min_free_bytes": 0, **self.settings})
         assembly = await SERVICES[self.name].assemble(
-            settings, Surroundings({}, clock=self.clock), self._stack
+            settings, Surroundings(self.environment, clock=self.clock), self._stack
         )
         routes = join_faces(assembly.faces, title="Coatcheck", version="1")
         server = Server(build_app(routes, keyring=assembly.keyring, gate=assembly.gate))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ...clients.environments import DIFY, GRAPHON_OLD, Environment
+from ...clients.environments import DIFY, Environment
 from ..conftest import skip_without
 from ..loop_contract import CHUNKS, MAX_REF_REQUEST_BYTES, QUESTION, EdgeContract, InFrontContract
 from ..loop_hook import LoopHookContract
@@ -29,37 +29,29 @@ class TestNewestSdkWithTheHook(LoopHookContract):
     environment = DIFY
 
 
-@pytest.mark.parametrize("graphon", [GRAPHON_OLD, DIFY], ids=lambda which: which.name)
-@pytest.mark.parametrize("form", ["base64", "ref"])
-def test_graphon_asks_through_us(
-    graphon: Environment, form: str, fronts: Callable[[Environment], Front], tmp_path: Path
-) -> None:
-    skip_without(graphon)
+def test_graphon_asks_through_us(fronts: Callable[[Environment], Front], tmp_path: Path) -> None:
+    skip_without(DIFY)
     front = fronts(DIFY)
     stand, shown = front.stand, picture(2_600_000)
-    path = tmp_path / shown.name
-    path.write_bytes(shown.data)
+    inline, named = tmp_path / "inline.jpg", tmp_path / "named.jpg"
+    inline.write_bytes(shown.data)
+    named.write_bytes(b"never read")
     (ref,) = front.put(shown)
-    (facts,) = run_graphon(
-        graphon,
-        stand,
-        tmp_path,
-        [[Told("user", QUESTION, (path,))]],
-        daemon_url=front.url,
-        refs={path: ref} if form == "ref" else None,
-        counts=True,
+    turns = [[Told("user", QUESTION, (path,))] for path in (inline, named)]
+    answers = run_graphon(
+        DIFY, stand, tmp_path, turns, daemon_url=front.url, refs={named: ref}, counts=True
     )
-    assert facts.error is None
-    assert (facts.chunks, facts.prompt_messages) == (CHUNKS + 1, 0)
-    assert facts.text == "".join(words(QUESTION, CHUNKS))
-    assert facts.usage == 3 + 85 + CHUNKS
-    (asked,) = stand.asked
-    assert [part.sha256 for part in asked.parts] == [shown.sha256]
-    inline = len(shown.data) * 4 // 3
-    assert (facts.request_bytes < MAX_REF_REQUEST_BYTES) == (form == "ref")
-    assert facts.files_read == (form == "base64")
-    assert [received.path.rpartition("/")[2] for received in stand.received] == [
-        "num_tokens",
-        "invoke",
-    ]
-    assert min(received.size for received in stand.received) > inline
+    for facts in answers:
+        assert facts.error is None
+        assert (facts.chunks, facts.prompt_messages) == (CHUNKS + 1, 0)
+        assert facts.text == "".join(words(QUESTION, CHUNKS))
+        assert facts.usage == 3 + 85 + CHUNKS
+    assert [facts.files_read for facts in answers] == [1, 0]
+    assert answers[0].tokens == answers[1].tokens
+    whole = len(shown.data) * 4 // 3
+    assert answers[0].request_bytes > whole
+    assert answers[1].request_bytes < MAX_REF_REQUEST_BYTES
+    assert [[part.sha256 for part in asked.parts] for asked in stand.asked] == [[shown.sha256]] * 2
+    paths = [received.path.rpartition("/")[2] for received in stand.received]
+    assert paths == ["num_tokens", "invoke"] * 2
+    assert min(received.size for received in stand.received) > whole
