@@ -24,6 +24,7 @@ class TestOldSdkBehindUs(InFrontContract):
 
 class TestOldSdkBehindAnEdge(EdgeContract):
     environment = DIFY_OLD
+    image_bytes = 100_000  # it takes 20 s of a processor to read a line of 52 MB
 
 
 class TestOldSdkWithTheHook(LoopHookContract):
