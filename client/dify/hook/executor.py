@@ -9,6 +9,7 @@ from . import splice
 from .config import read_config
 from .errors import HookError
 from .fetch import texts
+from .heap import keep_mapping
 from .prompt import filled, places, unechoed
 
 TYPE_CHECKING = False
@@ -51,6 +52,8 @@ def _wrapped(method: Callable[..., Any], config: str) -> Callable[..., Any]:
             told = read_config(config)
             if told.splice and method.__name__ == _COUNTING and _counts_text(self, data):
                 return method(self, session, data)
+            if told.splice:
+                keep_mapping()
             got = texts(told, named)
         except HookError as error:
             raise error.as_sdks() from error
