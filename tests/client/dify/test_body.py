@@ -16,7 +16,8 @@ def test_it_reads_as_the_whole_in_pieces_of_any_size() -> None:
     assert len(body) == len(WHOLE)
     for size, start in product(range(1, len(WHOLE) + 2), range(len(WHOLE) + 1)):
         body.seek(start)
-        assert b"".join(iter(lambda: body.read(size), b"")) == WHOLE[start:]
+        pieces = [body.read(size) for _ in range(start, len(WHOLE), size)]
+        assert (b"".join(pieces), body.read(size)) == (WHOLE[start:], b"")
         assert body.tell() == len(WHOLE)
 
 

@@ -413,6 +413,16 @@ async def test_another_sdk_is_left_alone_and_that_is_said(plugin: PluginEnvironm
     assert said == "coatcheck: no invoke_llm in this dify_plugin, so refs stay refs\n"
 
 
+async def test_a_module_that_is_missing_fails_no_plugin(plugin: PluginEnvironment) -> None:
+    give(plugin, socket=Path("/nowhere"))
+    (plugin.packages / "coatcheck_dify_hook/executor.py").unlink()
+    out, said = await plugin.run(
+        "-c", "import dify_plugin.core.plugin_executor as e; print(e.PluginExecutor)"
+    )
+    assert "PluginExecutor" in out
+    assert said.startswith("coatcheck: No module named 'coatcheck_dify_hook.executor'")
+
+
 async def test_two_lines_in_a_plugins_main_do_it_too(
     served: Served, plugin: PluginEnvironment, tmp_path: Path
 ) -> None:

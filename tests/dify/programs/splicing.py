@@ -44,9 +44,6 @@ class Handler(BaseHTTPRequestHandler):
     """A model: says how each request came, and answers as told."""
 
     protocol_version = "HTTP/1.1"
-    seen = []
-    answers = []
-    all_are_here = None
 
     def do_POST(self):
         if Handler.all_are_here:
@@ -74,6 +71,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+
+Handler.seen, Handler.answers, Handler.all_are_here = [], [], None
 
 
 class Model(OAICompatLargeLanguageModel):
