@@ -42,6 +42,9 @@ def dify() -> None:
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds. [default: 60]"
 )
+@click.option(
+    "--no-splice", is_flag=True, help="Leave the SDK's own requests to models as they are."
+)
 @click.option("--watch", is_flag=True, help="Go on, and place it in new environments.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch a line for each.")
 def install_hook(
@@ -51,6 +54,7 @@ def install_hook(
     key_file: Path | None,
     cache: Path | None,
     timeout: float | None,
+    no_splice: bool,
     watch: bool,
     as_json: bool,
 ) -> None:
@@ -66,6 +70,7 @@ def install_hook(
             key=None if key_file is None else daemon_key(key_file, {}),
             cache=None if cache is None else cache.absolute(),
             total_seconds=timeout,
+            splice=False if no_splice else None,
         )
     except InvalidArgumentError as error:
         raise UsageError(f"{error}; see --socket, --daemon and --cache") from error

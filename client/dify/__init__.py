@@ -1,6 +1,6 @@
 """For Dify: what stands inside its plugins, and in its API."""
 
-from . import plugin_hook
+from . import hook
 from .composing import mark_prompts, unmark_prompts
 from .environment import find_environments
 from .file_refs import FileRefs
@@ -14,9 +14,9 @@ __all__ = [
     "RefFileRuntime",
     "State",
     "find_environments",
+    "hook",
     "mark_prompts",
     "place",
-    "plugin_hook",
     "take_away",
     "unmark_prompts",
 ]

@@ -1,8 +1,9 @@
 """The plugin hook in virtual environments: placed, placed again, and taken away without a trace.
 
-All of it is `coatcheck_dify_hook/` in `site-packages`, with the hook and its configuration, and one
-line beside that, which is written last and removed first: an interpreter that starts meanwhile has
-the hook whole or not at all. Files are replaced by renaming, so that none is ever half written.
+All of it is `coatcheck_dify_hook/` in `site-packages`, with the hook's modules and its configuration,
+and one line beside that, which is written last and removed first, also while modules are replaced: an
+interpreter that starts meanwhile has the hook whole or not at all. Files are replaced by renaming, so
+that none is ever half written.
 """
 
 import contextlib
@@ -16,9 +17,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ..errors import InvalidArgumentError
-from . import plugin_hook
+from . import hook
 from .environment import find_environments, open_packages
-from .plugin_hook import CONFIG_NAME
+from .hook import CONFIG_NAME
 
 __all__ = ["HookConfig", "Placement", "State", "place", "take_away"]
 
@@ -42,7 +43,7 @@ _SECRET, _PUBLIC = 0o600, 0o644
 
 @dataclass(frozen=True, slots=True)
 class HookConfig:
-    """What the hook is told; `plugin_hook` says what each means. `key` is a secret.
+    """What the hook is told; `hook` says what each means. `key` is a secret.
 
     Raises:
         InvalidArgumentError: the hook would not take it.
@@ -53,10 +54,11 @@ class HookConfig:
     key: str | None = field(default=None, repr=False)
     cache: Path | None = None
     total_seconds: float | None = None
+    splice: bool | None = None
 
     def __post_init__(self) -> None:
         try:
-            plugin_hook.check_config(self._given())
+            hook.check_config(self._given())
         except ValueError as error:
             raise InvalidArgumentError(str(error)) from error
 
@@ -64,13 +66,14 @@ class HookConfig:
         """Return the configuration's file."""
         return (json.dumps(self._given(), indent=2) + "\n").encode()
 
-    def _given(self) -> dict[str, str | float]:
+    def _given(self) -> dict[str, str | float | bool]:
         given = {
             "socket": None if self.socket is None else str(self.socket),
             "daemon": self.daemon,
             "key": self.key,
             "cache": None if self.cache is None else str(self.cache),
             "total_seconds": self.total_seconds,
+            "splice": self.splice,
         }
         return {name: value for name, value in given.items() if value is not None}
 
@@ -90,9 +93,8 @@ def place(folder: Path, config: HookConfig) -> list[Placement]:
     Raises:
         PluginEnvironmentError: the folder cannot be read.
     """
-    source = Path(plugin_hook.__file__).read_bytes()
-    files = {"__init__.py": (source, _PUBLIC), CONFIG_NAME: (config.written(), _SECRET)}
-    return _each(folder, lambda packages: _place(packages, files), "waiting")
+    modules = {path.name: path.read_bytes() for path in Path(hook.__file__).parent.glob("*.py")}
+    return _each(folder, lambda packages: _place(packages, modules, config.written()), "waiting")
 
 
 def take_away(folder: Path) -> list[Placement]:
@@ -117,12 +119,15 @@ def _each(folder: Path, work: Callable[[int], State], without: State) -> list[Pl
     return done
 
 
-def _place(packages: int, files: Mapping[str, tuple[bytes, int]]) -> State:
+def _place(packages: int, modules: Mapping[str, bytes], config: bytes) -> State:
     """Write what is not there as it should be, the line last."""
     was_there = _exists(packages, _LINE_FILE)
     folder = _made(packages)
     try:
-        changes = [_write(folder, folder, name, *file) for name, file in files.items()]
+        if not all(_is_as(folder, name, data, _PUBLIC) for name, data in modules.items()):
+            _remove_line(packages)
+        changes = [_write(folder, folder, CONFIG_NAME, config, _SECRET)]
+        changes += [_write(folder, folder, name, data, _PUBLIC) for name, data in modules.items()]
         changes.append(_write(folder, packages, _LINE_FILE, _LINE, _PUBLIC))
     finally:
         os.close(folder)
@@ -134,10 +139,14 @@ def _place(packages: int, files: Mapping[str, tuple[bytes, int]]) -> State:
 def _take_away(packages: int) -> State:
     """Remove the line, then the rest with what interpreters compiled of it."""
     was_there = _exists(packages, _LINE_FILE) or _exists(packages, _PACKAGE)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_LINE_FILE, dir_fd=packages)
+    _remove_line(packages)
     _clear(packages)
     return "removed" if was_there else "absent"
+
+
+def _remove_line(packages: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_LINE_FILE, dir_fd=packages)
 
 
 def _made(packages: int) -> int:

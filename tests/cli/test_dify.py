@@ -37,7 +37,7 @@ def test_it_says_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     packages = make(tmp_path / "venv")
     (tmp_path / "key").write_text(f"{KEY}\n")
-    options = ("--socket", "s", "--key-file", "key", "--cache", "c", "--timeout", 5)
+    options = ("--socket", "s", "--key-file", "key", "--cache", "c", "--timeout", 5, "--no-splice")
     done = call("install-hook", "venv", *options)
     assert (done.exit_code, done.output) == (0, "placed     venv\n")
     assert config_in(packages) == {
@@ -45,6 +45,7 @@ def test_it_says_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "key": KEY,
         "cache": f"{tmp_path}/c",
         "total_seconds": 5,
+        "splice": False,
     }
     done = call("install-hook", "venv", "--daemon", "http://127.0.0.1:8421", "--json")
     assert json.loads(done.output) == [{"environment": "venv", "state": "replaced"}]

@@ -14,6 +14,7 @@ pytest.register_assert_rewrite(
     "tests.dify.loop_contract",
     "tests.dify.loop_faults",
     "tests.dify.loop_hook",
+    "tests.dify.splicing",
 )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from coatcheck.client import Client
 from coatcheck.client.dify import HookConfig, place
+from coatcheck.protocol import JsonObject
 
 from ..clients.environments import Environment
 from .api_client import ApiClient, DaemonError
@@ -119,9 +120,17 @@ class HookContract:
     def test_tokens_are_counted_without_the_bytes_on_any_wire(
         self, stand: Stand, api: ApiClient, beside: Coatcheck
     ) -> None:
-        shown = image(SHOWN, beside.put(SHOWN))
-        assert api.count_tokens(invocation(stand.model.url, [user("one two", shown)])) > 0
-        assert stand.received[0].bytes_to_plugin < 1000
+        inline, named = (
+            invocation(stand.model.url, [user("one two", image(picture(1000), ref))])
+            for ref in (None, ABSENT)  # the SDK counts text alone: nothing is fetched
+        )
+        counted = api.count_tokens(inline)
+        assert api.count_tokens(named) == counted > 0
+        assert stand.received[-1].bytes_to_plugin < 1000
+        place(stand.plugin.folder, HookConfig(socket=beside.socket, splice=False))
+        with pytest.raises(DaemonError, match="blob_not_found"):
+            api.count_tokens(named)
+        place(stand.plugin.folder, HookConfig(socket=beside.socket))
 
     def test_many_invocations_at_once_have_each_its_own(
         self, stand: Stand, api: ApiClient, beside: Coatcheck
@@ -159,3 +168,29 @@ class HookContract:
         place(folder, HookConfig(socket=beside.socket))
         api.invoke(invocation(stand.model.url, [user("?", image(SHOWN, beside.put(SHOWN)))]))
         assert stand.asked[-1].parts[0].sha256 == SHOWN.sha256
+
+
+class LeanHookContract(HookContract):
+    """For the SDKs whose peak is promised."""
+
+    def test_a_plugins_peak_is_little_more_than_the_base64_of_one_request(
+        self, stand: Stand, api: ApiClient, beside: Coatcheck
+    ) -> None:
+        pictures = [picture(2_600_000, number) for number in range(15)]
+        refs = [beside.put(of) for of in pictures]
+        small = [picture(100, number) for number in range(15)]
+
+        def ask(*shown: JsonObject) -> int:
+            stand.asked.clear()
+            api.invoke(invocation(stand.model.url, [user("What?", *shown)]))
+            return stand.figures().peak_rss_bytes
+
+        stand.kill_plugin()  # what it has kept of earlier images would hide these
+        ask(*[image(of, beside.put(of)) for of in small])  # what it loads once
+        stand.forget_peak()
+        text_only = ask()
+        size = sum(len(of.data) for of in pictures)
+        for _ in range(2):  # what one request leaves behind is in the next one's way
+            taken = ask(*map(image, pictures, refs)) - text_only
+            assert [part.sha256 for part in stand.asked[0].parts] == [of.sha256 for of in pictures]
+            assert size < taken < 1.5 * size, taken / size

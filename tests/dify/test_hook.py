@@ -6,7 +6,7 @@ from coatcheck.client.dify import take_away
 
 from ..clients.environments import DIFY_ECHOING, DIFY_OLD
 from .api_client import ApiClient, DaemonError
-from .hooked import SHOWN, Coatcheck, HookContract, beside
+from .hooked import SHOWN, Coatcheck, HookContract, LeanHookContract, beside
 from .prompt import image, invocation, picture, user
 from .stand import Stand
 
@@ -18,7 +18,7 @@ class TestEchoingSdk(HookContract):
     environment = DIFY_ECHOING
 
 
-class TestOldSdk(HookContract):
+class TestOldSdk(LeanHookContract):
     environment = DIFY_OLD
 
     def test_without_the_store_what_the_daemon_has_goes_on(

@@ -45,6 +45,29 @@ async def test_an_environment_is_afterwards_as_it_was(tmp_path: Path) -> None:
     assert tree_hash(tmp_path) == before
 
 
+def test_no_interpreter_starts_while_modules_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = make_environment(tmp_path / "venv").packages
+    assert states(tmp_path / "venv") == {".": "placed"}
+    module = packages / "coatcheck_dify_hook/splice.py"
+    whole = module.read_bytes()
+    module.write_text("of another version")
+    had_line: dict[str, bool] = {}
+    rename = os.rename
+
+    def watched(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        had_line[new] = (packages / "coatcheck_dify_hook.pth").exists()
+        rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "rename", watched)
+    assert states(tmp_path / "venv") == {".": "replaced"}
+    assert had_line == {"splice.py": False, "coatcheck_dify_hook.pth": False}
+    assert module.read_bytes() == whole
+    assert states(tmp_path / "venv", HookConfig(socket=Path("/other"))) == {".": "replaced"}
+    assert had_line["coatcheck_dify_hook.json"]  # a configuration is read whole at any time
+
+
 def test_the_configuration_is_the_owners_alone(tmp_path: Path) -> None:
     environment = make_environment(tmp_path / "venv")
     assert states(tmp_path / "venv") == {".": "placed"}

@@ -3,11 +3,11 @@
 import pytest
 
 from ...clients.environments import DIFY
-from ..hooked import HookContract, beside
+from ..hooked import LeanHookContract, beside
 
 __all__ = ["beside"]
 pytestmark = pytest.mark.system
 
 
-class TestNewestSdk(HookContract):
+class TestNewestSdk(LeanHookContract):
     environment = DIFY

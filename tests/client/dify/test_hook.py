@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from coatcheck.api import face
-from coatcheck.client.dify import HookConfig, place, plugin_hook
+from coatcheck.client.dify import HookConfig, hook, place
 from coatcheck.protocol import Digest
 from coatcheck.store import Store, StoreConfig
 from coatcheck.web import Principal, Server, build_app, join_faces, listen
@@ -84,7 +84,7 @@ def give(plugin: PluginEnvironment, **given: Any) -> None:
 
 
 def write_config(plugin: PluginEnvironment, text: str) -> Path:
-    path = plugin.packages / "coatcheck_dify_hook" / plugin_hook.CONFIG_NAME
+    path = plugin.packages / "coatcheck_dify_hook" / hook.CONFIG_NAME
     path.write_text(text)
     return path
 
@@ -193,13 +193,14 @@ async def test_a_wrong_key_is_refused_and_never_repeated(
         ({"daemon": "http://a:port"}, "daemon is not"),
         ({"socket": "/a", "total_seconds": 0}, "total_seconds is not"),
         ({"socket": "/a", "total_seconds": True}, "total_seconds is not"),
+        ({"socket": "/a", "splice": 1}, "splice is not"),
         ({"socket": "/a", "key": "a\r\nb"}, "key is not"),
         ({"socket": "/a", "sockets": "/b"}, "'sockets' is no name"),
     ],
 )
 def test_what_is_wrong_with_a_configuration_is_said(given: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        plugin_hook.check_config(given)
+        hook.check_config(given)
 
 
 async def test_a_configuration_that_is_not_there_is_said(plugin: PluginEnvironment) -> None:
@@ -412,19 +413,29 @@ async def test_another_sdk_is_left_alone_and_that_is_said(plugin: PluginEnvironm
     assert said == "coatcheck: no invoke_llm in this dify_plugin, so refs stay refs\n"
 
 
+async def test_a_module_that_is_missing_fails_no_plugin(plugin: PluginEnvironment) -> None:
+    give(plugin, socket=Path("/nowhere"))
+    (plugin.packages / "coatcheck_dify_hook/executor.py").unlink()
+    out, said = await plugin.run(
+        "-c", "import dify_plugin.core.plugin_executor as e; print(e.PluginExecutor)"
+    )
+    assert "PluginExecutor" in out
+    assert said.startswith("coatcheck: No module named 'coatcheck_dify_hook.executor'")
+
+
 async def test_two_lines_in_a_plugins_main_do_it_too(
     served: Served, plugin: PluginEnvironment, tmp_path: Path
 ) -> None:
     config = tmp_path / "hook.json"
     config.write_bytes(HookConfig(socket=served.socket, key=ALICE).written())
-    shutil.copy(plugin_hook.__file__, plugin.packages)
+    shutil.copytree(Path(hook.__file__).parent, plugin.packages / "coatcheck_dify_hook")
     program = """
 import sys
 from dify_plugin.core.plugin_executor import Model, PluginExecutor
-import plugin_hook
-plugin_hook.install(sys.argv[1])
+import coatcheck_dify_hook
+coatcheck_dify_hook.install(sys.argv[1])
 once = PluginExecutor.invoke_llm
-plugin_hook.install("/another")
+coatcheck_dify_hook.install("/another")
 assert PluginExecutor.invoke_llm is once
 part = Model(url=sys.argv[2], base64_data="")
 data = Model(prompt_messages=[Model(content=[part])], streams=False)
@@ -440,17 +451,17 @@ assert executor.closed == 1
     assert (out, said) == ("144\n", "")
 
 
-def test_the_file_needs_python_3_10_and_nothing_else() -> None:
-    tree = ast.parse(Path(plugin_hook.__file__).read_text("utf-8"), feature_version=(3, 10))
-    imported = {
-        name.partition(".")[0]
-        for node in ast.walk(tree)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
+@pytest.mark.parametrize(
+    "path", sorted(Path(hook.__file__).parent.glob("*.py")), ids=lambda p: p.name
+)
+def test_a_module_needs_python_3_10_and_its_neighbours_alone(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"), feature_version=(3, 10))
+    imported: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level < 2
+            if not node.level:
+                imported.add((node.module or "").partition(".")[0])
     assert imported <= sys.stdlib_module_names
