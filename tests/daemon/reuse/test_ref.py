@@ -122,6 +122,14 @@ async def test_no_spelling_takes_past_us_what_the_tenant_has_not(start: Start) -
     assert host.provider.seen == []
 
 
+async def test_no_refusal_sends_a_turn_again(start: Start) -> None:
+    host = await start()
+    await host.put(picture("red"))
+    given: list[tuple[str, str]] = [(f"blob:{Digest.of(picture('red'))}", PNG)]
+    await host.post(DIFY, DIFY.turn(given))
+    assert len(host.provider.seen) == 1
+
+
 def _messages(body: JsonObject) -> list[Any]:
     listed: Json = messages_in(dialect(DIFY.dialect), body)
     assert isinstance(listed, list)
