@@ -28,9 +28,9 @@ from coatcheck.protocol import (
     encode_json,
     framed,
     inline_ref,
+    is_own_key,
     may_be_field,
     messages_in,
-    own_keys,
     prompt_link,
     prompt_root,
     put_back,
@@ -203,7 +203,7 @@ def _fields(
     """Return what of the values a server keeps; see `fields_of`."""
     fields: dict[str, Digest] = {}
     for key, value in beside.items():
-        if len(fields) < MAX_FIELDS and key not in own_keys(dialect) and may_be_field(value):
+        if len(fields) < MAX_FIELDS and not is_own_key(key, dialect) and may_be_field(value):
             digest = digests.of(value)
             fields |= {} if digest is None else {key: digest}
     return fields

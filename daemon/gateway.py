@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from aiohttp import web
 
 from coatcheck.protocol import (
+    EDGES_HEADER,
     Call,
     Dialect,
     Whole,
@@ -155,7 +156,7 @@ class Gateway:
         )
         found = None if model is None else self._upstreams.find(dialect.name, model)
         upstream = found or self._upstreams.blind(dialect.name)
-        return upstream if upstream and not upstream.config.reads_turns else None
+        return upstream if upstream and not _is_read(upstream, incoming.request) else None
 
     async def _serve(self, dialect: Dialect, call: Call, incoming: Incoming) -> web.StreamResponse:
         request = incoming.request
@@ -165,10 +166,11 @@ class Gateway:
         raw = await incoming.read(limit)
         text = await asyncio.to_thread(inflate, raw[:], codings, limit) if codings else raw
         parsed, upstream = await self._read(text, dialect, _path_model(dialect, request))
-        if parsed is None:
+        if parsed is None or not _is_read(upstream, request):
+            parsed = None  # not held while it passes
             return await self._pass(dialect, call, incoming, upstream, raw)
         account = self._passage.account(request, upstream, _observed(dialect, call))
-        if upstream.config.observe and call.is_turn:
+        if (upstream.config.observe or upstream.config.mode == "observe") and call.is_turn:
             sent = await in_thread_if(parsed.size, partial(account.copy_of, parsed, dialect))
             account.show(len(raw), parsed, sent)
         else:
@@ -223,9 +225,9 @@ class Gateway:
     async def _read(
         self, text: Whole, dialect: Dialect, path_model: str | None
     ) -> tuple[ParsedRequest | None, Upstream]:
-        """Parse a request and choose its upstream; None for one that is only forwarded.
+        """Parse a request and choose its upstream; None for one that can only be forwarded.
 
-        Such a request may break every rule of ours that leaves its model readable.
+        Where turns just pass, one may break every rule of ours that leaves its model readable.
         """
         work = partial(parse_request, text, dialect, self._config.turn, path_model)
         try:
@@ -239,8 +241,7 @@ class Gateway:
             if found is None or found.config.reads_turns:
                 raise
             return None, found
-        upstream = self._upstreams.choose(dialect.name, parsed.model)
-        return parsed if upstream.config.reads_turns else None, upstream
+        return parsed, self._upstreams.choose(dialect.name, parsed.model)
 
     def _origins(self, request: web.Request) -> Collection[str]:
         """Authorities whose `/v1/blobs/` URLs are ours: the request's Host, by all its names."""
@@ -252,6 +253,12 @@ class Gateway:
         recalled = await self._recall.of(parsed.envelope, tenant, dialect)
         work = partial(build_turn, parsed, recalled, dialect, origins, self._config.turn)
         return await in_thread_if(parsed.size + sum(map(len, recalled.texts())), work)
+
+
+def _is_read(upstream: Upstream, request: web.Request) -> bool:
+    """Say whether a turn is read here. An edge's is, in every mode: it has words of ours, and refs."""
+    config = upstream.config
+    return config.reads_turns or (EDGES_HEADER in request.headers and not config.is_coatcheck)
 
 
 async def _root(dialect: Dialect, turn: Turn, upstream: Upstream) -> bytes | None:

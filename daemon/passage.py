@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from coatcheck.protocol import (
+    DIALECTS,
     EDGES_HEADER,
     KEY_HEADER,
     Problem,
@@ -128,6 +129,8 @@ class Passage:
         refuse_navigation(request)
         if _asks_for_websocket(request):
             return _refuse_websocket(request, provider)
+        if _hides_turn(request):
+            raise refuse(400, "path_invalid", "The path cannot be used", "a slash of it is encoded")
         if request.method in _UNWANTED:
             raise refuse(
                 405, "method_not_allowed", "Method Not Allowed", "this method is not passed on"
@@ -290,6 +293,14 @@ def _refuse_websocket(request: web.Request, provider: Provider) -> web.Response:
     )
     response.force_close()  # what follows on the connection is no request
     return response
+
+
+def _hides_turn(request: web.Request) -> bool:
+    """Whether many servers take a request for a turn, since they decode slashes, and our routes do not."""
+    is_coded = "%2f" in request.rel_url.raw_path.lower()
+    return is_coded and any(
+        call.fits(request.path) for dialect in DIALECTS.values() for call in dialect.calls
+    )
 
 
 def _names_ours(path: str) -> bool:

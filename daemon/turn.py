@@ -22,9 +22,9 @@ from coatcheck.protocol import (
     decode_json,
     dotted,
     framed,
+    is_own_key,
     may_be_field,
     messages_in,
-    own_keys,
     put_back,
     with_framed,
 )
@@ -109,13 +109,16 @@ class Turn:
 
     def copy_beside(self, dialect: Dialect) -> list[LargeValue]:
         """Copy the values beside the messages that the client sent now and that may be fields."""
-        apart = {*own_keys(dialect), *self.named_fields}
         named: dict[str, list[Digest]] = {}
         for slot in self.slots:
             if (digest := named_digest(slot)) and isinstance(slot.path[0], str):
                 named.setdefault(slot.path[0], []).append(digest)
         beside = framed(dialect, self.body)
-        whole = ((key, put_back(value)) for key, value in beside.items() if key not in apart)
+        whole = (
+            (key, put_back(value))
+            for key, value in beside.items()
+            if not (key in self.named_fields or is_own_key(key, dialect))
+        )
         return [
             LargeValue(key, value, tuple(dict.fromkeys(named.get(key, ()))))
             for key, value in whole

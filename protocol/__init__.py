@@ -70,8 +70,8 @@ from .field import (
     field_digest,
     field_prompt,
     fields_of,
+    is_own_key,
     may_be_field,
-    own_keys,
 )
 from .file_purpose import KEPT_PURPOSES, is_kept_purpose
 from .filename import MAX_FILENAME_CHARACTERS, clean_filename, clean_title
@@ -405,6 +405,7 @@ __all__ = [
     "is_end_user",
     "is_file_id",
     "is_kept_purpose",
+    "is_own_key",
     "is_response_id",
     "is_start",
     "is_stored",
@@ -418,7 +419,6 @@ __all__ = [
     "messages_in",
     "messages_path",
     "name_bytes",
-    "own_keys",
     "parse_blob_url",
     "parse_digest_field",
     "parse_digest_preference",

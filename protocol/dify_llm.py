@@ -6,6 +6,9 @@ in `mime_type`. `url` is the one field that every part of Dify passes on, so tha
 `base64_data` too. A data URL in `url` stays what it is, and so do bytes beside another's URL, which nobody reads. Source:
 the entities of `dify_plugin` 0.10 (entities/model/message.py) and of `graphon` 0.8 (model_runtime/entities), and
 langgenius/dify-plugin-daemon, pkg/entities/model_entities/llm.go.
+
+The plugin daemon reads keys in any case of their letters (Go, encoding/json, Unmarshal). Here they have one: another
+is refused where it would hide an attachment.
 """
 
 from collections.abc import Collection, Iterator
@@ -22,6 +25,7 @@ _TEXT = "text"
 _BYTES = "base64_data"
 _URL = "url"
 _TYPE = "mime_type"
+_ITEM_KEYS = frozenset({"type", _BYTES, _URL, _TYPE})
 # Where a plugin is found: by its id and tenant, by what the request says of both, or by its package.
 _PLACES = (
     ("/plugin/{tenant}/dispatch", "by its plugin's id"),
@@ -69,7 +73,11 @@ class DifyLlm:
         ]
 
     def walk_beside(self, body: JsonObject, origins: Collection[str] = ()) -> list[Slot]:
-        """Find nothing: attachments stand in messages alone."""
+        """Find nothing: attachments stand in messages alone, and these in one place."""
+        _require_spelling(body, frozenset({"data"}), ())
+        data = body.get("data")
+        if isinstance(data, dict):
+            _require_spelling(data, frozenset({self.messages_key}), ("data",))
         return []
 
 
@@ -109,6 +117,7 @@ class _ContentSlot:
 def _walk_message(message: Json, path: Path, reader: Reader) -> Iterator[Slot]:
     if not isinstance(message, dict):
         raise wrong("a message is an object", path)
+    _require_spelling(message, frozenset({"content"}), path)
     content = message.get("content")
     if content is None or isinstance(content, str):
         return
@@ -118,6 +127,7 @@ def _walk_message(message: Json, path: Path, reader: Reader) -> Iterator[Slot]:
     for index, item in enumerate(content):
         if not isinstance(item, dict):
             raise wrong("an item of a content is an object", (*here, index))
+        _require_spelling(item, _ITEM_KEYS, (*here, index))
         if item.get("type") != _TEXT:
             yield from _walk_item(item, (*here, index), reader)
 
@@ -138,6 +148,12 @@ def _walk_item(item: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:
         if url:
             raise wrong("bytes of ours stand beside another's URL", at_bytes)
         yield _ContentSlot(at_bytes, found, item)
+
+
+def _require_spelling(holder: JsonObject, keys: Collection[str], path: Path) -> None:
+    for key in holder:
+        if key not in keys and key.casefold() in keys:
+            raise wrong(f"a key is spelled {key.casefold()}", (*path, key))
 
 
 def _named(url: str, media_type: str | None, path: Path, reader: Reader) -> Found | None:

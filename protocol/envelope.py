@@ -13,6 +13,7 @@ from .dialect import Dialect, framed, messages_path
 from .digest import Digest
 from .errors import EnvelopeError, InvalidDigestError
 from .json_value import Json, JsonObject
+from .provider import is_private
 
 ENVELOPE_KEY = "coatcheck"
 PROMPT_HEADER = "Coatcheck-Prompt"
@@ -92,7 +93,7 @@ def _fields(value: JsonObject, body: JsonObject, dialect: Dialect) -> dict[str, 
     for key in fields:
         if key == dialect.messages_key:
             raise EnvelopeError("the message list is no field", field_path(key))
-        if key == ENVELOPE_KEY or key in dialect.provider.private_keys:
+        if key == ENVELOPE_KEY or is_private(key, dialect.provider):
             raise EnvelopeError("it is never kept", field_path(key))
         if key in body:
             raise EnvelopeError("it stands in the body too", field_path(key))

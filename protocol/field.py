@@ -13,6 +13,7 @@ from .envelope import ENVELOPE_KEY, MAX_FIELDS
 from .errors import PromptDigestError
 from .json_value import Json, JsonObject
 from .prompt import canonical_json, prompt_root
+from .provider import is_private
 
 MIN_FIELD_BYTES = 512
 """In RFC 8785 form. Naming a value takes some hundred bytes, and keeping it a row and a look-up."""
@@ -59,17 +60,17 @@ def fields_of(body: JsonObject, dialect: Dialect) -> Iterator[Field]:
     for key, value in body.items():
         if count == MAX_FIELDS:
             return
-        if key in own_keys(dialect):
+        if is_own_key(key, dialect):
             continue
         if (digest := field_digest(value)) is not None:
             count += 1
             yield Field(key, digest, value)
 
 
-def own_keys(dialect: Dialect) -> frozenset[str]:
-    """Return the keys of a body that are no field, whatever they have."""
-    own = {dialect.messages_key, dialect.model_key or "", ENVELOPE_KEY}
-    return frozenset(own) | dialect.provider.private_keys
+def is_own_key(key: str, dialect: Dialect) -> bool:
+    """Whether a key of a body is no field, whatever it has."""
+    own = (dialect.messages_key, dialect.model_key, ENVELOPE_KEY)
+    return key in own or is_private(key, dialect.provider)
 
 
 def may_be_field(value: Json) -> bool:

@@ -39,7 +39,7 @@ class Provider(Protocol):
 
     @property
     def private_keys(self) -> frozenset[str]:
-        """The keys beside a message list whose values are never kept, such as credentials."""
+        """The keys beside a message list whose values are never kept, lower case; see `is_private`."""
         ...
 
     @property
@@ -72,6 +72,15 @@ class Provider(Protocol):
     def error(self, problem: Problem) -> JsonObject:
         """Return the body of an error answer, all of it inside what the SDKs keep."""
         ...
+
+
+def is_private(key: str, provider: Provider) -> bool:
+    """Whether a key's value, such as credentials, is never kept.
+
+    In any case of its letters: Go, which Dify's plugin daemon is written in, reads keys so (encoding/json,
+    Unmarshal).
+    """
+    return bool(provider.private_keys) and key.casefold() in provider.private_keys
 
 
 def error_event(provider: Provider, problem: Problem) -> bytes:

@@ -78,6 +78,16 @@ def test_what_the_settings_propose_can_be_read(tmp_path: Path) -> None:
     assert (upstream.mode, upstream.reuse) == ("on", "ref")
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_who_runs_a_service_is_given_its_secrets(name: str) -> None:
+    page = (DEPLOY.parent / "docs/dify.md").read_text("utf-8")
+    files = {secret: kept["file"] for secret, kept in read(name)["secrets"].items()}
+    for service in services(name).values():
+        owner = service.get("user", "10001").partition(":")[0]  # without capabilities, root too
+        for secret in service.get("secrets", ()):
+            assert f"chown {owner} {files[secret].removeprefix('./')}" in page
+
+
 def test_the_commands_of_the_page_exist_and_its_files_too() -> None:
     page = (DEPLOY.parent / "docs/dify.md").read_text("utf-8")
     blocks = "".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL))

@@ -31,7 +31,9 @@ class Refs:
             for each in wanted
         }
         inline = [filling for filling in wanted if came_inline(filling)]
-        return LinkedPlan(self._linking, hop, links, inline, Hold(_nothing))
+        plan = LinkedPlan(self._linking, hop, links, inline, Hold(_nothing))
+        plan.watched = ()  # no status says that a plugin did not get its bytes: only a stream does
+        return plan
 
     async def close(self) -> None:
         """Nothing is held."""

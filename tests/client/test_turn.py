@@ -256,16 +256,19 @@ def test_a_turn_of_difys_is_shortened_within_its_data(remote: Remote, known: Kno
     assert remote.upstream[-1] == spoken.body([first, remote.answer, asking])
 
 
-def test_what_is_secret_beside_the_messages_is_never_kept(remote: Remote, known: Known) -> None:
+@pytest.mark.parametrize("key", ["credentials", "Credentials", "credential\u017f"])
+def test_what_is_secret_beside_the_messages_is_never_kept(
+    remote: Remote, known: Known, key: str
+) -> None:
     secret: JsonObject = {"api_key": "k" * 2000}
-    spoken = replace(SPOKEN[-1], rest={"credentials": secret, "json_schema": "x" * 2000})
+    spoken = replace(SPOKEN[-1], rest={key: secret, "json_schema": "x" * 2000})
     messages: list[Json] = [spoken.look("One", image(1))]
     for _ in range(3):
         spoken.take(remote, known, messages)
         messages += [remote.answer, spoken.look("More", image(2))]
     assert list(remote.fields.values()) == ["x" * 2000]
     assert all(b"k" * 2000 in content(one) for one in remote.sent("POST", "/plugin/"))
-    assert all("credentials" in framed(dialect(spoken.name), turn) for turn in remote.turns)
+    assert all(key in framed(dialect(spoken.name), turn) for turn in remote.turns)
 
 
 @pytest.mark.parametrize(

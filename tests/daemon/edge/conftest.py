@@ -26,6 +26,7 @@ from coatcheck.daemon import (
     RemoteFace,
     UpstreamConfig,
 )
+from coatcheck.daemon.observation import Mode
 from coatcheck.store import Store, StoreConfig
 from coatcheck.web import Keyring, OpenKeyring, Server, build_app, join_faces
 
@@ -162,11 +163,12 @@ async def chains() -> AsyncGenerator[RunChain]:
             keyring: Keyring | None = None,
             max_piece_bytes: int = DEFAULT_REQUEST_BYTES,
             history: Literal["upstream", "coatcheck"] = "upstream",
+            mode: Mode = "on",
         ) -> Chain:
             upstream = await run_upstream(respond)
             origin = upstream.config.base_url.removesuffix("/v1")
             there = tuple(
-                UpstreamConfig(name, dialect=name, base_url=origin + BASES[name])
+                UpstreamConfig(name, dialect=name, base_url=origin + BASES[name], mode=mode)
                 for name in PROVIDERS
             )
             if history == "coatcheck":
@@ -187,6 +189,7 @@ async def chains() -> AsyncGenerator[RunChain]:
                     api_key=key,
                     max_piece_bytes=max_piece_bytes,
                     history="upstream",
+                    mode="on",
                 )
                 for config in there
             )

@@ -14,6 +14,7 @@ from tests.daemon.conftest import Respond
 from tests.daemon.edge.conftest import Chain, RunChain, streaming
 from tests.daemon.hanging import Hanging
 
+from coatcheck.daemon.observation import Mode
 from coatcheck.protocol import (
     Digest,
     Json,
@@ -251,6 +252,25 @@ async def test_difys_answers_are_not_sent_again(run_chain: RunChain) -> None:
         assert chain.link.up - before < 4000
         memory: JsonObject = {"role": "assistant", "content": LONG, "name": None, "tool_calls": []}
         messages.append(memory)
+
+
+@pytest.mark.parametrize("mode", ["observe", "pass"])
+@pytest.mark.parametrize("spoken", [CHAT, DIFY], ids=lambda spoken: spoken.name)
+async def test_what_an_edge_sends_is_read_by_a_remote_that_only_observes(
+    run_chain: RunChain, spoken: Spoken, mode: Mode
+) -> None:
+    chain = await run_chain(mode=mode)
+    messages: list[Json] = [spoken.look("First", image(1)), {**HELLO, "name": None}]
+    for number in range(2):
+        messages.append(spoken.look(f"What is {number}?", image(number, IMAGE_BYTES)))
+        status, body, _ = await send(chain, spoken, messages)
+        assert (status, json.loads(body)) == (200, {"ok": True})
+        assert chain.upstream.seen[-1].json == spoken.body(messages)
+    raw = (
+        b'{"model": "m", "model": "m", "data": {"model": "m"}}'  # which no reader understands alike
+    )
+    async with chain.http.post(chain.url + spoken.path, data=raw) as answer:
+        assert (answer.status, chain.upstream.seen[-1].body) == (200, raw)
 
 
 async def test_a_turn_whose_connection_breaks_is_not_sent_again(run_chain: RunChain) -> None:

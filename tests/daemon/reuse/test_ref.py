@@ -6,9 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from coatcheck.daemon import UpstreamConfig
-from coatcheck.protocol import Digest, Json, JsonObject, Pointer, dialect, messages_in
+from coatcheck.protocol import (
+    Digest,
+    Json,
+    JsonObject,
+    Pointer,
+    dialect,
+    encode_json,
+    messages_in,
+)
 
 from .crossing import inline
 from .fetching import DIALECTS, PDF, FetchingProvider, parts, picture
@@ -78,6 +87,47 @@ async def test_what_the_tenant_has_not_is_named_to_nobody(start: Start) -> None:
     ) as answer:
         assert b"blob_not_found" in await answer.read()
     assert host.provider.seen == []
+
+
+async def test_no_spelling_takes_past_us_what_the_tenant_has_not(start: Start) -> None:
+    host = await start()
+    given: list[tuple[str, str]] = [(f"blob:{await host.put(picture('red'), 'b')}", PNG)]
+    text = encode_json(DIFY.turn(given)).decode()
+    listed = encode_json(_messages(DIFY.turn(given))).decode()
+    none = text.replace(listed, "[]")
+    spelled = [
+        (DIFY.path, text.replace('"url":', '"URL":')),
+        (DIFY.path, text.replace('"content":', '"Content":')),
+        (DIFY.path, text.replace('"type":"image"', '"type":"text","Type":"image"')),
+        (
+            DIFY.path,
+            none.replace(
+                '"prompt_messages":', f'"prompt_me\u017fsages":{listed},"prompt_messages":'
+            ),
+        ),
+        (
+            DIFY.path,
+            text.replace('"data":', f'"DATA":{{"prompt_messages":{listed}}},"data":', 1).replace(
+                listed, "[]"
+            ),
+        ),
+        (DIFY.path.replace("/invoke", "%2Finvoke"), text),
+        (DIFY.path.replace("/llm/", "%2fllm/"), text),
+    ]
+    for path, body in spelled:
+        url = URL(host.url + path, encoded=True)
+        async with host.http.post(url, data=body.encode(), headers=host.headers["a"]) as answer:
+            told = await answer.read()
+        assert b"message_malformed" in told or b"path_invalid" in told, body
+    assert host.provider.seen == []
+
+
+async def test_no_refusal_sends_a_turn_again(start: Start) -> None:
+    host = await start()
+    await host.put(picture("red"))
+    given: list[tuple[str, str]] = [(f"blob:{Digest.of(picture('red'))}", PNG)]
+    await host.post(DIFY, DIFY.turn(given))
+    assert len(host.provider.seen) == 1
 
 
 def _messages(body: JsonObject) -> list[Any]:
