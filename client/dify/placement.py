@@ -9,6 +9,7 @@ that none is ever half written.
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Callable, Mapping
@@ -175,9 +176,7 @@ def _write(folder: int, into: int, name: str, data: bytes, mode: int) -> bool:
     """Write a file by way of the hook's folder, if it is not that already; say whether."""
     if _is_as(into, name, data, mode):
         return False
-    new = f".{name}.{os.getpid()}"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(new, dir_fd=folder)
+    new = f".{name}.{secrets.token_hex(8)}"  # of nobody else's, whose process may have our number
     made = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=folder)
     with open(made, "wb") as file:
         _give(made, folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from urllib.parse import urlsplit
+import re
 
 from .errors import HookError
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Config", "read_config"]
+
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # as DNS takes them
+_ORIGIN = re.compile(rf"http://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::(\d{{1,5}}))?/?")
 
 
 class Config:
@@ -69,16 +72,8 @@ def _is_key(text: str) -> bool:
 
 
 def _is_origin(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return (
-            parts.scheme == "http"
-            and bool(parts.hostname)
-            and parts.port != 0
-            and not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
-        )
-    except ValueError:
-        return False
+    found = _ORIGIN.fullmatch(text)
+    return found is not None and (found[1] is None or 0 < int(found[1]) < 65536)
 
 
 def read_config(path: str) -> Config:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Line"]
 
 _MAX_ERROR_BYTES = 65536
+_MAX_CODE = 64
 
 
 class Line:
@@ -86,7 +87,7 @@ class Line:
     def _connect(self) -> http.client.HTTPConnection:
         try:
             self._socket = self._connected()
-        except OSError as error:  # such as nobody listening: the same at once would be no better
+        except (OSError, UnicodeError) as error:  # nobody listens: at once it would be no better
             raise AwayError(f"daemon_unavailable: {error}") from None
         bounded: Any = _Bounded(self._socket, self._left)
         connection = self._connection = http.client.HTTPConnection("localhost")
@@ -118,16 +119,15 @@ class Line:
         self.close()
         try:
             problem = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             problem = None
-        code = problem.get("code") if isinstance(problem, dict) else None
+        given = problem.get("code") if isinstance(problem, dict) else None
+        code = given[:_MAX_CODE] if isinstance(given, str) else ""
         if response.status == 404 and code == "blob_not_found":
             return
         if response.status >= 500 or response.status in (408, 429):
-            raise AwayError(
-                f"daemon_unavailable: it answers {response.status} {code or ''}".rstrip()
-            )
-        raise HookError(f"daemon_refused: it answers {response.status} {code or ''}".rstrip())
+            raise AwayError(f"daemon_unavailable: it answers {response.status} {code}".rstrip())
+        raise HookError(f"daemon_refused: it answers {response.status} {code}".rstrip())
 
 
 class _Bounded:

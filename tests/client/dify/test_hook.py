@@ -191,6 +191,12 @@ async def test_a_wrong_key_is_refused_and_never_repeated(
         ({"daemon": "https://a"}, "daemon is not"),
         ({"daemon": "http://a/path"}, "daemon is not"),
         ({"daemon": "http://a:port"}, "daemon is not"),
+        ({"daemon": "http://a:99999"}, "daemon is not"),
+        ({"daemon": "http://a..b"}, "daemon is not"),
+        ({"daemon": f"http://{'a' * 64}"}, "daemon is not"),
+        ({"daemon": "http://a\nb:80"}, "daemon is not"),
+        ({"daemon": "http://a/#"}, "daemon is not"),
+        ({"daemon": "http://a?"}, "daemon is not"),
         ({"socket": "/a", "total_seconds": 0}, "total_seconds is not"),
         ({"socket": "/a", "total_seconds": True}, "total_seconds is not"),
         ({"socket": "/a", "splice": 1}, "splice is not"),
@@ -201,6 +207,31 @@ async def test_a_wrong_key_is_refused_and_never_repeated(
 def test_what_is_wrong_with_a_configuration_is_said(given: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         hook.check_config(given)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a", "http://a.b-c_d:8420/", "http://127.0.0.1:1", "http://[::1]:8420"]
+)
+def test_what_a_daemon_is_called(url: str) -> None:
+    hook.check_config({"daemon": url})
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"[" * 60_000, "it answers 400"),
+        (b'{"code": ["x"]}', "it answers 400"),
+        (b'{"code": "%b"}' % (b"x" * 60_000), f"it answers 400 {'x' * 64}"),
+    ],
+)
+async def test_what_a_refusal_tells_is_bounded(
+    plugin: PluginEnvironment, run_recorder: Callable[[], Any], body: bytes, said: str
+) -> None:
+    recorder = run_recorder()
+    recorder.answer = answer(body, "400 Bad Request")
+    give(plugin, daemon=recorder.url)
+    (told,) = await plugin.ask([ABSENT])
+    assert told["message"].endswith(said)
 
 
 async def test_a_configuration_that_is_not_there_is_said(plugin: PluginEnvironment) -> None:
