@@ -9,7 +9,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 from aiohttp import web as aioweb
-from tests.client.test_turn import SPOKEN, Spoken, image
+from tests.client.spoken import SPOKEN, Spoken, image
 from tests.daemon.conftest import Respond
 from tests.daemon.edge.conftest import Chain, RunChain, streaming
 from tests.daemon.hanging import Hanging
