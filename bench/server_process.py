@@ -1,11 +1,6 @@
 """A server under measurement: a child process, its address, its CPU time and its memory.
 
-How figures are taken:
-
-- CPU: the kernel's CPU-time clock of the process (all its threads, user and system, in
-  nanoseconds), and of its children.
-- Memory: `VmHWM` of /proc/PID/status, the peak of the resident set, reset to the present value by
-  writing 5 to /proc/PID/clear_refs (proc(5)); the children's are added.
+`proc.py` says how figures are taken; the children's are added.
 """
 
 import re
@@ -20,13 +15,13 @@ from typing import Self
 
 import psutil
 
+from . import proc
+
 _START_SECONDS = 15.0
 _STOP_SECONDS = 15.0
 _IDLE_DEADLINE_SECONDS = 2.0
 _IDLE_POLL_SECONDS = 0.05
 _IDLE_CPU_SECONDS = 0.001
-_CPUCLOCK_SCHED = 2
-"""The kind of CPU clock that counts user and system time together (Linux posix-timers.h)."""
 
 
 class ServerStartError(Exception):
@@ -119,6 +114,11 @@ class ServerProcess:
         if self._child.stdout is not None:
             self._child.stdout.close()
 
+    def kill(self) -> None:
+        """End the child as `kill -9` does, and wait. May be called twice."""
+        self._child.kill()
+        self._child.wait()
+
     @property
     def pid(self) -> int:
         """The child."""
@@ -126,7 +126,7 @@ class ServerProcess:
 
     def cpu_seconds(self) -> float:
         """CPU time that the process and its children have used since they started."""
-        return sum(_cpu_nanoseconds(pid) for pid in self._pids()) / 1e9
+        return sum(map(proc.cpu_seconds, self._pids()))
 
     def wait_until_idle(self) -> None:
         """Wait until the process has stopped working, for two seconds at most."""
@@ -141,25 +141,14 @@ class ServerProcess:
     def reset_peak(self) -> int:
         """Let the peak of memory start again from the present; return that, in bytes."""
         for pid in self._pids():
-            Path(f"/proc/{pid}/clear_refs").write_text("5")
-        return sum(_status_bytes(pid, "VmRSS") for pid in self._pids())
+            proc.reset_peak(pid)
+        return sum(map(proc.resident_bytes, self._pids()))
 
     def peak_since(self, idle_bytes: int) -> PeakMemory:
         """The peak since `reset_peak` returned `idle_bytes`."""
-        peak = sum(_status_bytes(pid, "VmHWM") for pid in self._pids())
+        peak = sum(map(proc.peak_bytes, self._pids()))
         return PeakMemory(idle_bytes=idle_bytes, peak_bytes=peak)
 
     def _pids(self) -> list[int]:
         process = psutil.Process(self._child.pid)
         return [self._child.pid, *(child.pid for child in process.children(recursive=True))]
-
-
-def _cpu_nanoseconds(pid: int) -> int:
-    """Read the clock that clock_getcpuclockid(3) names; Python has no call for it."""
-    return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
-
-
-def _status_bytes(pid: int, name: str) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    match = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(match[1]) * 1024 if match else 0

@@ -16,9 +16,8 @@ from .upstream import Answer, Outgoing, Upstream, UpstreamConfig
 
 Clock = Callable[[], float]
 
-_TELL_BYTES = (
-    4 * 1024 * 1024
-)  # of a body: telling the meters costs as much as sending some kilobytes
+_TELL_BYTES = 4 * 1024 * 1024
+"""Of a body, until the meters are told: to tell them costs as much as sending some kilobytes."""
 
 
 class MeteredBlobs:

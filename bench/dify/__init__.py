@@ -6,7 +6,8 @@ plugin daemon do not, and what stands for them is counted apart. Tests use the s
 
 from .api import ApiProcess, Facts, Said
 from .chain import BASE64, WAYS, Chain, Way, chaining
-from .measure import IMAGE_BYTES, Chat, Size, measure_dify, run_chats
+from .chat import IMAGE_BYTES, Chat, Size, run_chats
+from .measure import measure_dify
 
 __all__ = [
     "BASE64",

@@ -58,7 +58,8 @@ class Facts(BaseModel):
         return self.request_bytes + self.response_bytes + self.counting_bytes
 
 
-_TURN = TypeAdapter(Sequence[Said])
+TURN = TypeAdapter(Sequence[Said])
+"""What is told of a turn: all messages up to the one that is asked."""
 
 
 class ApiProcess:
@@ -99,7 +100,7 @@ class ApiProcess:
         Raises:
             UnexpectedAnswerError: it got an error, or ended.
         """
-        self._tell(_TURN.dump_json(turns))
+        self._tell(TURN.dump_json(turns))
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         try:

@@ -5,8 +5,7 @@ reads and encodes the images of all messages in every turn, once for both reques
 history, then the turn. With a store it puts each image once and sends refs, as `RefFileRuntime` does.
 """
 
-import json
-import re
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +17,8 @@ from tests.dify.prompt import Picture, assistant, image, invocation, user
 from coatcheck.client import Client
 from coatcheck.protocol import JsonObject
 
-from .api import Facts, Role, Said
+from .. import proc
+from .api import TURN, Facts, Role, Said
 
 
 class _Images:
@@ -57,18 +57,12 @@ def _take(turns: Sequence[Said], role: Role, api: ApiClient, images: _Images) ->
     return Facts(
         seconds=time.perf_counter() - wall,
         cpu_seconds=time.process_time() - cpu,
-        peak_rss_bytes=_peak_rss_bytes(),
+        peak_rss_bytes=proc.peak_bytes(os.getpid()),
         request_bytes=answer.request_bytes,
         response_bytes=answer.response_bytes,
         counting_bytes=counted.request_bytes + counted.response_bytes,
         text=answer.text,
     )
-
-
-def _peak_rss_bytes() -> int:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) * 1024
 
 
 def main() -> None:
@@ -79,7 +73,7 @@ def main() -> None:
     try:
         with ApiClient(role.url, role.key, role.plugin_id) as api:
             for line in sys.stdin:
-                turns = [Said.model_validate(said) for said in json.loads(line)]
+                turns = TURN.validate_json(line)
                 try:
                     facts = _take(turns, role, api, images)
                 except DaemonError as error:

@@ -16,8 +16,10 @@ from typing import TypeVar, cast
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from tests.client.remote import Remote
 
 from coatcheck.client import AsyncChatStream, AsyncClient, Client
+from coatcheck.client.known import Known
 from coatcheck.protocol import (
     DIALECTS,
     Descriptor,
@@ -435,3 +437,15 @@ def make_client(request: pytest.FixtureRequest) -> Iterator[MakeClient]:
 def client(make_client: MakeClient, server: FakeServer) -> Client:
     """A client of the fake server."""
     return make_client(server.base_url, "cck_test")
+
+
+@pytest.fixture
+def remote() -> Remote:
+    """A server without sockets."""
+    return Remote()
+
+
+@pytest.fixture
+def known() -> Known:
+    """What a client knows of it: nothing yet."""
+    return Known(1)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 from tests.client.remote import Remote, content, drive
-from tests.client.test_turn import text_of
+from tests.client.spoken import text_of
 
 from coatcheck.client import upload as upload_module
 from coatcheck.client.errors import ConnectionFailedError, ServerError
@@ -20,11 +20,6 @@ DIGEST = Digest.of(DATA)
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_module, "_PAUSE_SECONDS", 0.0)
-
-
-@pytest.fixture
-def remote() -> Remote:
-    return Remote()
 
 
 def upload(remote: Remote, known: Known, data: bytes = DATA) -> Spent:

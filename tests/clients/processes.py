@@ -38,10 +38,10 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-async def make_key(data: Path, tenant: str) -> str:
+async def make_key(data: Path, tenant: str, scopes: Sequence[Scope] = _USUAL) -> str:
     """Make a tenant's key in a data folder that nobody serves yet."""
     async with open_keys(data) as keys:
-        return (await keys.create(tenant=tenant, scopes=_USUAL)).key.text
+        return (await keys.create(tenant=tenant, scopes=scopes)).key.text
 
 
 @asynccontextmanager

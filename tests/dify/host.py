@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench import proc
 from pydantic_core import from_json, to_json
 
 from coatcheck.protocol import JsonObject
@@ -25,7 +26,6 @@ from .installation import Installation
 MAX_LINE_BYTES = 5 * 1024 * 1024
 """The daemon's default of `PLUGIN_STDIO_MAX_BUFFER_SIZE`."""
 _READY_SECONDS = 120.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class PluginFailedError(Exception):
@@ -259,13 +259,9 @@ class PluginHost:
         """Return what the running process used. Its peak counts from its start or `forget_peak`."""
         assert self._running
         process_id = self._running.process.pid
-        with open(f"/proc/{process_id}/stat", encoding="utf-8") as file:
-            fields = file.read().rpartition(")")[2].split()
-        with open(f"/proc/{process_id}/status", encoding="utf-8") as file:
-            status = dict(line.split(":", 1) for line in file)
         return Figures(
-            (int(fields[11]) + int(fields[12])) / _TICKS,
-            int(status["VmHWM"].split()[0]) * 1024,
+            proc.cpu_seconds(process_id),
+            proc.peak_bytes(process_id),
             self._running.bytes_to_plugin,
             self._running.bytes_from_plugin,
             self._running.longest_to_plugin,
@@ -273,10 +269,9 @@ class PluginHost:
         )
 
     def forget_peak(self) -> None:
-        """Let the peak memory count from now on (proc(5), clear_refs)."""
+        """Let the peak memory count from now on."""
         assert self._running
-        with open(f"/proc/{self._running.process.pid}/clear_refs", "w", encoding="utf-8") as file:
-            file.write("5")
+        proc.reset_peak(self._running.process.pid)
 
     async def kill(self) -> None:
         """Kill the process and wait for its end; the next request starts another."""

@@ -1,24 +1,24 @@
 """What is ours between Dify's API and its plugin daemon, on a loop of its own in a thread.
 
     API -> `coatcheck serve` -> plugin daemon                        `in_front`: without keys, or with
-    API -> `coatcheck daemon --remote` -> a counted link
+    API -> `coatcheck daemon --remote` -> a counted hop
         -> `coatcheck serve` -> plugin daemon                        `at_the_edge`: with keys
 
 To the API each is one URL in the place of `Stand.url`. The fixture `fronts` gives what stands before an
 SDK's stand, started once for a worker.
 """
 
-import asyncio
 from collections.abc import Generator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from bench.agent import Hop, hopping
+
 import coatcheck
 from coatcheck.client.dify import HookConfig, place
 
-from ..daemon.edge.conftest import Link
 from ..system.deployment import make_keys
 from ..system.station import Clock, Station
 from .api_client import ApiClient
@@ -72,11 +72,11 @@ class Way(Protocol):
 
 @dataclass
 class Edge:
-    """An edge beside the API, the link to the `front` beside the plugin daemon, and the store there."""
+    """An edge beside the API, the hop to the `front` beside the plugin daemon, and the store there."""
 
     front: Front
     url: str
-    link: Link = field(repr=False)
+    hop: Hop = field(repr=False)
 
     @property
     def stand(self) -> Stand:
@@ -86,7 +86,7 @@ class Edge:
     @property
     def passed(self) -> int:
         """The bytes between the hosts so far, both ways, heads of requests and all."""
-        return self.link.up + self.link.down
+        return self.hop.up + self.hop.down
 
     def put(self, *pictures: Picture) -> list[str]:
         """Put pictures into the store beside the plugin daemon; return their refs."""
@@ -118,18 +118,14 @@ def in_front(
 
 @contextmanager
 def at_the_edge(stand: Stand, folder: Path, **upstream: str) -> Generator[Edge]:
-    """Run an edge, and a server with keys before a stand, with a link between them."""
+    """Run an edge, and a server with keys before a stand, with a hop between them."""
 
     async def begin(stack: AsyncExitStack) -> Edge:
         # What the API sends is the plugin daemon's key, and the edge sends ours beside it.
         front = await _begin_front(stack, stand, folder, True, upstream)
-        host, port = front.url.removeprefix("http://").split(":")
-        link = Link((host, int(port)))
-        listening = await asyncio.start_server(link.serve, "127.0.0.1", 0)
-        stack.push_async_callback(_end_link, listening, link)
-        near = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        hop = await stack.enter_async_context(hopping(front.url))
         key = {"COATCHECK_KEY": front.key or ""}
-        return Edge(front, await _started(stack, "daemon", {"remote": near}, key), link)
+        return Edge(front, await _started(stack, "daemon", {"remote": hop.url}, key), hop)
 
     with _open_stack() as (background, stack):
         yield background.run(begin(stack))
@@ -162,13 +158,6 @@ async def _started(
     stack.push_async_callback(station.stop)
     await station.start()
     return station.url
-
-
-async def _end_link(listening: asyncio.Server, link: Link) -> None:
-    listening.close()
-    for writer in list(link.writers):
-        writer.transport.abort()
-    await listening.wait_closed()
 
 
 @contextmanager

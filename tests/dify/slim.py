@@ -55,21 +55,20 @@ def run_graphon(
     folder: Path,
     turns: Sequence[Sequence[Told]],
     *,
-    daemon_url: str | None = None,
-    key: str | None = None,
+    daemon_url: str,
     refs: Mapping[Path, str] | None = None,
     counts: bool = False,
 ) -> list[TurnFacts]:
     """Let graphon ask the stand's plugin turn by turn; return what it saw of each.
 
-    `daemon_url` and `key` are of what stands in the middle; without them the stand's own. In a turn
-    whose images are all in `refs`, graphon sends the URLs that are named there, and reads no file. With
+    `daemon_url` is of what stands in the middle, which takes the stand's key. In a turn whose images
+    are all in `refs`, graphon sends the URLs that are named there, and reads no file. With
     `counts` it asks for the tokens of each turn first.
     """
     told: dict[str, object] = {
         "folder": str(folder),
-        "daemon": daemon_url or stand.url,
-        "key": key or stand.key,
+        "daemon": daemon_url,
+        "key": stand.key,
         "plugin": stand.plugin.unique_identifier,
         "invocation": settings(stand.model.url),
         "refs": {str(path): ref for path, ref in (refs or {}).items()},

@@ -11,10 +11,9 @@ import pytest
 from bench.server_process import ServerProcess
 
 from coatcheck.client.dify import HookConfig, place
-from coatcheck.protocol import Scope
-from coatcheck.store import open_keys
 
 from ..clients.environments import DIFY_OLD
+from ..clients.processes import make_key
 from .api_client import ApiClient, DaemonError
 from .prompt import image, invocation, picture, user
 from .stand import Stand, standing
@@ -34,21 +33,13 @@ class Deployed:
     key: str
 
 
-async def make_keys(data: Path) -> tuple[str, str]:
-    """Make a key that may take turns, and one that may read, of one tenant."""
-    async with open_keys(data) as keys:
-        taking: tuple[Scope, ...] = ("read", "write", "gateway")
-        reading: tuple[Scope, ...] = ("read",)
-        turns = await keys.create(tenant="dify", scopes=taking)
-        read = await keys.create(tenant="dify", scopes=reading)
-        return turns.key.text, read.key.text
-
-
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Generator[Deployed]:
     """Everything, with the settings as they are in the end: refs as far as the plugins."""
     folder = tmp_path_factory.mktemp("deployed")
-    turns, read = asyncio.run(make_keys(folder / "data"))
+    data = folder / "data"
+    turns = asyncio.run(make_key(data, "dify"))
+    read = asyncio.run(make_key(data, "dify", ("read",)))
     (folder / "edge.key").write_text(turns)
     settings = (DEPLOY / "coatcheck.toml").read_text("utf-8")
     with ExitStack() as stack:
@@ -65,7 +56,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Generator[Deployed]:
             return stack.enter_context(server)
 
         daemon = serving(
-            *("daemon", "serve", "--data", str(folder / "data")),
+            *("daemon", "serve", "--data", str(data)),
             *("--config", str(folder / "daemon.toml")),
         )
         edge = serving(

@@ -9,7 +9,7 @@ import pytest
 from pydantic_core import from_json, to_json
 
 from ..clients.environments import DIFY_ECHOING, DIFY_OLD, Environment
-from .api_client import Answer, ApiClient, DaemonError
+from .api_client import ApiClient, DaemonError
 from .contract import CHUNKS, HarnessContract
 from .prompt import image, invocation, picture, user
 from .slim import slim_binary
@@ -31,21 +31,6 @@ class TestOldSdk(HarnessContract):
 @pytest.fixture
 def stand(stands: Callable[[Environment], Stand]) -> Stand:
     return stands(DIFY_OLD)
-
-
-def test_a_plugin_killed_mid_stream_ends_the_stream_with_an_error(stand: Stand) -> None:
-    data, answer = invocation(stand.model.url, [user("Wait.")]), Answer()
-    with ApiClient(stand.url, stand.key, stand.plugin.plugin_id) as api:
-        stand.fail("hang")
-        stream = api.stream(data, answer)
-        for _ in range(stand.model.pieces_before_hang - 1):
-            next(stream)
-        stand.kill_plugin()
-        with pytest.raises(DaemonError, match="ConnectionClosedError") as caught:
-            list(stream)
-        assert caught.value.kind == "PluginInvokeError"
-        stand.forget()
-        assert len(api.invoke(data).chunks) == CHUNKS + 1
 
 
 def test_the_slim_executable_makes_frames_to_lines(stand: Stand, tmp_path: Path) -> None:

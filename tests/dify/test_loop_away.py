@@ -48,7 +48,7 @@ def both(plugin_daemon: str, folder: Path) -> list[tuple[str, Settings]]:
 
 
 @asynccontextmanager
-async def standing(commands: list[tuple[str, Settings]]) -> AsyncGenerator[ApiClient]:
+async def asking(commands: list[tuple[str, Settings]]) -> AsyncGenerator[ApiClient]:
     """Run commands, each before the one that was named first; yield Dify's client of the last."""
     async with AsyncExitStack() as stack:
         url = ""
@@ -76,7 +76,7 @@ async def test_nobody_listens(
     arrange: Callable[[str, Path], list[tuple[str, Settings]]], tmp_path: Path
 ) -> None:
     away = f"http://127.0.0.1:{free_port()}"
-    async with standing(arrange(away, tmp_path)) as api:
+    async with asking(arrange(away, tmp_path)) as api:
         error = await raised(api, Answer())
         assert error.kind == "InvokeConnectionError"
         assert error.details["code"] == "upstream_unreachable"
@@ -100,7 +100,7 @@ async def test_it_breaks_off(
     application = web.Application()
     application.router.add_post("/{path:.*}", respond)
     answer = Answer()
-    async with on_loopback(application) as broken, standing(arrange(broken, tmp_path)) as api:
+    async with on_loopback(application) as broken, asking(arrange(broken, tmp_path)) as api:
         error = await raised(api, answer)
     assert [chunk.delta.message.content for chunk in answer.chunks] == ["word ", "word "]
     assert error.kind == "InvokeConnectionError"
@@ -130,7 +130,7 @@ async def test_other_paths_pass_whatever_they_carry(
         "/plugin/t/asset/a%20b.svg",
         "/v2/invoke/dispatch/rerank/invoke",
     ]
-    async with on_loopback(application) as other, standing(arrange(other, tmp_path)) as api:
+    async with on_loopback(application) as other, asking(arrange(other, tmp_path)) as api:
         for method in ("POST", "PUT", "DELETE", "GET"):
             for path, body in zip(paths, [*bodies, b"{}", b"1"], strict=True):
                 content = b"" if method == "GET" else body

@@ -1,16 +1,15 @@
 """What bad input costs in memory, seen from outside the process."""
 
 import json
-import re
 import select
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from bench import proc
 
 from coatcheck.protocol import DIALECTS
 
@@ -51,19 +50,13 @@ class Server:
     port: int
 
     def reset_peak(self) -> int:
-        """Let the peak of memory begin anew (proc(5), clear_refs); return what is used now."""
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-        return self._status("VmRSS")
+        """Let the peak of memory begin anew; return what is used now."""
+        proc.reset_peak(self.pid)
+        return proc.resident_bytes(self.pid)
 
     def added(self, before: int) -> int:
         """Return by how many bytes the peak rose."""
-        return self._status("VmHWM") - before
-
-    def _status(self, name: str) -> int:
-        text = Path(f"/proc/{self.pid}/status").read_text()
-        match = re.search(rf"{name}:\s+(\d+) kB", text)
-        assert match
-        return int(match[1]) * 1024
+        return proc.peak_bytes(self.pid) - before
 
     def ask(self, path: str, fields: str, pieces: Iterable[bytes]) -> tuple[int, bytes, int]:
         """Send a body until the server answers; return status, answer, and bytes sent."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 from aiohttp import web as aioweb
-from tests.client.test_turn import SPOKEN, Spoken, image
+from tests.client.spoken import CHAT, DIFY, SPOKEN, Spoken, image
 from tests.daemon.conftest import Respond
 from tests.daemon.edge.conftest import Chain, RunChain, streaming
 from tests.daemon.hanging import Hanging
@@ -29,7 +29,6 @@ from coatcheck.web import Principal
 
 KEY = f"cck_{'a' * 8}_{'k' * 40}"
 OTHER = f"cck_{'b' * 8}_{'k' * 40}"
-CHAT, DIFY = SPOKEN[0], SPOKEN[-1]
 IMAGE_BYTES = 100_000
 HELLO: JsonObject = {"role": "user", "content": "hello"}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ...clients.environments import DIFY, Environment
+from ...clients.environments import DIFY, GRAPHON_OLD, Environment
 from ..conftest import skip_without
 from ..loop_contract import CHUNKS, MAX_REF_REQUEST_BYTES, QUESTION, EdgeContract, InFrontContract
 from ..loop_hook import LoopHookContract
@@ -29,8 +29,11 @@ class TestNewestSdkWithTheHook(LoopHookContract):
     environment = DIFY
 
 
-def test_graphon_asks_through_us(fronts: Callable[[Environment], Front], tmp_path: Path) -> None:
-    skip_without(DIFY)
+@pytest.mark.parametrize("graphon", [GRAPHON_OLD, DIFY], ids=lambda which: which.name)
+def test_graphon_asks_through_us(
+    graphon: Environment, fronts: Callable[[Environment], Front], tmp_path: Path
+) -> None:
+    skip_without(graphon)
     front = fronts(DIFY)
     stand, shown = front.stand, picture(2_600_000)
     inline, named = tmp_path / "inline.jpg", tmp_path / "named.jpg"
@@ -39,15 +42,14 @@ def test_graphon_asks_through_us(fronts: Callable[[Environment], Front], tmp_pat
     (ref,) = front.put(shown)
     turns = [[Told("user", QUESTION, (path,))] for path in (inline, named)]
     answers = run_graphon(
-        DIFY, stand, tmp_path, turns, daemon_url=front.url, refs={named: ref}, counts=True
+        graphon, stand, tmp_path, turns, daemon_url=front.url, refs={named: ref}, counts=True
     )
     for facts in answers:
         assert facts.error is None
         assert (facts.chunks, facts.prompt_messages) == (CHUNKS + 1, 0)
         assert facts.text == "".join(words(QUESTION, CHUNKS))
-        assert facts.usage == 3 + 85 + CHUNKS
+        assert (facts.usage, facts.tokens) == (3 + 85 + CHUNKS, 3 + 1 + 3 + 3)
     assert [facts.files_read for facts in answers] == [1, 0]
-    assert answers[0].tokens == answers[1].tokens
     whole = len(shown.data) * 4 // 3
     assert answers[0].request_bytes > whole
     assert answers[1].request_bytes < MAX_REF_REQUEST_BYTES
