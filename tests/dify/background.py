@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 _T = TypeVar("_T")
+_PATIENCE_SECONDS = 60
 
 
 class Background:
@@ -33,5 +34,9 @@ class Background:
         self._loop.close()
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Return what a coroutine returns, when it has run on the loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        """Return what a coroutine returns, when it has run on the loop.
+
+        Raises:
+            TimeoutError: it has not within a minute, so that no test waits for ever.
+        """
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_SECONDS)

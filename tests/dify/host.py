@@ -108,6 +108,8 @@ class _Running:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
+            while await self.process.stdout.read(65536):
+                pass  # a pipe that is full, and not read, does not show its end
             await self.process.wait()
             self.ready.set()
             for session in self.sessions.values():

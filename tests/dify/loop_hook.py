@@ -100,28 +100,6 @@ class LoopHookContract:
         with pytest.raises(DaemonError, match=f"smaller than {MAX_BODY_BYTES}"):
             direct.invoke(inline)
 
-    def test_a_plugin_has_each_image_once_and_in_base64_alone(
-        self, front: Front, stand: Stand, through: ApiClient
-    ) -> None:
-        pictures, shown = _many(front, 2_600_000)
-        told = invocation(stand.model.url, [user(QUESTION)], tells_contents=True)
-        credentials = told["credentials"]
-        assert isinstance(credentials, dict)
-        credentials["drops_contents"] = True
-        stand.kill_plugin()  # what it has kept of earlier images would hide these
-        small = [picture(100, number) for number in range(15)]
-        named = map(image, small, front.put(*small))
-        through.invoke(told | {"prompt_messages": [user(QUESTION, *named)]})  # what it loads once
-        stand.forget_peak()
-        through.invoke(told)
-        text_only = stand.figures().peak_rss_bytes
-        through.invoke(told | {"prompt_messages": [user(QUESTION, *shown)]})
-        contents = [part.sha256 for part in stand.asked[-1].contents]
-        assert contents == [each.sha256 for each in pictures]
-        taken = stand.figures().peak_rss_bytes - text_only
-        size = sum(len(each.data) for each in pictures)
-        assert size < taken < 1.5 * size
-
 
 def _many(front: Front, size: int) -> tuple[list[Picture], list[JsonObject]]:
     """Put 15 pictures of a size; return them, and the contents of a message that name them."""

@@ -9,21 +9,11 @@ class LoopbackModel(OAICompatLargeLanguageModel):
         if credentials.get("tells_contents"):
             told = {"X-Contents": ",".join(contents_of(prompt_messages))}
             credentials = {**credentials, "extra_headers": told}
-        if credentials.get("drops_contents"):
-            prompt_messages = [text_of(message) for message in prompt_messages]
         return super()._invoke(model, credentials, prompt_messages, *args, **named)
 
     def _get_num_tokens_by_gpt2(self, text):
         # The SDK's own counting downloads a vocabulary.
         return len(text.split())
-
-
-def text_of(message):
-    """What the SDK makes of contents on their way to the model is copies of them."""
-    if not isinstance(message.content, list):
-        return message
-    texts = [item for item in message.content if item.type.value == "text"]
-    return message.model_copy(update={"content": texts})
 
 
 def contents_of(prompt_messages):
