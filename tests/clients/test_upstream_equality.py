@@ -34,7 +34,8 @@ def rows_of(name: str) -> list[Row]:
 
 async def test_every_turn_of_the_corpus_is_tried() -> None:
     assert len(rows_of("fakellm")) >= 35
-    assert len(rows_of("llmock")) == len(ROWS) - 3
+    spoken = [row for row in ROWS if row.dialect != "dify.llm"]  # which none of them speaks
+    assert len(rows_of("llmock")) == len(spoken) - 3
 
 
 @pytest.mark.parametrize("row", rows_of("fakellm"), ids=lambda row: f"{row.dialect}: {row.about}")

@@ -40,11 +40,6 @@ base_url = "{url}"
 name = "generate"
 dialect = "gemini.generate"
 base_url = "{url}"
-
-[[upstream]]
-name = "plugins"
-dialect = "dify.llm"
-base_url = "{url}"
 """
 JSON = {"Content-Type": "application/json"}
 
@@ -110,7 +105,11 @@ def transports(site: Site) -> Iterator[list[httpx2.Client | httpx.Client]]:
         yield [two, one]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.path}: {row.about}")
+@pytest.mark.parametrize(
+    "row",
+    [row for row in ROWS if row.dialect != "dify.llm"],  # Dify's API takes no transport of ours
+    ids=lambda row: f"{row.path}: {row.about}",
+)
 def test_so_does_one_with_a_transport(
     site: Site, transports: list[httpx2.Client | httpx.Client], row: Row
 ) -> None:
