@@ -9,12 +9,13 @@ types/content_block_param.py, version 2.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from .attachment import Found, Path, Slot
 from .dialect import Call
 from .json_value import Json, JsonObject
 from .provider_anthropic import Anthropic
-from .reading import Reader, declared_type, end_user_at, own_file_id, string_at, wrong
+from .reading import Reader, declared_type, end_user_at, own_file_id, string_at, walk_list, wrong
 from .ref import Ref
 
 _HAVE_SOURCE = frozenset({"image", "document"})
@@ -43,16 +44,8 @@ class AnthropicMessages:
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find the attachments; see `Dialect.walk`."""
-        top: Path = (self.messages_key,)
-        if not isinstance(messages, list):
-            raise wrong("a list of messages is required", top)
-        reader = Reader(origins)
-        slots: list[Slot] = []
-        for index, message in enumerate(messages):
-            if not isinstance(message, dict):
-                raise wrong("a message is an object", (*top, index))
-            slots += _walk_content(message, (*top, index), reader)
-        return slots
+        walk = partial(_walk_message, reader=Reader(origins))
+        return walk_list(messages, (self.messages_key,), walk)
 
     def walk_beside(self, body: JsonObject, origins: Collection[str] = ()) -> list[Slot]:
         """Find nothing: `system` is text."""
@@ -92,6 +85,12 @@ class _SourceSlot:
 
 
 _SOURCE_KEYS = frozenset({"type", "media_type", "data", "url", "file_id"})
+
+
+def _walk_message(message: Json, path: Path, reader: Reader) -> Iterator[Slot]:
+    if not isinstance(message, dict):
+        raise wrong("a message is an object", path)
+    yield from _walk_content(message, path, reader)
 
 
 def _walk_content(holder: JsonObject, path: Path, reader: Reader) -> Iterator[Slot]:

@@ -13,12 +13,13 @@ is refused where it would hide an attachment.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from .attachment import Found, FoundInline, FoundRef, Path, Slot
-from .dialect import Call
+from .dialect import Call, messages_path
 from .json_value import Json, JsonObject
 from .provider_dify import DIFY
-from .reading import Reader, declared_type, end_user_at, own_file_id, string_at, wrong
+from .reading import Reader, declared_type, end_user_at, own_file_id, string_at, walk_list, wrong
 from .ref import Ref
 
 _TEXT = "text"
@@ -62,15 +63,8 @@ class DifyLlm:
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find the attachments; see `Dialect.walk`."""
-        top: Path = ("data", self.messages_key)
-        if not isinstance(messages, list):
-            raise wrong("a list of messages is required", top)
-        reader = Reader(origins)
-        return [
-            slot
-            for index, message in enumerate(messages)
-            for slot in _walk_message(message, (*top, index), reader)
-        ]
+        walk = partial(_walk_message, reader=Reader(origins))
+        return walk_list(messages, messages_path(self), walk)
 
     def walk_beside(self, body: JsonObject, origins: Collection[str] = ()) -> list[Slot]:
         """Find nothing: attachments stand in messages alone, and these in one place."""

@@ -9,13 +9,14 @@ chat/chat_completion_content_part_*.py, version 3.
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from .attachment import FoundFileId, Path, Slot
 from .dialect import Call
 from .json_value import Json, JsonObject
 from .provider_openai import END_USER_KEYS, OpenAI
-from .reading import Reader, end_user_at, object_at, own_file_id, string_at, wrong
+from .reading import Reader, end_user_at, object_at, own_file_id, string_at, walk_list, wrong
 from .ref import Ref
 from .slots import Base64Slot, UrlSlot, replace_keys
 
@@ -39,15 +40,8 @@ class OpenAIChat:
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find the attachments; see `Dialect.walk`."""
-        top: Path = (self.messages_key,)
-        if not isinstance(messages, list):
-            raise wrong("a list of messages is required", top)
-        reader = Reader(origins)
-        return [
-            slot
-            for index, message in enumerate(messages)
-            for slot in _walk_message(message, (*top, index), reader)
-        ]
+        walk = partial(_walk_message, reader=Reader(origins))
+        return walk_list(messages, (self.messages_key,), walk)
 
     def walk_beside(self, body: JsonObject, origins: Collection[str] = ()) -> list[Slot]:
         """Find nothing: attachments stand in messages alone."""

@@ -9,13 +9,14 @@ Source: the types of the `openai` package, responses/response_input_item_param.p
 """
 
 from collections.abc import Collection, Iterator
+from functools import partial
 
 from .attachment import Path, Slot
 from .dialect import Call
 from .json_value import Json, JsonObject
 from .openai_chat import FileDataSlot, walk_audio, walk_file_data
 from .provider_openai import END_USER_KEYS, OpenAI
-from .reading import Reader, end_user_at, own_file_id, string_at, wrong
+from .reading import Reader, end_user_at, own_file_id, string_at, walk_list, wrong
 from .slots import Base64Slot, UrlSlot, replace_keys
 
 _GENERATED = "image_generation_call"
@@ -50,17 +51,11 @@ class OpenAIResponses:
 
     def walk(self, messages: Json, origins: Collection[str] = ()) -> list[Slot]:
         """Find the attachments; see `Dialect.walk`. A stored prompt may stand in for `input`."""
-        top: Path = (self.messages_key,)
         if messages is None or isinstance(messages, str):
             return []
-        if not isinstance(messages, list):
-            raise wrong("a string or a list of items is required", top)
-        reader = Reader(origins)
-        return [
-            slot
-            for index, item in enumerate(messages)
-            for slot in _walk_item(item, (*top, index), reader)
-        ]
+        walk = partial(_walk_item, reader=Reader(origins))
+        required = "a string or a list of items is required"
+        return walk_list(messages, (self.messages_key,), walk, required)
 
     def walk_beside(self, body: JsonObject, origins: Collection[str] = ()) -> list[Slot]:
         """Find the variables of a stored prompt, and the masks of image tools."""

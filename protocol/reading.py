@@ -4,12 +4,12 @@ What every dialect shares. A dialect says where such a value stands; here is wha
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 import pybase64
 
-from .attachment import FoundFileId, FoundInline, FoundPointer, FoundRef, Path, dotted
+from .attachment import FoundFileId, FoundInline, FoundPointer, FoundRef, Path, Slot, dotted
 from .end_user import is_end_user
 from .errors import InvalidRefError, MalformedMessageError, ProtocolError
 from .json_value import Json, JsonObject
@@ -122,6 +122,22 @@ def string_at(holder: JsonObject, key: str, path: Path) -> str | None:
     if value is not None and not isinstance(value, str):
         raise wrong("a string is required", path if path[-1] == key else (*path, key))
     return value
+
+
+def walk_list(
+    messages: Json,
+    path: Path,
+    walk: Callable[[Json, Path], Iterable[Slot]],
+    required: str = "a list of messages is required",
+) -> list[Slot]:
+    """Return the attachments of each message of a list, as `walk` finds them; `path` is the list's.
+
+    Raises:
+        MalformedMessageError: it is no list; its text is `required`.
+    """
+    if not isinstance(messages, list):
+        raise wrong(required, path)
+    return [slot for at, message in enumerate(messages) for slot in walk(message, (*path, at))]
 
 
 def end_user_at(holder: JsonObject, *keys: str) -> str | None:
