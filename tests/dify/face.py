@@ -7,6 +7,7 @@ the two routes of language models it answers a few others, so that passing them 
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ class Received:
     answer_bytes: int = 0
     bytes_to_plugin: int = 0
     bytes_from_plugin: int = 0
+    is_over: threading.Event = field(default_factory=threading.Event, compare=False)
+    """Set when the plugin is no longer listened to."""
 
 
 @dataclass(slots=True)
@@ -128,6 +131,7 @@ class Face:
             finally:
                 received.bytes_to_plugin = session.bytes_to_plugin
                 received.bytes_from_plugin = session.bytes_from_plugin
+                received.is_over.set()
 
     async def _receive(self, request: web.Request) -> tuple[Received, bytes]:
         body = await request.read()
