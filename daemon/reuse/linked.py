@@ -72,9 +72,9 @@ class Reach:
 
 @dataclass(slots=True)
 class Hold:
-    """What is held while any plan of a turn is under way; let go of once."""
+    """What is held while any plan of a turn is under way, if something is; let go of once."""
 
-    release: Callable[[], None]
+    release: Callable[[], None] | None = None
     plans: int = 0
 
     def begin(self) -> None:
@@ -84,7 +84,7 @@ class Hold:
     def end(self) -> None:
         """Note that one needs it no more."""
         self.plans -= 1
-        if not self.plans:
+        if not self.plans and self.release:
             self.release()
 
 
@@ -119,7 +119,7 @@ class LinkedPlan:
         self._inline = inline
         self._hold = hold
         self._missed = missed
-        self.watched: Collection[int] = _WATCHED if links else ()
+        self.watched: Collection[int] = mode.watched if links else ()
         linked = [each for each in inline if each.slot.path in links]
         self.fillings: Sequence[Filling] = [self._filled(each) for each in [*hop.fillings, *linked]]
         hold.begin()
@@ -164,8 +164,15 @@ class LinkedPlan:
 class Linking:
     """What one mode knows of its upstreams. Belongs to the event loop."""
 
-    def __init__(self, name: str, meters: Meters, clock: Callable[[], float]) -> None:
-        """`name` is the mode's; `clock` gives seconds."""
+    def __init__(
+        self,
+        name: str,
+        meters: Meters,
+        clock: Callable[[], float],
+        watched: Collection[int] = _WATCHED,
+    ) -> None:
+        """`name` is the mode's; `clock` gives seconds; `watched` are statuses that may say it could not read."""
+        self.watched = watched
         self._name = name
         self._meters = meters
         self._clock = clock

@@ -21,7 +21,8 @@ class Refs:
     def __init__(self, blobs: BlobSource, meters: Meters, clock: Callable[[], float]) -> None:
         """`clock` gives seconds."""
         self._blobs = blobs
-        self._linking = Linking("ref", meters, clock)
+        # No status says that a plugin did not get its bytes: only a stream does.
+        self._linking = Linking("ref", meters, clock, watched=())
 
     async def plan(self, hop: Hop) -> Plan:
         """Name refs; see `Mode.plan`."""
@@ -31,13 +32,7 @@ class Refs:
             for each in wanted
         }
         inline = [filling for filling in wanted if came_inline(filling)]
-        plan = LinkedPlan(self._linking, hop, links, inline, Hold(_nothing))
-        plan.watched = ()  # no status says that a plugin did not get its bytes: only a stream does
-        return plan
+        return LinkedPlan(self._linking, hop, links, inline, Hold())
 
     async def close(self) -> None:
         """Nothing is held."""
-
-
-def _nothing() -> None:
-    """Nothing is held while an upstream resolves."""

@@ -45,7 +45,7 @@ class Urls:
             if (url := urls.get(filling.blob.digest)) is not None
         }
         inline = [filling for filling in wanted if came_inline(filling)]
-        return LinkedPlan(self._linking, hop, links, inline, Hold(_nothing))
+        return LinkedPlan(self._linking, hop, links, inline, Hold())
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -54,7 +54,3 @@ class Urls:
 def _is_shown_alike(filling: Filling) -> bool:
     """Say whether who fetches a blob is told the type as which the message presents it."""
     return filling.media_type == filling.blob.media_type and bool(name_suffix(filling.media_type))
-
-
-def _nothing() -> None:
-    """Nothing is held while a provider fetches."""
