@@ -3,6 +3,7 @@
 The document is made from what the routes are served with, so the two cannot disagree.
 """
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
@@ -39,17 +40,24 @@ def openapi_document(routes: Sequence[Route], *, title: str, version: str) -> Js
 
 
 def openapi_route(routes: Sequence[Route], *, title: str, version: str) -> Route:
-    """Return the route that serves the document of `routes` and of itself."""
-    document: JsonObject = {}
+    """Return the route that serves the document of `routes` and of itself.
+
+    The document is made when it is first asked for, in a thread: that takes longer than a turn.
+    """
+    made: list[JsonObject] = []
 
     async def serve(request: web.Request) -> web.StreamResponse:
-        return json_response(document)
+        if not made:
+            described = [*routes, route]
+            made.append(
+                await asyncio.to_thread(openapi_document, described, title=title, version=version)
+            )
+        return json_response(made[0])
 
     operation = Operation(
         "Describe the routes", "meta", {200: Answer("an OpenAPI document", "application/json")}
     )
     route = Route("GET", "/openapi.json", serve, operation, scope=None)
-    document.update(openapi_document([*routes, route], title=title, version=version))
     return route
 
 
