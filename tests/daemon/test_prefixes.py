@@ -320,7 +320,7 @@ async def hand_in(http: aiohttp.ClientSession, url: str) -> None:
 
 @pytest.mark.parametrize(
     ("sample", "sending"),
-    [*zip(SAMPLES, ("whole", "envelope", "whole", "envelope", "envelope"), strict=True)],
+    [(SAMPLES[0], "whole"), (SAMPLES[1], "envelope")],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 async def test_fifty_turns_over_a_store_elsewhere_and_a_cache_that_evicts(
