@@ -97,7 +97,8 @@ def test_a_line_of_50_mb_in_small_pieces_is_linear() -> None:
         assert len(event.data) == megabytes << 20
         return time.thread_time() - start
 
-    assert seconds(50) < 10 * 4 * max(seconds(5), 0.01)  # linear is 10, quadratic 100
+    # Linear is 10, quadratic 100; the best of three, for fresh pages cost what they like.
+    assert min(seconds(50) for _ in range(3)) < 10 * 4 * max(seconds(5), 0.01)
 
 
 def test_nothing_goes_before_the_mark_that_a_stream_begins_with() -> None:
