@@ -1,6 +1,7 @@
 """How a command that serves is run: in this process, or by workers under it."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -31,6 +32,7 @@ def launch(service: str, flags: Flags) -> None:
         ServeError: the data folder or the address is not to be had.
         WorkerError: a worker cannot serve.
     """
+    gc.freeze()  # what is loaded stays; no collection need look at it again, nor the last one
     settings = flags.load()
     log_to_stderr(settings.log_level)
     try:

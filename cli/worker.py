@@ -6,6 +6,7 @@ whose supervisor is gone drains and ends: nobody else would.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -33,6 +34,7 @@ _log = logging.getLogger("coatcheck")
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until told to end; return the exit code."""
+    gc.freeze()  # as `launch` does
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it means the supervisor
     return asyncio.run(_work(socket.socket(fileno=int(arguments[0]))))
 
