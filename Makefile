@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CLIENTS := $(VENV)/clients/.ready
 CODE := api cli client daemon protocol store web tests bench faults src/coatcheck/__init__.py
 
-.PHONY: demo test test-fast check format bench nightly build clean
+.PHONY: demo test test-fast coverage check format bench nightly build clean
 
 $(RUNNABLE): pyproject.toml constraints.txt .ci/setup
 	bash .ci/setup $(VENV) run
@@ -26,6 +26,10 @@ $(CLIENTS): $(READY) $(wildcard tests/clients/environments/*.txt tests/clients/e
 
 test: $(READY) $(CLIENTS)
 	bash .ci/test $(VENV)
+
+# All tests, and which branches they never took.
+coverage: $(READY) $(CLIENTS)
+	COVERAGE=1 bash .ci/test $(VENV)
 
 # Unit tests only: no browser, no separate servers, nothing that measures time; under a minute.
 test-fast: $(READY)
@@ -49,7 +53,7 @@ bench: $(READY) $(CLIENTS)
 # The long forms: more examples of every property, the bench, the demo on a slow link, and a day's
 # soak in ten minutes, and faults: 800 at the store's system calls, power cuts on ext4 and xfs.
 nightly: $(READY) $(CLIENTS)
-	COATCHECK_NIGHTLY=1 bash .ci/test $(VENV) --timeout 900
+	COATCHECK_NIGHTLY=1 COVERAGE=1 bash .ci/test $(VENV) --timeout 900
 	$(BIN)/python -m bench --rounds 30 --check
 	$(BIN)/coatcheck demo --uplink 5mbit --turns 4
 	$(BIN)/python -m bench.soak

@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -28,6 +29,12 @@ importlib.import_module("xdist.workermanage").NodeManager.EXIT_TIMEOUT = 120
 if "PYTEST_XDIST_WORKER" in os.environ:
     # This process is measured by now; the servers that tests start are not to be.
     os.environ.pop("COVERAGE_PROCESS_START", None)
+
+
+def pytest_collection_finish() -> None:
+    """Keep thousands of collected tests out of the garbage collector's way."""
+    gc.freeze()
+
 
 settings.register_profile("day", deadline=None)
 settings.register_profile("night", deadline=None, max_examples=1000)
