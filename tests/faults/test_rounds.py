@@ -48,14 +48,14 @@ def test_the_run_comes_by_each_write_path(rounds: Rounds, syscall: str, path: st
 
 
 async def test_a_fault_in_any_call_of_the_store_loses_nothing(rounds: Rounds) -> None:
-    done = await rounds.run([Start.NEW, Start.LEFT], 10, seed=4, jobs=3)
+    done = await rounds.run([Start.NEW, Start.LEFT], 6, seed=4, jobs=3)
     assert wrong(done) == []
-    assert sum(one.hits > 0 for one in done) > 7
-    assert sum(one.acknowledged for one in done) > 50
+    assert sum(one.hits > 0 for one in done) > 4
+    assert sum(one.acknowledged for one in done) > 30
 
 
 async def test_a_fault_in_any_call_of_the_server_loses_nothing(rounds: Rounds) -> None:
-    done = await rounds.run([Start.SERVED], 4, seed=3, jobs=2)
+    done = await rounds.run([Start.SERVED], 3, seed=3, jobs=2)
     assert wrong(done) == []
     assert any(one.hits for one in done)
 

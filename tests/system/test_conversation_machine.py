@@ -38,7 +38,7 @@ from .station import Clock, Station
 pytestmark = [pytest.mark.system, pytest.mark.timeout(3600)]
 
 NIGHTLY = bool(os.environ.get("COATCHECK_NIGHTLY"))
-EXAMPLES, STEPS, STEPS_IN_ALL = (100, 50, 5_000) if NIGHTLY else (5, 20, 100)
+EXAMPLES, STEPS, STEPS_IN_ALL = (100, 50, 5_000) if NIGHTLY else (3, 20, 60)
 DAY = 86_400.0
 PATIENCE_SECONDS = 10.0
 COUNTS: Counter[str] = Counter()
