@@ -3,15 +3,25 @@
 import tempfile
 from pathlib import Path
 
-from .loop_table import head, line_of, measure
+import click
+
+from .loop_table import SDKS, head, line_of, measure
+from .peak import COLUMNS, measure_peaks
 
 
-def main() -> None:
+@click.command()
+@click.option("--peaks", is_flag=True, help="The plugin's peak memory for 15 images instead.")
+def main(peaks: bool) -> None:
     """Print the table row by row."""
-    print(head())
     with tempfile.TemporaryDirectory() as folder:
-        for row in measure(Path(folder)):
-            print(line_of(row.cells()), flush=True)
+        if peaks:
+            click.echo(head(COLUMNS))
+            for cells in measure_peaks(Path(folder), SDKS):
+                click.echo(line_of(cells))
+        else:
+            click.echo(head())
+            for row in measure(Path(folder)):
+                click.echo(line_of(row.cells()))
 
 
 main()

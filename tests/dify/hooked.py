@@ -12,12 +12,12 @@ from bench.server_process import ServerProcess
 
 from coatcheck.client import Client
 from coatcheck.client.dify import HookConfig, place
-from coatcheck.protocol import JsonObject
 
 from ..clients.environments import Environment
 from .api_client import ApiClient, DaemonError
 from .conftest import skip_without
 from .model_server import words
+from .peak import peaks
 from .prompt import Picture, image, invocation, picture, user
 from .stand import Stand, standing
 
@@ -150,21 +150,5 @@ class LeanHookContract(HookContract):
     def test_a_plugins_peak_is_little_more_than_the_base64_of_one_request(
         self, stand: Stand, api: ApiClient, beside: Coatcheck
     ) -> None:
-        pictures = [picture(2_600_000, number) for number in range(15)]
-        refs = [beside.put(of) for of in pictures]
-        small = [picture(100, number) for number in range(15)]
-
-        def ask(*shown: JsonObject) -> int:
-            stand.asked.clear()
-            api.invoke(invocation(stand.model.url, [user("What?", *shown)]))
-            return stand.figures().peak_rss_bytes
-
-        stand.kill_plugin()  # what it has kept of earlier images would hide these
-        ask(*[image(of, beside.put(of)) for of in small])  # what it loads once
-        stand.forget_peak()
-        text_only = ask()
-        size = sum(len(of.data) for of in pictures)
-        for _ in range(2):  # what one request leaves behind is in the next one's way
-            taken = ask(*map(image, pictures, refs)) - text_only
-            assert [part.sha256 for part in stand.asked[0].parts] == [of.sha256 for of in pictures]
-            assert size < taken < 1.5 * size, taken / size
+        for taken in peaks(stand, api, beside.put, 2):
+            assert 1 < taken < 1.5

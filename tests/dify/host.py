@@ -9,6 +9,7 @@ internal/core/debugging_runtime/io.go; its local runtime since 0.5 lets them wai
 import asyncio
 import contextlib
 import os
+import signal
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
@@ -106,8 +107,7 @@ class _Running:
         except ValueError as fault:  # how asyncio says that a line is too long
             self.said.append(str(fault).encode())
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
+            self._kill()
             while await self.process.stdout.read(65536):
                 pass  # a pipe that is full, and not read, does not show its end
             await self.process.wait()
@@ -153,13 +153,18 @@ class _Running:
 
     async def end(self) -> None:
         """Kill it and wait until nothing of it is left. May be called twice."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        self._kill()
         await asyncio.gather(*self.tasks)
         assert self.process.stdin
         self.process.stdin.close()
         with contextlib.suppress(ConnectionError):
             await self.process.stdin.wait_closed()
+
+    def _kill(self) -> None:
+        # `Process.kill` reaps a process that has just died before asyncio can.
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGKILL)
 
 
 class PluginHost:

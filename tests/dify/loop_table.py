@@ -155,9 +155,9 @@ def line_of(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def head() -> str:
-    """Return the table's first lines."""
-    return f"{line_of(_COLUMNS)}\n|{'---|' * len(_COLUMNS)}"
+def head(columns: Sequence[str] = _COLUMNS) -> str:
+    """Return a table's first lines."""
+    return f"{line_of(columns)}\n|{'---|' * len(columns)}"
 
 
 def _shown(size: int) -> str:

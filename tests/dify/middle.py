@@ -131,9 +131,9 @@ def at_the_edge(stand: Stand, folder: Path, **upstream: str) -> Generator[Edge]:
         yield background.run(begin(stack))
 
 
-def give_hook(front: Front) -> None:
+def give_hook(front: Front, *, splice: bool | None = None) -> None:
     """Put the hook into the plugin, which is to ask that server; a plugin that runs has it when it starts."""
-    config = HookConfig(daemon=front.url, key=front.key)
+    config = HookConfig(daemon=front.url, key=front.key, splice=splice)
     (placed,) = place(front.stand.plugin.folder, config)
     assert placed.state in ("placed", "replaced"), placed
 
