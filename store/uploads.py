@@ -16,34 +16,30 @@
 Every method takes the tenant, and the id that `create` gave.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from coatcheck.protocol import parse_media_type
 
-from .allowance import Allowance, Allowances
+from .allowance import Allowances
 from .appending import Appending
 from .commit import Committer
 from .counts import StoreCounts
 from .database import Database
 from .errors import (
     BlobNotFoundError,
-    DigestMismatchError,
     StoreError,
     TooManyUploadsError,
-    UploadLockedError,
-    UploadLostError,
     UploadNotFoundError,
 )
 from .finisher import Finisher
 from .grant import Receipt
 from .index import Index
-from .parts import Part, Parts
+from .parts import Parts
 from .piece_buffers import PieceBuffers
-from .probe import Probe, Probes
+from .probe import Probes
 from .reception import Reception
 from .seed import Seeds
 from .sums import find_excess
@@ -51,14 +47,11 @@ from .upload import UPLOAD_ID_BYTES, NewUpload, Upload, check_size
 from .upload_ending import UploadEnding
 from .upload_table import (
     count_open,
-    declare_length,
     find_owner,
-    find_upload,
     forget_finished,
     insert_upload,
-    move_offset,
-    remove_upload,
 )
+from .upload_work import UploadWork
 
 _FINISHED_FOR_EACH = 10
 """Finished uploads that are remembered for each that a tenant may have open: their rows and what is said
@@ -99,20 +92,29 @@ class Uploads:
         self._index = index
         self._parts = parts
         self._reception = reception
-        self._seeds = seeds
-        self._slabs = slabs
         self._finisher = finisher
         self._allowances = allowances
         self._terms = terms
         self._clock = clock
         self._random = random
-        self._probes = Probes()
-        self._ending = UploadEnding(
-            committer=committer,
+        probes = Probes()
+        self._work = UploadWork(
+            database=database,
+            parts=parts,
             seeds=seeds,
-            probes=self._probes,
             slabs=slabs,
-            counts=counts,
+            probes=probes,
+            allowances=allowances,
+            ending=UploadEnding(
+                committer=committer,
+                seeds=seeds,
+                probes=probes,
+                slabs=slabs,
+                counts=counts,
+                expiry=self._expiry,
+            ),
+            max_blob_bytes=terms.max_blob_bytes,
+            clock=clock,
             expiry=self._expiry,
         )
 
@@ -145,8 +147,7 @@ class Uploads:
 
     async def stat(self, tenant: str, upload_id: str) -> Upload | None:
         """Return the upload; None where the tenant has none of this id. Keeps it no longer."""
-        now = self._clock()
-        return await self._database.read(lambda c: find_upload(c, upload_id, tenant, now))
+        return await self._work.find(tenant, upload_id)
 
     async def owner(self, upload_id: str) -> str | None:
         """Return whose upload this is; None where nobody has one of this id.
@@ -194,14 +195,14 @@ class Uploads:
             part = self._parts.part(upload_id)
             appending: Appending | None = None
             try:
-                found = await self._lock(part, found)
+                found = await self._work.lock(part, found)
                 found.check_offset(offset)
-                found = await self._prepare(part, found, allowance, size, length)
-                appending = self._appending(part, found, allowance)
+                found = await self._work.prepare(part, found, allowance, size, length)
+                appending = self._work.appending(part, found, allowance)
                 async with self._reception.until_closed():
-                    await self._take(appending, found, body, allowance)
+                    await self._work.take(appending, found, body, allowance)
             finally:
-                await self._finisher.run(self._end(part, found, appending))
+                await self._finisher.run(self._work.end(part, found, appending))
         if appending.noted == offset:
             return found
         return replace(found, offset=appending.noted, expires_at=self._expiry())
@@ -220,7 +221,7 @@ class Uploads:
             found.check_length(length, self.max_blob_bytes)
             if found.is_finished:
                 return found
-            return await self._finisher.run(self._declare_alone(found, length))
+            return await self._finisher.run(self._work.declare(found, length))
 
     async def finish(self, tenant: str, upload_id: str) -> Receipt:
         """Make the upload a blob that the tenant has, with a lease; return the same when it is one.
@@ -242,7 +243,7 @@ class Uploads:
             found = await self._require(tenant, upload_id)
             if found.is_finished:
                 return await self._receipt(found)
-            return await self._finisher.run(self._finish(found))
+            return await self._finisher.run(self._work.finish(found))
 
     async def terminate(self, tenant: str, upload_id: str) -> None:
         """End an upload and forget it. The blob that it became stays as any other does.
@@ -253,7 +254,7 @@ class Uploads:
         """
         with self._reception.attend():
             found = await self._require(tenant, upload_id)
-            await self._finisher.run(self._terminate(found))
+            await self._finisher.run(self._work.terminate(found))
 
     async def _require(self, tenant: str, upload_id: str) -> Upload:
         found = await self.stat(tenant, upload_id)
@@ -289,134 +290,10 @@ class Uploads:
             raise outcome
         return outcome
 
-    async def _lock(self, part: Part, found: Upload) -> Upload:
-        """Lock the part of an upload; return the upload as it is then.
-
-        Raises:
-            UploadLockedError: somebody else has it, or has finished it meanwhile: asked again, it is found.
-            UploadNotFoundError: it has ended meanwhile.
-        """
-        if not await part.lock():
-            raise UploadLockedError
-        again = await self.stat(found.tenant, found.id)
-        if again is None or again.is_finished:
-            await part.remove()  # what locking has made
-            raise UploadNotFoundError if again is None else UploadLockedError
-        return again
-
-    @asynccontextmanager
-    async def _locked(self, found: Upload) -> AsyncGenerator[tuple[Part, Upload]]:
-        """Lock an upload. Not to be cancelled."""
-        part = self._parts.part(found.id)
-        try:
-            yield part, await self._lock(part, found)
-        finally:
-            await part.close()
-
-    async def _prepare(
-        self,
-        part: Part,
-        upload: Upload,
-        allowance: Allowance,
-        size: int | None,
-        length: int | None,
-    ) -> Upload:
-        """See that a body of this size may come, and has room."""
-        if length is not None:
-            upload = await self._declare(upload, length, allowance)
-        if size is not None:
-            upload.check_end(upload.offset + size, self.max_blob_bytes)
-        if upload.length is None and not upload.is_section:
-            await allowance.cover(size or 0)
-        await self._resume(part, upload)
-        await part.reserve((size or 0) if upload.length is None else upload.length - upload.offset)
-        return upload
-
-    async def _resume(self, part: Part, upload: Upload) -> None:
-        await self._seeds.refresh()
-        if not await part.resume(upload.offset):
-            await self._forget(upload, part)
-            raise UploadNotFoundError
-
-    def _appending(self, part: Part, upload: Upload, allowance: Allowance) -> Appending:
-        async def note(offset: int) -> None:
-            expiry = self._expiry()
-            allowance.begin_commit()
-            await self._database.run(lambda c: move_offset(c, upload.id, offset, expiry))
-            allowance.give_back()  # it stands in the row from now on
-
-        probe = self._probes.take(upload.id, upload.offset)
-        if probe is None and upload.offset == 0:
-            probe = Probe(self._seeds)
-        return Appending(part, probe, self._slabs, offset=upload.offset, note=note)
-
-    async def _take(
-        self,
-        appending: Appending,
-        upload: Upload,
-        body: AsyncIterable[bytes],
-        allowance: Allowance,
-    ) -> None:
-        async for chunk in body:
-            end = appending.taken + len(chunk)
-            upload.check_end(end, self.max_blob_bytes)
-            if upload.length is None and not upload.is_section:
-                await allowance.cover(end - appending.noted)
-            await appending.take(chunk)
-
     async def _take_nothing(self, upload: Upload, body: AsyncIterable[bytes]) -> None:
         """Read a body that has to be empty, as a client sends it that lost the last answer."""
         async for chunk in body:
             upload.check_end(upload.offset + len(chunk), self.max_blob_bytes)
-
-    async def _end(self, part: Part, upload: Upload, appending: Appending | None) -> None:
-        """Bring to the disk what arrived, and let the upload go."""
-        try:
-            if appending is not None:
-                await self._settle(part, upload, appending)
-        finally:
-            await part.close()
-
-    async def _settle(self, part: Part, upload: Upload, appending: Appending) -> None:
-        try:
-            await appending.settle()
-        finally:
-            if appending.is_lost:
-                await self._forget(upload, part)
-            elif appending.probe is not None:
-                self._probes.keep(upload.id, appending.probe)
-
-    async def _forget(self, upload: Upload, part: Part) -> None:
-        await self._database.run(lambda c: remove_upload(c, upload.id))
-        await part.remove()
-
-    async def _declare(self, upload: Upload, length: int, allowance: Allowance) -> Upload:
-        upload.check_length(length, self.max_blob_bytes)
-        if upload.length is None:
-            if not upload.is_section:
-                await allowance.cover(length - upload.offset)
-            allowance.begin_commit()
-            await self._database.run(lambda c: declare_length(c, upload.id, length))
-            allowance.give_back()
-        return replace(upload, length=length)
-
-    async def _declare_alone(self, found: Upload, length: int) -> Upload:
-        async with self._locked(found) as (_, upload):
-            with self._allowances.begin(upload.tenant) as allowance:
-                return await self._declare(upload, length, allowance)
-
-    async def _finish(self, found: Upload) -> Receipt:
-        async with self._locked(found) as (part, upload):
-            upload.check_complete()
-            await self._resume(part, upload)
-            if upload.length is None:  # before the file gets a second name: it never grows again
-                with self._allowances.begin(upload.tenant) as allowance:
-                    upload = await self._declare(upload, upload.offset, allowance)
-            try:
-                return await self._ending.become_blob(part, upload)
-            except (DigestMismatchError, UploadLostError):
-                await self._forget(upload, part)
-                raise
 
     async def _receipt(self, upload: Upload) -> Receipt:
         assert upload.digest is not None
@@ -424,10 +301,3 @@ class Uploads:
         if upload.digest not in held:
             raise BlobNotFoundError(upload.digest)
         return Receipt(held[upload.digest].grant, created=False)
-
-    async def _terminate(self, found: Upload) -> None:
-        if found.is_finished:
-            await self._database.run(lambda c: remove_upload(c, found.id))
-            return
-        async with self._locked(found) as (part, upload):
-            await self._forget(upload, part)
