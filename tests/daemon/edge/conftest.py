@@ -53,7 +53,11 @@ class Link:
     writers: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(*self.target)
+        try:
+            there, back = await asyncio.open_connection(*self.target)
+        except OSError:  # nobody listens there any more
+            writer.transport.abort()
+            return
         self.writers |= {writer, back}
         try:
             async with asyncio.TaskGroup() as tasks:
