@@ -1,6 +1,6 @@
 """What is done to one upload while nobody else may touch it, in this process or another.
 
-Nothing of this is to be cancelled but `prepare` and `take`.
+`end`, `declare`, `finish` and `terminate` are not to be cancelled.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable

@@ -12,12 +12,11 @@ from pathlib import Path
 from ..clients.environments import DIFY, DIFY_ECHOING, DIFY_OLD, Environment
 from .api_client import Answer, ApiClient
 from .middle import at_the_edge, client_of, give_hook, in_front
+from .peak import IMAGE_BYTES, NO_LIMIT
 from .prompt import Picture, image, invocation, picture, user
-from .stand import Limits, Stand, standing
+from .stand import Stand, standing
 
 SDKS = (DIFY_ECHOING, DIFY_OLD, DIFY)
-_SIZE = 2_600_000
-_NO_LIMIT = Limits(line_bytes=1 << 30)
 _COLUMNS = (
     *(
         "dify_plugin",
@@ -65,10 +64,10 @@ class _Measured:
 
     def __init__(self, environment: Environment, folder: Path, stack: ExitStack) -> None:
         self._sdk = environment.version_of("dify_plugin")
-        self._stand = stack.enter_context(standing(environment, folder / "dify", _NO_LIMIT))
+        self._stand = stack.enter_context(standing(environment, folder / "dify", NO_LIMIT))
         self._front = stack.enter_context(in_front(self._stand, folder / "front"))
         self._edge = stack.enter_context(at_the_edge(self._stand, folder / "edge"))
-        hooked = stack.enter_context(standing(environment, folder / "hooked", _NO_LIMIT))
+        hooked = stack.enter_context(standing(environment, folder / "hooked", NO_LIMIT))
         self._hooked = stack.enter_context(
             in_front(hooked, folder / "before", has_keys=True, reuse="ref")
         )
@@ -76,7 +75,7 @@ class _Measured:
 
     def rows(self, count: int) -> Iterator[Row]:
         """Yield a row for each form and way, with so many images."""
-        pictures = [picture(_SIZE, number) for number in range(count)]
+        pictures = [picture(IMAGE_BYTES, number) for number in range(count)]
         inline: list[str | None] = [None] * count
         refs: list[str | None] = [*self._front.put(*pictures)]
         self._hooked.put(*pictures)

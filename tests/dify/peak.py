@@ -16,7 +16,7 @@ IMAGES = 15
 IMAGE_BYTES = 2_600_000
 COLUMNS = ("dify_plugin", "as refs, spliced", "as refs, `--no-splice`", "as base64")
 _REQUESTS = 5
-_NO_LIMIT = Limits(line_bytes=1 << 30)
+NO_LIMIT = Limits(line_bytes=1 << 30)
 
 Naming = Callable[[Picture], str | None]
 
@@ -61,7 +61,7 @@ def measure_peaks(folder: Path, sdks: Sequence[Environment]) -> Iterator[list[st
             (place / "front").mkdir(parents=True)
             cells = [environment.version_of("dify_plugin")]
             plain = "" if environment is DIFY_ECHOING else _as_base64(environment, place)
-            stand = stack.enter_context(standing(environment, place / "hooked", _NO_LIMIT))
+            stand = stack.enter_context(standing(environment, place / "hooked", NO_LIMIT))
             front = stack.enter_context(
                 in_front(stand, place / "front", has_keys=True, reuse="ref")
             )
@@ -77,7 +77,7 @@ def measure_peaks(folder: Path, sdks: Sequence[Environment]) -> Iterator[list[st
 
 
 def _as_base64(environment: Environment, place: Path) -> str:
-    with standing(environment, place / "plain", _NO_LIMIT) as stand, client_of(stand) as api:
+    with standing(environment, place / "plain", NO_LIMIT) as stand, client_of(stand) as api:
         return _span([*peaks(stand, api, lambda of: None, _REQUESTS)])
 
 
