@@ -8,9 +8,9 @@ neither hashes nor bounds. What it promises in return:
 3. Committing a digest that is there replaces its bytes in one step and costs the same as
    committing a new one; whoever has the blob open goes on reading what they opened.
 
-Methods without `async` block and are called from threads. A spool is asynchronous because an
-upload arrives in pieces; its methods are called one after another, `discard` also after a
-cancelled call.
+Methods without `async` block and are called from threads, but for `open_now` and `read_now`, which
+wait for nothing. A spool is asynchronous because an upload arrives in pieces; its methods are called
+one after another, `discard` also after a cancelled call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +80,7 @@ class Spool(Protocol):
 
 
 class BlobFile(Protocol):
-    """A blob's bytes, open for reading. Blocking; used by one thread at a time."""
+    """A blob's bytes, open for reading; used by one thread at a time."""
 
     @property
     def size(self) -> int:
@@ -92,6 +92,13 @@ class BlobFile(Protocol):
 
         Raises:
             StoreUnavailableError: the bytes cannot be read, or the file was closed.
+        """
+        ...
+
+    def read_now(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer with what is in memory from this offset on; return how much.
+
+        Less also means that the rest has to be waited for, or cannot be read; `read_into` tells.
         """
         ...
 
@@ -112,6 +119,13 @@ class Backend(Protocol):
 
         Raises:
             StoreUnavailableError: they are here and cannot be opened.
+        """
+        ...
+
+    def open_now(self, digest: Digest) -> BlobFile | None:
+        """Return the blob's bytes where opening them waits for nothing.
+
+        `None` says nothing of the blob: `open` tells whether it is here.
         """
         ...
 

@@ -47,6 +47,10 @@ class MemoryBackend:
         data = self._blobs.get(digest)
         return None if data is None else MemoryBlobFile(data)
 
+    def open_now(self, digest: Digest) -> "MemoryBlobFile | None":
+        """Return the blob's bytes; see `Backend.open_now`."""
+        return self.open(digest)
+
     def quarantine(self, digest: Digest) -> None:
         """Move the blob aside; see `Backend.quarantine`."""
         with self._lock:
@@ -169,6 +173,10 @@ class MemoryBlobFile:
         part = data[offset : offset + buffer.nbytes]
         buffer[: part.nbytes] = part
         return part.nbytes
+
+    def read_now(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer; see `BlobFile.read_now`."""
+        return 0 if self._data is None else self.read_into(offset, buffer)
 
     def close(self) -> None:
         """Let go of the file. May be called twice."""

@@ -4,6 +4,8 @@
    is remembered across opens.
 2. A reader has one buffer of at most one piece, whatever the blob's size.
 3. A piece costs one turn in a thread; the first one is read in the same turn that opens the file.
+4. A blob of one piece costs none where all of it is in memory: what neither waits nor takes as long as
+   handing it to a thread is done at once (docs/decisions/0036-what-waits-for-nothing-needs-no-thread.md).
 """
 
 import asyncio
@@ -86,7 +88,7 @@ class BlobReader:
             StoreUnavailableError: the file cannot be read.
         """
         try:
-            await self._in_thread(first_piece)
+            await self._read(first_piece)
         except BaseException:
             await self.close()
             raise
@@ -107,7 +109,7 @@ class BlobReader:
         if not 0 <= index < piece_count(self.size):
             raise IndexError(f"a blob of {self.size} bytes has no piece {index}")
         if index != self._loaded:
-            await self._in_thread(index)
+            await self._read(index)
         assert self._buffer is not None
         self._lent = memoryview(self._buffer)[: self._piece_bytes(index)].toreadonly()
         return self._lent
@@ -161,17 +163,19 @@ class BlobReader:
     ) -> None:
         await self.close()
 
-    async def _in_thread(self, index: int) -> None:
+    async def _read(self, index: int) -> None:
         self._loaded = None
-        loop = asyncio.get_running_loop()
-        good = await loop.run_in_executor(self._executor, self._load, index)
+        good = self._load_now(index)
+        if good is None:
+            loop = asyncio.get_running_loop()
+            good = await loop.run_in_executor(self._executor, self._load, index)
         if not good:
             await self._on_damage(self._held)
             raise CorruptBlobError(self.digest)
         self._loaded = index
 
     def _load(self, index: int) -> bool:
-        """Read a piece into the buffer and say whether it is what was stored."""
+        """Read a piece into the buffer and say whether it is what was stored. Blocking."""
         with self._lock:
             if self._closed:
                 raise StoreUnavailableError("the reader is closed")
@@ -179,15 +183,37 @@ class BlobReader:
                 self._file = self._backend.open(self.digest)
             if self._file is None or self._file.size != self.size:
                 return False
-            if self._buffer is None:
-                self._buffer = self._buffers.take()
-            piece = memoryview(self._buffer)[: self._piece_bytes(index)]
-            if self._file.read_into(index * PIECE_BYTES, piece) != piece.nbytes:
-                return False
-            at = index * CHECKSUM_BYTES
-            return (
-                piece_checksum(piece, self._seed) == self._held.checksums[at : at + CHECKSUM_BYTES]
-            )
+            piece = self._room(index)
+            count = self._file.read_into(index * PIECE_BYTES, piece)
+            return count == piece.nbytes and self._is_stored(index, piece)
+
+    def _load_now(self, index: int) -> bool | None:
+        """Do the same without waiting; None where that cannot be, or takes long."""
+        if self.size > PIECE_BYTES or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if self._closed:
+                return None
+            if self._file is None:
+                self._file = self._backend.open_now(self.digest)
+            if self._file is None or self._file.size != self.size:
+                return None
+            piece = self._room(index)
+            count = self._file.read_now(index * PIECE_BYTES, piece)
+            return self._is_stored(index, piece) if count == piece.nbytes else None
+        finally:
+            self._lock.release()
+
+    def _room(self, index: int) -> memoryview:
+        """Return where a piece is read to."""
+        if self._buffer is None:
+            self._buffer = self._buffers.take()
+        return memoryview(self._buffer)[: self._piece_bytes(index)]
+
+    def _is_stored(self, index: int, piece: memoryview) -> bool:
+        """Say whether a piece is what was stored."""
+        at = index * CHECKSUM_BYTES
+        return piece_checksum(piece, self._seed) == self._held.checksums[at : at + CHECKSUM_BYTES]
 
     def _shut_after_read(self) -> None:
         with self._lock:

@@ -3,11 +3,13 @@
 import asyncio
 import errno
 import os
+import platform
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -19,6 +21,8 @@ from coatcheck.store import (
     MemoryBackend,
     StoreFullError,
     StoreUnavailableError,
+    cached_open,
+    disk_backend,
 )
 
 DATA = bytes(range(256)) * 40
@@ -48,6 +52,39 @@ def read(backend: Backend, digest: Digest) -> bytes:
         return bytes(buffer)
     finally:
         file.close()
+
+
+def require_cached_reads(folder: Path) -> None:
+    """Skip where the system cannot open and read what is in memory without waiting."""
+    probe = folder / "probe"
+    probe.write_bytes(b"probe")
+    opened = cached_open.CachedOpener(os.O_RDONLY).open(str(probe))
+    try:
+        if opened is not None and os.preadv(opened, [bytearray(5)], 0, os.RWF_NOWAIT) == 5:
+            return
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+    finally:
+        if opened is not None:
+            os.close(opened)
+    pytest.skip(
+        "needs Linux 5.12, and temporary files on ext4, xfs or btrfs: another system does not say "
+        "what is in memory; set TMPDIR to a folder on one of them"
+    )
+
+
+def drop_cached(path: Path) -> None:
+    """Let the system forget a file's bytes, which are on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def descriptors_of(digest: Digest) -> list[int]:
+    """Return the descriptors of this process that are open on a blob's file."""
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [int(link.name) for link in links if digest.hex in os.readlink(link)]
 
 
 class BackendContract:
@@ -136,6 +173,21 @@ class BackendContract:
         file.close()
         with pytest.raises(StoreUnavailableError):
             file.read_into(0, memoryview(bytearray(1)))
+
+    async def test_now_means_the_same_bytes_or_fewer(self, backend: Backend) -> None:
+        await put(backend, DATA)
+        assert backend.open_now(ABSENT) is None
+        for offset in (0, 100, len(DATA)):
+            file = backend.open_now(DIGEST) or backend.open(DIGEST)
+            assert file is not None
+            assert file.size == len(DATA)
+            buffer = bytearray(100)
+            count = file.read_now(offset, memoryview(buffer))
+            assert bytes(buffer[:count]) == DATA[offset : offset + count]
+            file.close()
+            assert file.read_now(offset, memoryview(buffer)) == 0
+        backend.quarantine(DIGEST)
+        assert backend.open_now(DIGEST) is None
 
     async def test_quarantined_bytes_are_absent_until_put_again(self, backend: Backend) -> None:
         await put(backend, DATA)
@@ -259,9 +311,76 @@ class TestDiskBackend(BackendContract):
         else:
             os.mkfifo(path)
         assert backend.open(DIGEST) is None
+        assert backend.open_now(DIGEST) is None
         backend.quarantine(DIGEST)
         await put(backend, DATA)
         assert read(backend, DIGEST) == DATA
+
+    @pytest.mark.parametrize(
+        ("module", "name", "value"),
+        [
+            (platform, "system", lambda: "Darwin"),
+            (cached_open, "_SYS_OPENAT2", 100_000),  # no call of any kernel
+        ],
+    )
+    async def test_where_opening_may_wait_nothing_is_open_now(
+        self,
+        at: Callable[[int], DiskBackend],
+        monkeypatch: pytest.MonkeyPatch,
+        module: ModuleType,
+        name: str,
+        value: object,
+    ) -> None:
+        monkeypatch.setattr(module, name, value)
+        backend = at(0)
+        await put(backend, DATA)
+        assert backend.open_now(DIGEST) is None
+        assert read(backend, DIGEST) == DATA
+
+    async def test_where_reading_may_wait_nothing_is_read_now(
+        self, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await put(backend, DATA)
+        file = backend.open(DIGEST)
+        assert file is not None
+        buffer = memoryview(bytearray(10))
+
+        def refused(descriptor: int, buffers: list[memoryview], offset: int, flags: int) -> int:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "preadv", refused)
+            assert file.read_now(0, buffer) == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(disk_backend, "_NOWAIT", None)  # as where Python has no such flag
+            assert file.read_now(0, buffer) == 0
+        file.close()
+
+    async def test_what_the_disk_alone_has_is_not_there_now(
+        self, backend: Backend, tmp_path: Path
+    ) -> None:
+        require_cached_reads(tmp_path)
+        await put(backend, DATA)
+        file = backend.open_now(DIGEST)
+        assert file is not None
+        buffer = bytearray(len(DATA))
+        assert file.read_now(0, memoryview(buffer)) == len(DATA)
+        assert bytes(buffer) == DATA
+        drop_cached(tmp_path / "blobs" / "sha256" / DIGEST.hex[:2] / DIGEST.hex)
+        assert file.read_now(0, memoryview(buffer)) == 0
+        assert file.read_into(0, memoryview(buffer)) == len(DATA)
+        file.close()
+
+    async def test_a_file_that_is_open_now_is_not_for_children(
+        self, backend: Backend, tmp_path: Path
+    ) -> None:
+        require_cached_reads(tmp_path)
+        await put(backend, DATA)
+        file = backend.open_now(DIGEST)
+        assert file is not None
+        assert [os.get_inheritable(number) for number in descriptors_of(DIGEST)] == [False]
+        file.close()
+        assert descriptors_of(DIGEST) == []
 
     async def test_a_failed_fsync_is_fatal_and_not_repeated(
         self, backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ import errno
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from pathlib import Path
 from pickle import PickleBuffer
 
@@ -20,6 +21,7 @@ from coatcheck.store import (
     StoreConfig,
     StoreUnavailableError,
 )
+from coatcheck.store.cached_open import CachedOpener
 
 Put = Callable[..., Awaitable[Receipt]]
 Open = Callable[[StoreConfig], Awaitable[Store]]
@@ -193,6 +195,59 @@ async def test_a_reader_goes_on_after_its_blob_is_replaced_or_released(
     await disk_store.release("a", DIGEST)
     assert await reader.read_piece(2) == LARGE[2 * PIECE_BYTES :]
     await reader.close()
+
+
+async def test_one_piece_in_memory_takes_no_turn_in_a_thread(
+    store: Store, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for data in (b"short", LARGE[:PIECE_BYTES], LARGE[: PIECE_BYTES + 1]):
+        await put(store, "a", data)
+        await (await store.open_blob("a", Digest.of(data))).close()  # the grant is known, too
+    loop = asyncio.get_running_loop()
+    turns: list[object] = []
+    in_executor = loop.run_in_executor
+
+    def counted(
+        executor: Executor | None, work: Callable[..., object], *args: object
+    ) -> asyncio.Future[object]:
+        turns.append(work)
+        return in_executor(executor, work, *args)
+
+    monkeypatch.setattr(loop, "run_in_executor", counted)
+    for data, expected in ((b"short", 0), (LARGE[:PIECE_BYTES], 0), (LARGE[: PIECE_BYTES + 1], 2)):
+        async with await store.open_blob("a", Digest.of(data)) as reader:
+            assert b"".join([bytes(chunk) async for chunk in reader.chunks()]) == data
+        assert len(turns) == expected
+
+
+@pytest.mark.parametrize("cached", ["nothing", "a part", "all"])
+async def test_what_is_not_in_memory_is_read_in_a_thread(
+    disk_store: Store, put: Put, monkeypatch: pytest.MonkeyPatch, cached: str
+) -> None:
+    data = LARGE[:100_000]
+    await put(disk_store, "a", data)
+    preadv = os.preadv
+    readers: list[int] = []
+
+    def slow(descriptor: int, buffers: list[memoryview], offset: int, flags: int = 0) -> int:
+        if not flags:
+            readers.append(threading.get_ident())
+        elif cached == "nothing":
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        elif cached == "a part":
+            buffers = [buffers[0][:10_000]]
+        return preadv(descriptor, buffers, offset)
+
+    def opened(opener: CachedOpener, path: str) -> int:
+        return os.open(path, os.O_RDONLY)
+
+    monkeypatch.setattr(os, "preadv", slow)
+    # As every system does that has `openat2`.
+    monkeypatch.setattr(CachedOpener, "open", opened)
+    async with await disk_store.open_blob("a", Digest.of(data)) as reader:
+        assert await reader.read_piece(0) == data
+    assert threading.get_ident() not in readers
+    assert bool(readers) == (cached != "all")
 
 
 async def test_a_cancelled_read_does_not_disturb_the_next(store: Store, put: Put) -> None:
