@@ -179,6 +179,7 @@ class _CountedBody:
                         self._count(untold)
                         untold = 0
                     yield chunk
+                    del chunk
         finally:
             if untold:
                 self._count(untold)

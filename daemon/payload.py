@@ -116,6 +116,7 @@ class Payload(aiohttp.Payload):
             async for chunk in chunks:
                 patience.renew()
                 await writer.write(chunk)
+                del chunk
                 patience.hold()
         finally:
             patience.renew()
