@@ -43,9 +43,9 @@ class EmbeddedBlobs:
         return ()
 
     async def open(self, tenant: str, digest: Digest) -> PieceReader:
-        """Open a blob; see `BlobSource.open`."""
+        """Open a blob, which was resolved and has its lease since; see `BlobSource.open`."""
         try:
-            return _Reader(await self._store.open_blob(tenant, digest), digest)
+            return _Reader(await self._store.open_blob(tenant, digest, renew=False), digest)
         except BlobNotFoundError as error:
             raise BlobUnreadableError(digest) from error
         except StoreError as error:

@@ -6,7 +6,8 @@ entry is a note, not a copy; forgetting one costs nothing but its history.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from coatcheck.protocol import Digest
@@ -88,6 +89,28 @@ class CacheView(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Known:
+    """What is counted for each turn, and becomes an `Entry` when somebody looks."""
+
+    blob: Resolved
+    last_used_at: float
+    hits: int = 0
+    verified_at: float | None = None
+
+    def entry(self, source: str) -> Entry:
+        blob = self.blob
+        return Entry(
+            blob.digest,
+            blob.size,
+            blob.media_type,
+            source,
+            self.hits,
+            self.last_used_at,
+            self.verified_at,
+        )
+
+
 class Inventory:
     """What one process resolved, where the store beside the daemon keeps the bytes.
 
@@ -97,7 +120,7 @@ class Inventory:
     def __init__(self, source: str, max_entries: int = 10_000) -> None:
         self._source = source
         self._max_entries = max_entries  # some 400 bytes each
-        self._entries: OrderedDict[Digest, Entry] = OrderedDict()
+        self._known: OrderedDict[Digest, _Known] = OrderedDict()
         self._bytes = 0
         self._hits = 0
         self._misses = 0
@@ -105,46 +128,46 @@ class Inventory:
     def record_use(self, blobs: Iterable[Resolved], now: float) -> None:
         """Note that blobs were resolved."""
         for blob in blobs:
-            known = self._entries.get(blob.digest)
+            known = self._known.get(blob.digest)
             if known:
                 self._hits += 1
-                entry = replace(known, hits=known.hits + 1, last_used_at=now)
+                known.hits += 1
+                known.last_used_at = now
             else:
                 self._misses += 1
                 self._bytes += blob.size
-                entry = Entry(blob.digest, blob.size, blob.media_type, self._source, 0, now, None)
-            self._entries[blob.digest] = entry
-            self._entries.move_to_end(blob.digest)
-        while len(self._entries) > self._max_entries:
-            self._bytes -= self._entries.popitem(last=False)[1].size
+                self._known[blob.digest] = _Known(blob, now)
+            self._known.move_to_end(blob.digest)
+        while len(self._known) > self._max_entries:
+            self._bytes -= self._known.popitem(last=False)[1].blob.size
 
     def record_verified(self, digest: Digest, now: float) -> None:
         """Note that every byte of a blob was read and matched its checksum."""
-        if known := self._entries.get(digest):
-            self._entries[digest] = replace(known, verified_at=now)
+        if known := self._known.get(digest):
+            known.verified_at = now
 
     def sizes(self) -> dict[Digest, int]:
         """Return all digests, and the bytes of each blob."""
-        return {digest: entry.size for digest, entry in self._entries.items()}
+        return {digest: known.blob.size for digest, known in self._known.items()}
 
     async def entries(self, limit: int) -> list[Entry]:
         """Return up to `limit` entries, the most recently used first."""
-        newest = reversed(self._entries.values())
-        return [entry for entry, _ in zip(newest, range(limit), strict=False)]
+        newest = islice(reversed(self._known.values()), limit)
+        return [known.entry(self._source) for known in newest]
 
     async def totals(self) -> Totals:
         """Return the sums."""
-        return Totals(len(self._entries), self._bytes, self._hits, self._misses)
+        return Totals(len(self._known), self._bytes, self._hits, self._misses)
 
     async def evict(self, digest: Digest) -> bool:
         """Forget one entry; False when there was none."""
-        entry = self._entries.pop(digest, None)
-        self._bytes -= entry.size if entry else 0
-        return entry is not None
+        known = self._known.pop(digest, None)
+        self._bytes -= known.blob.size if known else 0
+        return known is not None
 
     async def evict_all(self) -> int:
         """Forget every entry; return how many there were."""
-        count = len(self._entries)
-        self._entries.clear()
+        count = len(self._known)
+        self._known.clear()
         self._bytes = 0
         return count

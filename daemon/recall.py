@@ -23,10 +23,10 @@ class Recall:
         Raises:
             PromptNotFoundError: the parent is not kept.
         """
-        parent = envelope.parent if envelope else None
-        if parent == prompt_root(dialect.name):
-            parent = None
-        if envelope is None or (parent is None and not envelope.fields):
+        if envelope is None:
+            return Recalled()
+        parent = None if envelope.parent == prompt_root(dialect.name) else envelope.parent
+        if parent is None and not envelope.fields:
             return Recalled()
         finding = asyncio.create_task(self._fields.find(tenant, envelope.fields))
         try:
