@@ -57,7 +57,8 @@ async def body_chunks(request: web.Request, max_bytes: int | None) -> AsyncGener
             allow; 400 `body_incomplete`, cut short or shorter than its Content-Length; 400
             `body_malformed`, its chunked framing is broken.
     """
-    if max_bytes is not None and (request.content_length or 0) > max_bytes:
+    length = request.content_length
+    if max_bytes is not None and (length or 0) > max_bytes:
         raise too_large(max_bytes)
     content = request.content
     if expects_continue(request):
@@ -65,11 +66,11 @@ async def body_chunks(request: web.Request, max_bytes: int | None) -> AsyncGener
     pace = _Pace(connection_of(request).connections.limits)
     # A long body comes in chunks that are large already: joining them is one more copy of it all.
     # The chunks of the chunked coding may be tiny: those are joined.
-    read = content.readany if request.content_length is None else partial(_first_chunk, content)
+    read = content.readany if length is None else partial(_first_chunk, content)
     received = 0
     while True:
         chunk = b""
-        if request.content_length is None and content.exception() is None:
+        if length is None and content.exception() is None:
             chunk = content.read_nowait()
         if not chunk:
             if content.at_eof():
