@@ -4,6 +4,7 @@ A spliced body knows its length beforehand and holds one piece of one blob at a 
 memory for a request does not grow with its images.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -127,11 +128,15 @@ class SplicedBody:
         """Yield the texts, short ones joined, and each blob in base64 runs.
 
         Let go of each before the next: a run then comes to lie where the one before it lay, which the
-        processor has at hand still.
+        processor has at hand still. Others get their turn between two blobs.
         """
         short = b""
+        blobs = 0
         for segment in self._segments:
             if isinstance(segment, Base64Of):
+                blobs += 1
+                if blobs > 1:  # neither a blob in memory nor a quick upstream makes anybody wait
+                    await asyncio.sleep(0)
                 if short:
                     yield short
                 runs = _Runs(segment)

@@ -25,18 +25,18 @@ from coatcheck.protocol import Digest, InvalidDigestError
 from .backend import SHARDS, Listing
 from .body_spool import BodySpools
 from .cached_open import CachedOpener
+from .disk_blob_file import DiskBlobFile
 from .disk_parts import DiskParts
 from .disk_space import DiskSpace
 from .disk_spool import DiskSpool
-from .durable import let_go, make_folder, sync_folder
-from .errors import StoreUnavailableError, disk_error
+from .durable import make_folder, sync_folder
+from .errors import disk_error
 from .reservations import Reservations
 from .spool_folder import SpoolFolder
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # never wait on a fifo put there
 # What opening a name says when there is nothing, a link, or a socket.
 _NO_PLAIN_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO})
-_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)  # of Linux
 _SHARD_NAMES = frozenset(f"{shard:02x}" for shard in range(SHARDS))
 _BLOB_NAME = re.compile(r"[0-9a-f]{64}")
 
@@ -110,7 +110,7 @@ class DiskBackend:
     def open(self, digest: Digest) -> "DiskBlobFile | None":
         """Return the blob's bytes; see `Backend.open`."""
         try:
-            return _opened(os.open(self._name(digest), _FLAGS))
+            return DiskBlobFile.of(os.open(self._name(digest), _FLAGS))
         except OSError as error:
             if error.errno in _NO_PLAIN_FILE:
                 return None
@@ -120,7 +120,7 @@ class DiskBackend:
         """Return the blob's bytes if they wait for nothing; see `Backend.open_now`."""
         descriptor = self._opener.open(self._name(digest))
         with contextlib.suppress(OSError):
-            return None if descriptor is None else _opened(descriptor)
+            return None if descriptor is None else DiskBlobFile.of(descriptor)
         return None
 
     def quarantine(self, digest: Digest) -> None:
@@ -214,69 +214,6 @@ class DiskBackend:
     def _name(self, digest: Digest) -> str:
         """Return the path as text: a `Path` takes longer to make than the file to open."""
         return f"{self._root}{digest.hex[:2]}/{digest.hex}"
-
-
-class DiskBlobFile:
-    """A `BlobFile` over a descriptor."""
-
-    def __init__(self, descriptor: int, size: int) -> None:
-        self._descriptor: int | None = descriptor
-        self._size = size
-
-    @property
-    def size(self) -> int:
-        """Bytes as stored."""
-        return self._size
-
-    def read_into(self, offset: int, buffer: memoryview) -> int:
-        """Fill the buffer; see `BlobFile.read_into`."""
-        if self._descriptor is None:
-            raise StoreUnavailableError("the blob was closed while it was read")
-        done = 0
-        try:
-            while done < buffer.nbytes:
-                count = os.preadv(self._descriptor, [buffer[done:]], offset + done)
-                if count == 0:
-                    break
-                done += count
-        except OSError as error:
-            raise disk_error(error) from error
-        return done
-
-    def read_now(self, offset: int, buffer: memoryview) -> int:
-        """Fill the buffer with what is in memory; see `BlobFile.read_now`.
-
-        A file system that cannot say what is in memory (preadv2(2), `RWF_NOWAIT`) has nothing there.
-        """
-        if self._descriptor is None or _NOWAIT is None:
-            return 0
-        try:
-            return os.preadv(self._descriptor, [buffer], offset, _NOWAIT)
-        except OSError:
-            return 0
-
-    def close(self) -> None:
-        """Let go of the file. May be called twice."""
-        if self._descriptor is not None:
-            let_go(self._descriptor)
-            self._descriptor = None
-
-
-def _opened(descriptor: int) -> DiskBlobFile | None:
-    """Return an open file as a blob's, and None, closed, when it is no plain one.
-
-    Raises:
-        OSError: the system does not say what it is; it is closed.
-    """
-    try:
-        status = os.fstat(descriptor)
-    except OSError:
-        let_go(descriptor)
-        raise
-    if not stat.S_ISREG(status.st_mode):
-        let_go(descriptor)
-        return None
-    return DiskBlobFile(descriptor, status.st_size)
 
 
 def digest_named(name: str) -> Digest | None:

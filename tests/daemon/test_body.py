@@ -1,5 +1,6 @@
 """A spliced body is base64 of the blobs, with the length that was promised."""
 
+import asyncio
 import base64
 import random
 
@@ -64,6 +65,41 @@ async def test_a_blob_of_any_size_is_spliced_in(size: int) -> None:
     assert sent == b"<" + base64.b64encode(data) + b">"
     assert len(sent) == body.size
     assert reader.closed
+
+
+async def test_short_texts_go_together_and_nothing_else_is_copied() -> None:
+    data = bytes(RUN_BYTES + 1)
+    long = memoryview(b"long" * 100_000)
+
+    async def open_blob(digest: Digest) -> PieceReader:
+        return Pieces(data)
+
+    blob = Base64Of(Digest.of(data), len(data))
+    body = SplicedBody([b"<", b"", memoryview(b"-"), blob, b"|", b"|", long, b"|", blob], open_blob)
+    chunks = [chunk async for chunk in body.chunks()]
+    run, last = base64.b64encode(data[:RUN_BYTES]), base64.b64encode(data[RUN_BYTES:])
+    assert chunks == [b"<-", run, last + b"||", long, b"|", run, last]
+    assert sum(map(len, chunks)) == body.size
+
+
+async def test_others_get_a_turn_between_blobs() -> None:
+    async def open_blob(digest: Digest) -> PieceReader:
+        return Pieces(b"abc")
+
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count())
+    body = SplicedBody([Base64Of(Digest.of(b"abc"), 3)] * 50, open_blob)
+    sent = b"".join([bytes(chunk) async for chunk in body.chunks()])
+    counting.cancel()
+    assert sent == b"YWJj" * 50
+    assert turns >= 48
 
 
 async def test_a_body_can_be_sent_again() -> None:

@@ -22,7 +22,7 @@ from coatcheck.store import (
     StoreFullError,
     StoreUnavailableError,
     cached_open,
-    disk_backend,
+    disk_blob_file,
 )
 
 DATA = bytes(range(256)) * 40
@@ -352,7 +352,7 @@ class TestDiskBackend(BackendContract):
             patch.setattr(os, "preadv", refused)
             assert file.read_now(0, buffer) == 0
         with monkeypatch.context() as patch:
-            patch.setattr(disk_backend, "_NOWAIT", None)  # as where Python has no such flag
+            patch.setattr(disk_blob_file, "_NOWAIT", None)  # as where Python has no such flag
             assert file.read_now(0, buffer) == 0
         file.close()
 
