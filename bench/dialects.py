@@ -11,13 +11,14 @@ from .caller import Caller
 from .finding import Finding
 from .server_process import ServerProcess
 from .turn_bodies import TURN_FORMS, TurnForm
-from .turns import TurnCase, compare_turns
+from .turns import TurnCase, TurnComparison
 
 MAX_REFS_RATIO = 1.1
 MAX_INLINE_RATIO = 2.5
 MAX_TEXT_RATIO = 3.0
 MAX_ADDED_MILLISECONDS = 3.0
 MAX_BODIES = 3.0
+_VISITS = 4
 _INLINE_ROUNDS = 8  # of turns of 50 MB: each takes as long as many small ones
 
 
@@ -40,10 +41,14 @@ def measure_dialects(
     say(f"uploading {len(images)} photographs")
     with Caller(sides.coatcheck.port) as caller:
         refs = [caller.upload(image) for image in images]
-    for form in TURN_FORMS.values():
-        for case in _cases(form, images, refs, rounds):
-            say(f"{case.name}: {case.rounds} rounds of {case.turns_a_round} turns each way")
-            yield from compare_turns(case, sides.bare, sides.coatcheck)
+    cases = [case for form in TURN_FORMS.values() for case in _cases(form, images, refs, rounds)]
+    comparisons = [TurnComparison(case, sides.bare, sides.coatcheck) for case in cases]
+    for number in range(1, _VISITS + 1):
+        for case, comparison in zip(cases, comparisons, strict=True):
+            say(f"{case.name}, visit {number} of {_VISITS}")
+            comparison.visit(-(-case.rounds // _VISITS))
+    for comparison in comparisons:
+        yield from comparison.findings()
 
 
 def measure_inline_memory(

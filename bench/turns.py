@@ -1,12 +1,14 @@
 """Time and CPU of a turn through Coatcheck, against the bare proxy.
 
 Both forward to the same upstream process. Rounds alternate between the two, and between who goes
-first, so that what else happens on the machine falls on both; medians of the rounds are compared.
-CPU is counted from round to round, so that work done after an answer is not lost. The first two
-rounds are not counted.
+first, so that what else happens on the machine falls on both. A case is measured in several visits
+with others between, since that may last for seconds. Medians of all rounds are compared. CPU is
+counted from round to round, so that work done after an answer is not lost. The first two rounds of a
+visit are not counted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
@@ -41,16 +43,51 @@ class _Sample:
 
 
 class _Side:
-    """One of the two servers, with the CPU time at the end of its last round."""
+    """One of the two servers, with what its rounds took."""
 
-    def __init__(self, server: ServerProcess, caller: Caller, case: TurnCase, body: bytes) -> None:
+    def __init__(self, server: ServerProcess, case: TurnCase, body: bytes) -> None:
+        self._server = server
+        self._case = case
+        self._body = body
+        self._samples: list[_Sample] = []
+
+    @contextmanager
+    def visit(self) -> Generator["_Visit"]:
+        """Connect, and send the turn once."""
+        with Caller(self._server.port) as caller:
+            told = caller.turn(self._case.path, self._body).told
+            yield _Visit(self._server, caller, self._case, self._body, told)
+
+    def count(self, samples: Sequence[_Sample]) -> None:
+        self._samples += samples
+
+    @property
+    def wall_seconds(self) -> float:
+        return median(sample.wall_seconds for sample in self._samples)
+
+    @property
+    def cpu_seconds(self) -> float:
+        return median(sample.cpu_seconds for sample in self._samples)
+
+
+class _Visit:
+    """Rounds over one connection, with the CPU time at the end of the last one."""
+
+    def __init__(
+        self,
+        server: ServerProcess,
+        caller: Caller,
+        case: TurnCase,
+        body: bytes,
+        told: Mapping[str, object],
+    ) -> None:
         self._server = server
         self._caller = caller
         self._case = case
         self._body = body
-        self.told = caller.turn(case.path, body).told
+        self.told = told
         self._cpu_seconds = server.cpu_seconds()
-        self._samples: list[_Sample] = []
+        self.samples: list[_Sample] = []
 
     def round(self) -> None:
         turns = self._case.turns_a_round
@@ -60,48 +97,47 @@ class _Side:
         cpu_seconds = self._server.cpu_seconds()
         spent = cpu_seconds - self._cpu_seconds
         self._cpu_seconds = cpu_seconds
-        self._samples.append(_Sample(median(walls), spent / turns))
-
-    @property
-    def wall_seconds(self) -> float:
-        return median(sample.wall_seconds for sample in self._samples[_WARM_UP_ROUNDS:])
-
-    @property
-    def cpu_seconds(self) -> float:
-        return median(sample.cpu_seconds for sample in self._samples[_WARM_UP_ROUNDS:])
+        self.samples.append(_Sample(median(walls), spent / turns))
 
 
-def compare_turns(
-    case: TurnCase, bare: ServerProcess, coatcheck: ServerProcess
-) -> Iterator[Finding]:
-    """Run the rounds of one case and yield the ratios of wall time and CPU time.
+class TurnComparison:
+    """One case against both servers, which stay the caller's. Visit it at least once."""
 
-    Raises:
-        UnexpectedAnswerError: the upstream received something else from one than from the other.
-    """
-    with Caller(bare.port) as bare_caller, Caller(coatcheck.port) as coatcheck_caller:
-        sides = [
-            _Side(bare, bare_caller, case, case.bare_body),
-            _Side(coatcheck, coatcheck_caller, case, case.coatcheck_body),
-        ]
-        if sides[0].told != sides[1].told:
-            raise UnexpectedAnswerError(
-                f"{case.name}: the upstream got {sides[0].told} from the bare proxy, "
-                f"{sides[1].told} from coatcheck"
-            )
-        for number in range(_WARM_UP_ROUNDS + case.rounds):
-            for side in sides if number % 2 else reversed(sides):
-                side.round()
-    bare_side, our_side = sides
-    walls = _compared(bare_side.wall_seconds, our_side.wall_seconds)
-    cpu = _compared(bare_side.cpu_seconds, our_side.cpu_seconds)
-    ratio = our_side.wall_seconds / bare_side.wall_seconds
-    yield Finding(f"{case.name}, time", ratio, case.max_ratio, "x", walls)
-    ratio = our_side.cpu_seconds / bare_side.cpu_seconds
-    yield Finding(f"{case.name}, CPU", ratio, case.max_ratio, "x", cpu)
-    if case.max_added_milliseconds is not None:
-        added = (our_side.wall_seconds - bare_side.wall_seconds) * 1000
-        yield Finding(f"{case.name}, added", added, case.max_added_milliseconds, "ms", walls)
+    def __init__(self, case: TurnCase, bare: ServerProcess, coatcheck: ServerProcess) -> None:
+        self._case = case
+        self._bare = _Side(bare, case, case.bare_body)
+        self._ours = _Side(coatcheck, case, case.coatcheck_body)
+
+    def visit(self, rounds: int) -> None:
+        """Run so many rounds, and two before them that do not count.
+
+        Raises:
+            UnexpectedAnswerError: the upstream received something else from one than from the other.
+        """
+        with self._bare.visit() as bare, self._ours.visit() as ours:
+            if bare.told != ours.told:
+                raise UnexpectedAnswerError(
+                    f"{self._case.name}: the upstream got {bare.told} from the bare proxy, "
+                    f"{ours.told} from coatcheck"
+                )
+            for number in range(_WARM_UP_ROUNDS + rounds):
+                for side in (bare, ours) if number % 2 else (ours, bare):
+                    side.round()
+            self._bare.count(bare.samples[_WARM_UP_ROUNDS:])
+            self._ours.count(ours.samples[_WARM_UP_ROUNDS:])
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield the ratios of wall time and CPU time over all visits."""
+        case, bare, ours = self._case, self._bare, self._ours
+        walls = _compared(bare.wall_seconds, ours.wall_seconds)
+        cpu = _compared(bare.cpu_seconds, ours.cpu_seconds)
+        ratio = ours.wall_seconds / bare.wall_seconds
+        yield Finding(f"{case.name}, time", ratio, case.max_ratio, "x", walls)
+        ratio = ours.cpu_seconds / bare.cpu_seconds
+        yield Finding(f"{case.name}, CPU", ratio, case.max_ratio, "x", cpu)
+        if case.max_added_milliseconds is not None:
+            added = (ours.wall_seconds - bare.wall_seconds) * 1000
+            yield Finding(f"{case.name}, added", added, case.max_added_milliseconds, "ms", walls)
 
 
 def _compared(bare: float, coatcheck: float) -> str:
