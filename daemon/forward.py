@@ -27,6 +27,7 @@ from .errors import (
 )
 from .payload import Patience, Payload
 from .upstream import Outgoing, Timeouts, UpstreamConfig
+from .upstream_socket import open_socket
 
 # Below the five seconds after which common servers close an idle connection: reusing one at the
 # moment it closes would fail a request that nothing is wrong with.
@@ -50,7 +51,9 @@ class HttpUpstream:
     def open(cls, config: UpstreamConfig) -> Self:
         """Make an upstream from its settings."""
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS),
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS, socket_factory=open_socket
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.timeouts.connect_seconds),
